@@ -1,0 +1,28 @@
+# Installing merganser and the package files that find_package reads. One export file a target, so that a user who does
+# not ask for merganser::io or merganser::openmp needs neither JSON nor OpenMP.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+set(merganser_package_folder ${CMAKE_INSTALL_DATADIR}/cmake/merganser)
+
+function(merganser_install_target target export)
+  install(TARGETS ${target} EXPORT ${export} FILE_SET HEADERS)
+  install(EXPORT ${export} NAMESPACE merganser:: DESTINATION ${merganser_package_folder})
+endfunction()
+
+merganser_install_target(merganser merganserTargets)
+if(TARGET merganser_io)
+  merganser_install_target(merganser_io merganserIoTargets)
+endif()
+if(TARGET merganser_openmp)
+  install(TARGETS merganser_openmp EXPORT merganserOpenmpTargets)
+  install(EXPORT merganserOpenmpTargets NAMESPACE merganser:: DESTINATION ${merganser_package_folder})
+endif()
+
+configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/merganserConfig.cmake.in
+                              ${PROJECT_BINARY_DIR}/merganserConfig.cmake
+                              INSTALL_DESTINATION ${merganser_package_folder})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/merganserConfigVersion.cmake
+                                 COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
+install(FILES ${PROJECT_BINARY_DIR}/merganserConfig.cmake ${PROJECT_BINARY_DIR}/merganserConfigVersion.cmake
+        DESTINATION ${merganser_package_folder})

@@ -1,0 +1,27 @@
+# How our own tests, benchmarks and examples are compiled: two private interface targets. Neither reaches users.
+include(CheckCXXCompilerFlag)
+
+# g++ 12 finds its own AVX-512 intrinsics uninitialized (GCC bug 105593), hence the exception.
+add_library(merganser_warnings INTERFACE)
+target_compile_options(merganser_warnings INTERFACE
+  -Wall -Wextra -Wpedantic -Wconversion -Wshadow
+  $<$<AND:$<CXX_COMPILER_ID:GNU>,$<VERSION_LESS:$<CXX_COMPILER_VERSION>,13>>:-Wno-maybe-uninitialized>
+  $<$<BOOL:${MERGANSER_WARNINGS_AS_ERRORS}>:-Werror>)
+
+# merganser with warnings, the machine's own instructions and, where there is OpenMP, threads. Debug builds are optimised
+# a little, because programs on Eigen are fifty times slower without.
+add_library(merganser_program INTERFACE)
+target_compile_options(merganser_program INTERFACE $<$<CONFIG:Debug>:-O1>)
+target_link_libraries(merganser_program INTERFACE merganser merganser_warnings)
+if(MERGANSER_OPENMP AND TARGET merganser_openmp)
+  target_link_libraries(merganser_program INTERFACE merganser_openmp)
+endif()
+if(MERGANSER_NATIVE)
+  check_cxx_compiler_flag(-march=native MERGANSER_HAS_MARCH_NATIVE)
+  if(MERGANSER_HAS_MARCH_NATIVE)
+    target_compile_options(merganser_program INTERFACE -march=native)
+  endif()
+endif()
+
+# Threads that wait for work sleep: ctest runs several programs at once.
+set(merganser_test_environment OMP_WAIT_POLICY=passive)
