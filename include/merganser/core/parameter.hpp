@@ -1,0 +1,73 @@
+// Walking over the parameters of a layer or model by name.
+#pragma once
+
+#include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <merganser/core/types.hpp>
+
+namespace merganser {
+
+/// A named tensor inside a layer: a view, valid as long as the layer neither moves nor changes shape.
+template <Real Scalar>
+struct ParameterView {
+  std::string name;  ///< Hugging Face name, such as "encoder.block.0.layer.0.SelfAttention.q.weight"
+  Scalar* data = nullptr;  ///< row-major
+  Index rows = 0;          ///< 1 for a vector
+  Index cols = 0;
+  bool is_vector = false;  ///< shape [cols], not [rows, cols]
+
+  Index size() const { return rows * cols; }
+  Eigen::Map<Eigen::Array<Scalar, Eigen::Dynamic, 1>> array() const { return {data, size()}; }
+};
+
+/// All tensors of a layer, in the order of its `visit`.
+///
+/// A layer is its parameters: it has `template <class Visitor> void visit(Visitor&&, const std::string& prefix)`, which
+/// calls visitor(name, tensor) for each of them. Gradients and optimizer moments have the layer's own type, hence the
+/// same names in the same order.
+template <class Layer>
+auto parameter_views(Layer& layer, const std::string& prefix = "") {
+  using Scalar = typename Layer::ScalarType;
+  std::vector<ParameterView<Scalar>> views;
+  layer.visit(
+      [&views]<class Tensor>(std::string name, Tensor& tensor) {
+        views.push_back({std::move(name), tensor.data(), tensor.rows(), tensor.cols(), Tensor::RowsAtCompileTime == 1});
+      },
+      prefix);
+  return views;
+}
+
+/// Sets every parameter to 0.
+template <class Layer>
+void set_zero(Layer& layer) {
+  layer.visit([](const std::string&, auto& tensor) { tensor.setZero(); }, "");
+}
+
+/// A copy of the layer with every parameter 0: the start of a gradient sum.
+template <class Layer>
+Layer zeros_like(const Layer& layer) {
+  Layer zeros = layer;
+  set_zero(zeros);
+  return zeros;
+}
+
+/// How many numbers the layer has learned.
+template <class Layer>
+Index parameter_count(Layer& layer) {
+  Index count = 0;
+  layer.visit([&count](const std::string&, const auto& tensor) { count += tensor.size(); }, "");
+  return count;
+}
+
+/// True if every parameter is a finite number.
+template <class Layer>
+bool all_finite(Layer& layer) {
+  bool finite = true;
+  layer.visit([&finite](const std::string&, const auto& tensor) { finite = finite && tensor.allFinite(); }, "");
+  return finite;
+}
+
+}  // namespace merganser

@@ -1,0 +1,82 @@
+// Batches of sequences of different lengths, stored one after the other without padding.
+#pragma once
+
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <merganser/core/check.hpp>
+#include <merganser/core/sequence_offsets.hpp>
+#include <merganser/core/types.hpp>
+
+namespace merganser {
+
+/// The positions 0, 1, 2, ... of every sequence. Shape [T].
+inline std::vector<Position> counting_positions(const SequenceOffsets& offsets) {
+  std::vector<Position> positions;
+  positions.reserve(static_cast<std::size_t>(offsets.total()));
+  for (Index i = 0; i < offsets.count(); ++i)
+    for (Index t = 0; t < offsets.length(i); ++t) positions.push_back(static_cast<Position>(t));
+  return positions;
+}
+
+/// Token ids of N sequences, T in all.
+struct TokenBatch {
+  std::vector<TokenId> ids;  ///< [T]
+  SequenceOffsets offsets;   ///< N sequences over the T ids
+
+  /// Lays sequences one after the other.
+  static TokenBatch from_sequences(std::span<const std::vector<TokenId>> sequences) {
+    TokenBatch batch;
+    for (const std::vector<TokenId>& sequence : sequences) batch.push_back(sequence);
+    return batch;
+  }
+
+  /// Appends a sequence.
+  void push_back(std::span<const TokenId> sequence) {
+    ids.insert(ids.end(), sequence.begin(), sequence.end());
+    offsets.push_back(static_cast<Index>(sequence.size()));
+  }
+
+  /// The ids of one sequence.
+  std::span<const TokenId> sequence(Index i) const {
+    return std::span(ids).subspan(static_cast<std::size_t>(offsets.begin(i)), static_cast<std::size_t>(offsets.length(i)));
+  }
+
+  Index count() const { return offsets.count(); }
+  Index total() const { return offsets.total(); }
+
+  bool operator==(const TokenBatch&) const = default;
+};
+
+/// Vectors of N sequences, T tokens in all, with the original position of every token.
+///
+/// Invariant (checked by the constructor): values has T rows and positions T entries, where T = offsets.total().
+template <Real Scalar>
+struct RaggedBatch {
+  Matrix<Scalar> values;            ///< [T x D]
+  SequenceOffsets offsets;          ///< N sequences over the T rows
+  std::vector<Position> positions;  ///< [T], rising within a sequence
+
+  RaggedBatch() = default;
+
+  /// A batch whose tokens count from 0 in every sequence.
+  /// @throws std::invalid_argument if values and offsets disagree on T
+  RaggedBatch(Matrix<Scalar> rows, SequenceOffsets sequence_offsets)
+      : RaggedBatch(std::move(rows), sequence_offsets, counting_positions(sequence_offsets)) {}
+
+  /// @throws std::invalid_argument if values, offsets and positions disagree on T
+  RaggedBatch(Matrix<Scalar> rows, SequenceOffsets sequence_offsets, std::vector<Position> original_positions)
+      : values(std::move(rows)), offsets(std::move(sequence_offsets)), positions(std::move(original_positions)) {
+    check_equal("RaggedBatch", "values.rows()", values.rows(), offsets.total());
+    check_equal("RaggedBatch", "positions.size()", static_cast<Index>(positions.size()), offsets.total());
+  }
+
+  /// The rows of one sequence.
+  MatrixRef<Scalar> sequence(Index i) const { return values.middleRows(offsets.begin(i), offsets.length(i)); }
+
+  Index count() const { return offsets.count(); }
+  Index total() const { return offsets.total(); }
+};
+
+}  // namespace merganser

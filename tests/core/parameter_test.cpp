@@ -1,0 +1,101 @@
+#include <merganser/core/parameter.hpp>
+
+#include <limits>
+
+#include "support/catch.hpp"
+
+using namespace merganser;
+
+namespace {
+
+// A layer with a matrix, a vector and a nested layer: all that layers are made of.
+template <class Scalar>
+struct Inner {
+  using ScalarType = Scalar;
+  RowVector<Scalar> scale = RowVector<Scalar>::Ones(3);
+
+  template <class Visitor>
+  void visit(Visitor&& visitor, const std::string& prefix = "") {
+    visitor(prefix + "weight", scale);
+  }
+};
+
+template <class Scalar>
+struct Outer {
+  using ScalarType = Scalar;
+  Matrix<Scalar> weight = Matrix<Scalar>::Constant(2, 5, 4);
+  Inner<Scalar> norm;
+
+  template <class Visitor>
+  void visit(Visitor&& visitor, const std::string& prefix = "") {
+    visitor(prefix + "weight", weight);
+    norm.visit(visitor, prefix + "layer_norm.");
+  }
+};
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("views show every tensor in order, by name and shape", "[parameter]", float, double) {
+  Outer<TestType> layer;
+  const auto views = parameter_views(layer, "encoder.block.0.");
+  REQUIRE(views.size() == 2);
+  REQUIRE(views[0].name == "encoder.block.0.weight");
+  REQUIRE(views[0].data == layer.weight.data());
+  REQUIRE(views[0].rows == 2);
+  REQUIRE(views[0].cols == 5);
+  REQUIRE(views[0].size() == 10);
+  REQUIRE_FALSE(views[0].is_vector);
+  REQUIRE(views[1].name == "encoder.block.0.layer_norm.weight");
+  REQUIRE(views[1].data == layer.norm.scale.data());
+  REQUIRE(views[1].rows == 1);
+  REQUIRE(views[1].cols == 3);
+  REQUIRE(views[1].is_vector);
+}
+
+TEST_CASE("a matrix of one row is no vector", "[parameter]") {
+  Outer<float> layer;
+  layer.weight.resize(1, 5);
+  REQUIRE(parameter_views(layer)[0].rows == 1);
+  REQUIRE_FALSE(parameter_views(layer)[0].is_vector);
+}
+
+TEST_CASE("writing through a view writes the layer", "[parameter]") {
+  Outer<float> layer;
+  for (const ParameterView<float>& view : parameter_views(layer)) view.array() += 1.0F;
+  REQUIRE(layer.weight == Matrix<float>::Constant(2, 5, 5));
+  REQUIRE(layer.norm.scale == RowVector<float>::Constant(3, 2));
+}
+
+TEST_CASE("zeros have the layer's shape and leave it alone", "[parameter]") {
+  Outer<float> layer;
+  Outer<float> zeros = zeros_like(layer);
+  REQUIRE(zeros.weight == Matrix<float>::Zero(2, 5));
+  REQUIRE(zeros.norm.scale == RowVector<float>::Zero(3));
+  REQUIRE(layer.weight == Matrix<float>::Constant(2, 5, 4));
+  set_zero(layer);
+  REQUIRE(layer.weight.isZero(0));
+  REQUIRE(layer.norm.scale.isZero(0));
+}
+
+TEST_CASE("zeros_like clears what is not a number", "[parameter]") {
+  Outer<double> layer;
+  layer.weight(1, 1) = std::numeric_limits<double>::quiet_NaN();
+  REQUIRE(zeros_like(layer).weight == Matrix<double>::Zero(2, 5));
+}
+
+TEST_CASE("parameters are counted", "[parameter]") {
+  Outer<float> layer;
+  REQUIRE(parameter_count(layer) == 13);
+  layer.weight.resize(0, 5);
+  REQUIRE(parameter_count(layer) == 3);
+}
+
+TEST_CASE("one number that is not finite is found in any tensor", "[parameter]") {
+  Outer<float> layer;
+  REQUIRE(all_finite(layer));
+  layer.norm.scale(2) = std::numeric_limits<float>::infinity();
+  REQUIRE_FALSE(all_finite(layer));
+  layer.norm.scale(2) = 1;
+  layer.weight(0, 0) = std::numeric_limits<float>::quiet_NaN();
+  REQUIRE_FALSE(all_finite(layer));
+}

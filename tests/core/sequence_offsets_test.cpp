@@ -1,0 +1,67 @@
+#include <merganser/core/sequence_offsets.hpp>
+
+#include <vector>
+
+#include "support/catch.hpp"
+
+using namespace merganser;
+
+TEST_CASE("offsets of lengths", "[SequenceOffsets]") {
+  const std::vector<Index> lengths = {3, 7, 0, 1};
+  const SequenceOffsets offsets = SequenceOffsets::from_lengths(lengths);
+  REQUIRE(offsets.count() == 4);
+  REQUIRE(offsets.total() == 11);
+  REQUIRE(offsets.max_length() == 7);
+  const std::vector<Index> begins = {0, 3, 10, 10};
+  for (Index i = 0; i < 4; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    REQUIRE(offsets.begin(i) == begins[at]);
+    REQUIRE(offsets.length(i) == lengths[at]);
+    REQUIRE(offsets.end(i) == begins[at] + lengths[at]);
+    REQUIRE(offsets.range(i) == RowRange{begins[at], lengths[at]});
+    REQUIRE(offsets.ranges()[at] == offsets.range(i));
+  }
+}
+
+TEST_CASE("no sequences", "[SequenceOffsets]") {
+  const SequenceOffsets none;
+  REQUIRE(none.count() == 0);
+  REQUIRE(none.total() == 0);
+  REQUIRE(none.max_length() == 0);
+  REQUIRE(none.ranges().empty());
+  REQUIRE(none == SequenceOffsets::from_lengths({}));
+  REQUIRE(none == SequenceOffsets::from_offsets({0}));
+}
+
+TEST_CASE("one sequence, empty sequences", "[SequenceOffsets]") {
+  REQUIRE(SequenceOffsets::single(5) == SequenceOffsets::from_offsets({0, 5}));
+  const SequenceOffsets empty = SequenceOffsets::single(0);
+  REQUIRE(empty.count() == 1);
+  REQUIRE(empty.total() == 0);
+  REQUIRE(empty.length(0) == 0);
+  REQUIRE_FALSE(empty == SequenceOffsets());
+}
+
+TEST_CASE("appending grows the batch at its end", "[SequenceOffsets]") {
+  SequenceOffsets offsets;
+  offsets.push_back(2);
+  offsets.push_back(0);
+  offsets.push_back(4);
+  REQUIRE(offsets == SequenceOffsets::from_offsets({0, 2, 2, 6}));
+  REQUIRE_FALSE(offsets == SequenceOffsets::from_offsets({0, 2, 3, 6}));
+}
+
+TEST_CASE("wrong lengths and offsets are refused", "[SequenceOffsets]") {
+  const std::vector<Index> negative = {2, -1};
+  REQUIRE_THROWS_AS(SequenceOffsets::from_lengths(negative), std::invalid_argument);
+  REQUIRE_THROWS_AS(SequenceOffsets::single(-1), std::invalid_argument);
+  REQUIRE_THROWS_AS(SequenceOffsets::from_offsets({}), std::invalid_argument);
+  REQUIRE_THROWS_AS(SequenceOffsets::from_offsets({1, 2}), std::invalid_argument);
+  REQUIRE_THROWS_AS(SequenceOffsets::from_offsets({0, -2}), std::invalid_argument);
+  REQUIRE_THROWS_WITH(SequenceOffsets::from_offsets({0, 5, 3}),
+                      Catch::Matchers::ContainsSubstring("got 3, expected no offset below the one before"));
+
+  SequenceOffsets offsets = SequenceOffsets::single(3);
+  REQUIRE_THROWS_AS(offsets.push_back(-1), std::invalid_argument);
+  REQUIRE(offsets == SequenceOffsets::single(3));
+}
