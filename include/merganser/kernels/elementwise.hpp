@@ -1,0 +1,102 @@
+// Activation functions and their derivatives, one pass over a block.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include <merganser/core/parallel.hpp>
+#include <merganser/core/types.hpp>
+#include <merganser/kernels/packet_loop.hpp>
+
+namespace merganser::kernels {
+
+/// Calls task(r) for every row, in parallel where there are many.
+template <class Task>
+void for_each_row(Index rows, Task&& task) {
+  constexpr Index rows_a_task = 64;
+  parallel_for((rows + rows_a_task - 1) / rows_a_task, [&](Index i) {
+    for (Index r = i * rows_a_task; r < std::min((i + 1) * rows_a_task, rows); ++r) task(r);
+  });
+}
+
+/// The tanh form of GELU (Hendrycks and Gimpel 2016, arXiv 1606.08415, section 2) on packets:
+/// gelu(x) = x/2 (1 + tanh(u)), u = sqrt(2/pi) (x + 0.044715 x^3).
+template <Real Scalar, class Packet>
+struct PacketGelu {
+  Packet x, tanh, square;
+
+  explicit PacketGelu(const Packet& input) : x(input) {
+    namespace simd = Eigen::internal;
+    square = simd::pmul(x, x);
+    const Packet stretched = simd::pmadd(simd::pmul(broadcast(cubic), square), x, x);
+    tanh = packet_tanh<Scalar>(simd::pmul(broadcast(slope), stretched));
+  }
+
+  Packet value() const {
+    namespace simd = Eigen::internal;
+    const Packet half = simd::pmul(broadcast(Scalar{0.5}), x);
+    return simd::pmadd(half, tanh, half);
+  }
+
+  /// (1 + tanh u + x (1 - tanh^2 u) du/dx) / 2
+  Packet derivative() const {
+    namespace simd = Eigen::internal;
+    const Packet one = broadcast(Scalar{1});
+    const Packet inner = simd::pmul(broadcast(slope), simd::pmadd(broadcast(3 * cubic), square, one));
+    const Packet bend = simd::pmul(simd::pmul(x, simd::psub(one, simd::pmul(tanh, tanh))), inner);
+    return simd::pmul(broadcast(Scalar{0.5}), simd::padd(simd::padd(one, tanh), bend));
+  }
+
+  static constexpr Scalar slope = static_cast<Scalar>(std::numbers::sqrt2 * std::numbers::inv_sqrtpi);
+  static constexpr Scalar cubic = static_cast<Scalar>(0.044715);
+};
+
+/// y = gelu(x) * gate. All blocks have one shape.
+template <Real Scalar>
+void gated_gelu(const Matrix<Scalar>& x, const Matrix<Scalar>& gate, Matrix<Scalar>& y) {
+  for_each_row(x.rows(), [&](Index r) {
+    transform(
+        x.cols(), y.row(r).data(),
+        []<class Packet>(const Packet& a, const Packet& b) {
+          return Eigen::internal::pmul(PacketGelu<Scalar, Packet>(a).value(), b);
+        },
+        x.row(r).data(), gate.row(r).data());
+  });
+}
+
+/// Gradients of `gated_gelu`; grad_x and grad_gate are overwritten.
+template <Real Scalar>
+void gated_gelu_backward(const Matrix<Scalar>& x, const Matrix<Scalar>& gate, const Matrix<Scalar>& grad_y,
+                         Matrix<Scalar>& grad_x, Matrix<Scalar>& grad_gate) {
+  namespace simd = Eigen::internal;
+  for_each_row(x.rows(), [&](Index r) {
+    transform(
+        x.cols(), grad_x.row(r).data(),
+        []<class Packet>(const Packet& a, const Packet& b, const Packet& g) {
+          return simd::pmul(simd::pmul(g, b), PacketGelu<Scalar, Packet>(a).derivative());
+        },
+        x.row(r).data(), gate.row(r).data(), grad_y.row(r).data());
+    transform(
+        x.cols(), grad_gate.row(r).data(),
+        []<class Packet>(const Packet& a, const Packet& g) {
+          return simd::pmul(g, PacketGelu<Scalar, Packet>(a).value());
+        },
+        x.row(r).data(), grad_y.row(r).data());
+  });
+}
+
+/// sigmoid(x) = 1 / (1 + exp(-x)), without overflow.
+template <Real Scalar>
+Scalar sigmoid(Scalar x) {
+  const Scalar e = std::exp(-std::abs(x));
+  return x >= Scalar{0} ? Scalar{1} / (Scalar{1} + e) : e / (Scalar{1} + e);
+}
+
+/// log(sigmoid(x)), without overflow.
+template <Real Scalar>
+Scalar log_sigmoid(Scalar x) {
+  return std::min(x, Scalar{0}) - std::log1p(std::exp(-std::abs(x)));
+}
+
+}  // namespace merganser::kernels

@@ -1,0 +1,121 @@
+// The position-wise feed-forward layer.
+#pragma once
+
+#include <string>
+
+#include <merganser/core/check.hpp>
+#include <merganser/core/random.hpp>
+#include <merganser/core/types.hpp>
+#include <merganser/kernels/elementwise.hpp>
+#include <merganser/nn/dropout.hpp>
+#include <merganser/nn/linear.hpp>
+
+namespace merganser::nn {
+
+/// What stands between the two linear maps.
+enum class Activation {
+  gated_gelu,  ///< gelu(x W0^T) * (x W1^T), tanh form (Shazeer 2020, arXiv 2002.05202)
+  relu,        ///< max(0, x W^T)
+};
+
+/// y = activation(x) Wo^T.
+///
+/// Weights: wi_0, wi_1 [hidden x width] (gated) or wi [hidden x width] (ReLU), wo [width x hidden].
+template <Real Scalar>
+class FeedForward {
+ public:
+  using ScalarType = Scalar;
+  using Gradients = FeedForward;
+
+  struct Config {
+    Index width = 0;
+    Index hidden = 0;
+    Activation activation = Activation::gated_gelu;
+    double dropout = 0.0;  ///< on the hidden values, in [0, 1)
+  };
+
+  struct Cache {
+    Matrix<Scalar> input;       ///< [T x width]
+    Matrix<Scalar> inner;       ///< [T x hidden], before the activation
+    Matrix<Scalar> gate;        ///< [T x hidden], the factor of the gated form
+    Matrix<Scalar> activated;   ///< [T x hidden], the input of wo
+    typename Dropout<Scalar>::Cache dropout;
+  };
+
+  FeedForward() = default;
+
+  /// @throws std::invalid_argument if an extent is not positive or the dropout rate is outside [0, 1)
+  explicit FeedForward(const Config& config) : activation_(config.activation), dropout_({config.dropout}) {
+    check_argument(config.width > 0, "FeedForward", "width", config.width, "at least 1");
+    check_argument(config.hidden > 0, "FeedForward", "hidden", config.hidden, "at least 1");
+    wi = Linear<Scalar>({config.width, config.hidden});
+    wo = Linear<Scalar>({config.hidden, config.width});
+    if (activation_ == Activation::gated_gelu) wi_gate = Linear<Scalar>({config.width, config.hidden});
+  }
+
+  /// T5: normal with deviation width^-0.5 for the inner maps, hidden^-0.5 for the outer one.
+  void initialize(double factor, Rng& rng) {
+    const double inner = factor / std::sqrt(static_cast<double>(wi.weight.cols()));
+    wi.initialize(inner, rng);
+    if (activation_ == Activation::gated_gelu) wi_gate.initialize(inner, rng);
+    wo.initialize(factor / std::sqrt(static_cast<double>(wo.weight.cols())), rng);
+  }
+
+  /// x [T x width] to the same shape.
+  Matrix<Scalar> forward(const MatrixRef<Scalar>& x) const {
+    Cache cache;
+    activate(x, cache);
+    return wo.forward(cache.activated);
+  }
+
+  Matrix<Scalar> forward(const MatrixRef<Scalar>& x, Rng& rng, Cache& cache) const {
+    cache.input = x;
+    activate(x, cache);
+    dropout_.apply(cache.activated, rng, cache.dropout);
+    return wo.forward(cache.activated);
+  }
+
+  Matrix<Scalar> backward(const MatrixRef<Scalar>& grad_y, const Cache& cache, Gradients& gradients) const {
+    Matrix<Scalar> grad_hidden = wo.backward(grad_y, cache.activated, gradients.wo);
+    dropout_.backward(grad_hidden, cache.dropout);
+    if (activation_ == Activation::relu) {
+      grad_hidden.array() *= (cache.inner.array() > Scalar{0}).template cast<Scalar>();
+      return wi.backward(grad_hidden, cache.input, gradients.wi);
+    }
+    Matrix<Scalar> grad_inner(grad_hidden.rows(), grad_hidden.cols());
+    Matrix<Scalar> grad_gate(grad_hidden.rows(), grad_hidden.cols());
+    kernels::gated_gelu_backward(cache.inner, cache.gate, grad_hidden, grad_inner, grad_gate);
+    Matrix<Scalar> grad_x = wi.backward(grad_inner, cache.input, gradients.wi);
+    grad_x += wi_gate.backward(grad_gate, cache.input, gradients.wi_gate);
+    return grad_x;
+  }
+
+  template <class Visitor>
+  void visit(Visitor&& visitor, const std::string& prefix) {
+    const bool gated = activation_ == Activation::gated_gelu;
+    wi.visit(visitor, prefix + (gated ? "wi_0." : "wi."));
+    if (gated) wi_gate.visit(visitor, prefix + "wi_1.");
+    wo.visit(visitor, prefix + "wo.");
+  }
+
+  Linear<Scalar> wi;
+  Linear<Scalar> wi_gate;  ///< empty in the ReLU form
+  Linear<Scalar> wo;
+
+ private:
+  void activate(const MatrixRef<Scalar>& x, Cache& cache) const {
+    cache.inner = wi.forward(x);
+    if (activation_ == Activation::relu) {
+      cache.activated = cache.inner.cwiseMax(Scalar{0});
+      return;
+    }
+    cache.gate = wi_gate.forward(x);
+    cache.activated.resize(cache.inner.rows(), cache.inner.cols());
+    kernels::gated_gelu(cache.inner, cache.gate, cache.activated);
+  }
+
+  Activation activation_ = Activation::gated_gelu;
+  Dropout<Scalar> dropout_;
+};
+
+}  // namespace merganser::nn

@@ -1,0 +1,84 @@
+// A linear map of every row.
+#pragma once
+
+#include <cmath>
+#include <string>
+
+#include <merganser/core/check.hpp>
+#include <merganser/core/random.hpp>
+#include <merganser/core/types.hpp>
+#include <merganser/kernels/matmul.hpp>
+
+namespace merganser::nn {
+
+/// Fills a tensor with normal numbers of the given standard deviation, row by row.
+template <class Tensor>
+void fill_normal(Tensor& tensor, double standard_deviation, Rng& rng) {
+  using Scalar = typename Tensor::Scalar;
+  for (Index i = 0; i < tensor.size(); ++i) tensor.data()[i] = static_cast<Scalar>(standard_deviation * rng.normal());
+}
+
+/// y = x W^T. T5 has no biases, so neither has this.
+///
+/// weight [out_features x in_features]. Thread-safe while nobody writes to the weight.
+template <Real Scalar>
+class Linear {
+ public:
+  using ScalarType = Scalar;
+  using Gradients = Linear;
+  /// What backward reads: the input [T x in_features].
+  using Cache = Matrix<Scalar>;
+
+  struct Config {
+    Index in_features = 0;
+    Index out_features = 0;
+  };
+
+  Linear() = default;
+
+  /// A layer of zeros.
+  /// @throws std::invalid_argument if an extent is not positive
+  explicit Linear(const Config& config) {
+    check_argument(config.in_features > 0, "Linear", "in_features", config.in_features, "at least 1");
+    check_argument(config.out_features > 0, "Linear", "out_features", config.out_features, "at least 1");
+    weight.setZero(config.out_features, config.in_features);
+  }
+
+  void initialize(double standard_deviation, Rng& rng) { fill_normal(weight, standard_deviation, rng); }
+
+  /// x [T x in_features] to [T x out_features].
+  /// @throws std::invalid_argument if x has another width
+  Matrix<Scalar> forward(const MatrixRef<Scalar>& x) const {
+    check_equal("Linear::forward", "x.cols()", x.cols(), weight.cols());
+    Matrix<Scalar> y(x.rows(), weight.rows());
+    kernels::multiply<Scalar>(x, kernels::PackedMatrix<Scalar>(weight, kernels::Orientation::transposed), y);
+    return y;
+  }
+
+  Matrix<Scalar> forward(const MatrixRef<Scalar>& x, Cache& cache) const {
+    cache = x;
+    return forward(x);
+  }
+
+  /// grad_y [T x out_features] to the gradient of the input [T x in_features]; the weight's is added to `gradients`.
+  Matrix<Scalar> backward(const MatrixRef<Scalar>& grad_y, const Cache& cache, Gradients& gradients) const {
+    check_equal("Linear::backward", "grad_y.rows()", grad_y.rows(), cache.rows());
+    check_equal("Linear::backward", "grad_y.cols()", grad_y.cols(), weight.rows());
+    using kernels::Orientation;
+    using kernels::PackedMatrix;
+    kernels::multiply_transposed<Scalar>(grad_y, PackedMatrix<Scalar>(cache, Orientation::as_is), gradients.weight,
+                                         kernels::Store::add);
+    Matrix<Scalar> grad_x(cache.rows(), cache.cols());
+    kernels::multiply<Scalar>(grad_y, PackedMatrix<Scalar>(weight, Orientation::as_is), grad_x);
+    return grad_x;
+  }
+
+  template <class Visitor>
+  void visit(Visitor&& visitor, const std::string& prefix) {
+    visitor(prefix + "weight", weight);
+  }
+
+  Matrix<Scalar> weight;
+};
+
+}  // namespace merganser::nn

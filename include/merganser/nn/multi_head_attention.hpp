@@ -1,0 +1,298 @@
+// Multi-head attention over ragged batches: self, causal and cross.
+#pragma once
+
+#include <cmath>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <merganser/core/check.hpp>
+#include <merganser/core/parallel.hpp>
+#include <merganser/core/random.hpp>
+#include <merganser/core/sequence_offsets.hpp>
+#include <merganser/core/types.hpp>
+#include <merganser/kernels/attention.hpp>
+#include <merganser/nn/linear.hpp>
+#include <merganser/nn/relative_position_bias.hpp>
+#include <merganser/nn/score_bound.hpp>
+
+namespace merganser::nn {
+
+using kernels::SoftmaxKind;
+using kernels::Visibility;
+
+/// Who attends to whom: sequence i of the queries sees sequence i of the keys.
+template <Real Scalar>
+struct AttentionContext {
+  std::vector<RowRange> queries;              ///< N ranges of query rows
+  std::vector<RowRange> keys;                 ///< N ranges of key rows
+  std::span<const Position> query_positions;  ///< [T_q]; may be empty without position bias and causality
+  std::span<const Position> key_positions;    ///< [T_k], likewise
+  const DistanceBias<Scalar>* position_bias = nullptr;
+  std::span<const Scalar> key_bias;           ///< [T_k] or empty, added to every score of a key: 0 neutral, negative weakens
+  std::span<const std::uint8_t> hidden_keys;  ///< [T_k] or empty: not 0 hides a key
+  Visibility visibility = Visibility::all;
+  /// When set, forward also sums max(score - limit, 0) over all heads and pairs (score without key bias).
+  const double* excess_limit = nullptr;
+};
+
+/// Keys and values of T_k tokens, projected once and attended to many times (the key/value cache of decoding).
+template <Real Scalar>
+struct KeyValues {
+  Matrix<Scalar> keys;    ///< [T_k x H K]
+  Matrix<Scalar> values;  ///< [T_k x H K]
+};
+
+/// y = concat_h(softmax(bound(q_h k_h^T) + position bias + key bias) v_h) W_o^T, with q = x W_q^T and k, v from `memory`.
+///
+/// Weights: q, k, v [H K x D], o [D x H K], without biases. Scores are not divided by sqrt(K) (T5: Raffel et al. 2020,
+/// arXiv 1910.10683; the factor is in the initialisation). Knows nothing of deletion: the gate comes in as key bias.
+template <Real Scalar>
+class MultiHeadAttention {
+ public:
+  using ScalarType = Scalar;
+  using Gradients = MultiHeadAttention;
+  using Context = AttentionContext<Scalar>;
+
+  struct Config {
+    Index width = 0;       ///< D
+    Index heads = 0;       ///< H
+    Index head_width = 0;  ///< K; H K may differ from D
+    SoftmaxKind softmax = SoftmaxKind::softmax;
+    ScoreBound score_bound;
+  };
+
+  struct Cache {
+    Matrix<Scalar> query_input;             ///< [T_q x D]
+    Matrix<Scalar> memory;                  ///< [T_k x D]
+    Matrix<Scalar> queries;                 ///< [T_q x H K], after normalisation
+    KeyValues<Scalar> key_values;           ///< keys after normalisation
+    Matrix<Scalar> attended;                ///< [T_q x H K], the input of o
+    Matrix<Scalar> log_denominators;        ///< [H x T_q]
+    Matrix<Scalar> query_factors, key_factors;  ///< of the normalisation
+    double excess = 0.0;                    ///< sum of max(score - limit, 0), if asked for
+    double pairs = 0.0;                     ///< scores in that sum, over all heads
+  };
+
+  struct InputGradients {
+    Matrix<Scalar> query_input;    ///< [T_q x D]
+    Matrix<Scalar> memory;         ///< [T_k x D]
+    std::vector<Scalar> key_bias;  ///< [T_k]; empty when there was no key bias
+  };
+
+  MultiHeadAttention() = default;
+
+  /// @throws std::invalid_argument if an extent is not positive or the bound has no value
+  explicit MultiHeadAttention(const Config& config) : config_(config) {
+    check_argument(config.width > 0, "MultiHeadAttention", "width", config.width, "at least 1");
+    check_argument(config.heads > 0, "MultiHeadAttention", "heads", config.heads, "at least 1");
+    check_argument(config.head_width > 0, "MultiHeadAttention", "head_width", config.head_width, "at least 1");
+    const Index inner = config.heads * config.head_width;
+    q = k = v = Linear<Scalar>({config.width, inner});
+    o = Linear<Scalar>({inner, config.width});
+    config.score_bound.check("MultiHeadAttention");
+  }
+
+  /// T5: q with deviation (D K)^-0.5, k and v with D^-0.5, o with (H K)^-0.5.
+  void initialize(double factor, Rng& rng) {
+    const auto width = static_cast<double>(config_.width);
+    const auto head_width = static_cast<double>(config_.head_width);
+    q.initialize(factor / std::sqrt(width * head_width), rng);
+    k.initialize(factor / std::sqrt(width), rng);
+    v.initialize(factor / std::sqrt(width), rng);
+    o.initialize(factor / std::sqrt(static_cast<double>(config_.heads) * head_width), rng);
+  }
+
+  /// x [T_q x D] attends to memory [T_k x D] (the same rows for self-attention); result [T_q x D].
+  /// Cost grows with the sum over sequences of t_q t_k.
+  Matrix<Scalar> forward(const MatrixRef<Scalar>& x, const MatrixRef<Scalar>& memory, const Context& context) const {
+    return attend(x, project(memory), context);
+  }
+
+  Matrix<Scalar> forward(const MatrixRef<Scalar>& x, const MatrixRef<Scalar>& memory, const Context& context,
+                         Cache& cache) const {
+    cache.query_input = x;
+    cache.memory = memory;
+    cache.key_values = project(memory, &cache.key_factors);
+    return attend(x, cache.key_values, context, &cache);
+  }
+
+  /// Keys and values of memory [T_k x D].
+  KeyValues<Scalar> project(const MatrixRef<Scalar>& memory, Matrix<Scalar>* key_factors = nullptr) const {
+    KeyValues<Scalar> result{k.forward(memory), v.forward(memory)};
+    if (normalised()) {
+      Matrix<Scalar> factors = normalise_heads(result.keys, config_.heads, 1.0);
+      if (key_factors != nullptr) *key_factors = std::move(factors);
+    }
+    return result;
+  }
+
+  /// x [T_q x D] attends to keys and values projected before. Fills all of `cache` but memory, keys and values.
+  Matrix<Scalar> attend(const MatrixRef<Scalar>& x, const KeyValues<Scalar>& key_values, const Context& context,
+                        Cache* cache = nullptr) const;
+
+  /// grad_y [T_q x D]. Parameter gradients are added to `gradients`; the position bias gradient is added to
+  /// `grad_position_bias` unless null; `excess_weight` is the gradient of the loss with respect to `Cache::excess`.
+  InputGradients backward(const MatrixRef<Scalar>& grad_y, const Context& context, const Cache& cache,
+                          Gradients& gradients, DistanceBias<Scalar>* grad_position_bias = nullptr,
+                          double excess_weight = 0.0) const;
+
+  template <class Visitor>
+  void visit(Visitor&& visitor, const std::string& prefix) {
+    q.visit(visitor, prefix + "q.");
+    k.visit(visitor, prefix + "k.");
+    v.visit(visitor, prefix + "v.");
+    o.visit(visitor, prefix + "o.");
+  }
+
+  const Config& config() const { return config_; }
+
+  Linear<Scalar> q, k, v, o;
+
+ private:
+  bool normalised() const { return config_.score_bound.kind == ScoreBoundKind::normalised; }
+
+  /// What head h of sequence i adds to its products.
+  kernels::HeadScores<Scalar> head_scores(const Context& context, Index sequence, Index head) const {
+    const auto part = [](auto values, const RowRange& range) {
+      return values.empty() ? values
+                            : values.subspan(static_cast<std::size_t>(range.begin), static_cast<std::size_t>(range.length));
+    };
+    const RowRange& queries = context.queries[static_cast<std::size_t>(sequence)];
+    const RowRange& keys = context.keys[static_cast<std::size_t>(sequence)];
+    kernels::HeadScores<Scalar> scores;
+    scores.softmax = config_.softmax;
+    scores.visibility = context.visibility;
+    if (config_.score_bound.kind == ScoreBoundKind::soft_cap)
+      scores.soft_cap = static_cast<Scalar>(config_.score_bound.value);
+    if (context.position_bias != nullptr) {
+      scores.distance_bias = context.position_bias->values.row(head).data();
+      scores.radius = context.position_bias->radius;
+    }
+    scores.query_positions = part(context.query_positions, queries);
+    scores.key_positions = part(context.key_positions, keys);
+    scores.key_bias = part(context.key_bias, keys);
+    scores.hidden_keys = part(context.hidden_keys, keys);
+    return scores;
+  }
+
+  void check_context(const Context& context, Index query_rows, Index key_rows) const;
+
+  Config config_;
+};
+
+template <Real Scalar>
+void MultiHeadAttention<Scalar>::check_context(const Context& context, Index query_rows, Index key_rows) const {
+  const char* where = "MultiHeadAttention";
+  check_equal(where, "context.keys.size()", context.keys.size(), context.queries.size());
+  const auto inside = [&](const std::vector<RowRange>& ranges, const char* name, Index rows) {
+    for (const RowRange& range : ranges)
+      if (range.begin < 0 || range.length < 0 || range.begin + range.length > rows)
+        throw_invalid_argument(where, name,
+                               std::to_string(range.length) + " rows from " + std::to_string(range.begin),
+                               "rows in [0, " + std::to_string(rows) + ")");
+  };
+  inside(context.queries, "context.queries", query_rows);
+  inside(context.keys, "context.keys", key_rows);
+  const auto fits = [&](const char* name, std::size_t size, Index rows) {
+    if (size > 0) check_equal(where, name, static_cast<Index>(size), rows);
+  };
+  fits("context.key_bias.size()", context.key_bias.size(), key_rows);
+  fits("context.hidden_keys.size()", context.hidden_keys.size(), key_rows);
+  if (context.position_bias == nullptr && context.visibility == Visibility::all) return;
+  check_equal(where, "context.query_positions.size()", static_cast<Index>(context.query_positions.size()), query_rows);
+  check_equal(where, "context.key_positions.size()", static_cast<Index>(context.key_positions.size()), key_rows);
+  if (context.position_bias != nullptr)
+    check_equal(where, "heads of the position bias", context.position_bias->values.rows(), config_.heads);
+}
+
+template <Real Scalar>
+Matrix<Scalar> MultiHeadAttention<Scalar>::attend(const MatrixRef<Scalar>& x, const KeyValues<Scalar>& key_values,
+                                                  const Context& context, Cache* cache) const {
+  check_context(context, x.rows(), key_values.keys.rows());
+  Matrix<Scalar> queries = q.forward(x);
+  Matrix<Scalar> query_factors;
+  if (normalised()) query_factors = normalise_heads(queries, config_.heads, config_.score_bound.value);
+  Matrix<Scalar> attended = Matrix<Scalar>::Zero(queries.rows(), queries.cols());
+  const Index heads = config_.heads, width = config_.head_width;
+  const Index sequences = static_cast<Index>(context.queries.size());
+  if (cache != nullptr) cache->log_denominators.resize(heads, queries.rows());
+  const Scalar limit = context.excess_limit != nullptr ? static_cast<Scalar>(*context.excess_limit) : Scalar{0};
+  std::vector<double> excess(static_cast<std::size_t>(sequences * heads), 0.0);
+  parallel_for(sequences * heads, [&](Index task) {
+    const Index sequence = task / heads, head = task % heads;
+    const RowRange& rows = context.queries[static_cast<std::size_t>(sequence)];
+    const RowRange& keys = context.keys[static_cast<std::size_t>(sequence)];
+    excess[static_cast<std::size_t>(task)] = static_cast<double>(kernels::attend<Scalar>(
+        queries.block(rows.begin, head * width, rows.length, width),
+        key_values.keys.block(keys.begin, head * width, keys.length, width),
+        key_values.values.block(keys.begin, head * width, keys.length, width), head_scores(context, sequence, head),
+        attended.block(rows.begin, head * width, rows.length, width),
+        cache != nullptr ? cache->log_denominators.row(head).data() + rows.begin : nullptr,
+        context.excess_limit != nullptr ? &limit : nullptr));
+  });
+  if (cache == nullptr) return o.forward(attended);
+  cache->excess = 0;
+  cache->pairs = 0;
+  for (Index task = 0; task < sequences * heads; ++task) {
+    cache->excess += excess[static_cast<std::size_t>(task)];
+    cache->pairs += static_cast<double>(context.queries[static_cast<std::size_t>(task / heads)].length *
+                                        context.keys[static_cast<std::size_t>(task / heads)].length);
+  }
+  cache->queries = std::move(queries);
+  cache->query_factors = std::move(query_factors);
+  cache->attended = std::move(attended);
+  return o.forward(cache->attended);
+}
+
+template <Real Scalar>
+auto MultiHeadAttention<Scalar>::backward(const MatrixRef<Scalar>& grad_y, const Context& context, const Cache& cache,
+                                          Gradients& gradients, DistanceBias<Scalar>* grad_position_bias,
+                                          double excess_weight) const -> InputGradients {
+  const Index heads = config_.heads, width = config_.head_width;
+  const Index sequences = static_cast<Index>(context.queries.size());
+  const KeyValues<Scalar>& kv = cache.key_values;
+  const Matrix<Scalar> grad_attended = o.backward(grad_y, cache.attended, gradients.o);
+  Matrix<Scalar> grad_q = Matrix<Scalar>::Zero(cache.queries.rows(), cache.queries.cols());
+  Matrix<Scalar> grad_k = Matrix<Scalar>::Zero(kv.keys.rows(), kv.keys.cols());
+  Matrix<Scalar> grad_v = Matrix<Scalar>::Zero(kv.values.rows(), kv.values.cols());
+  const bool biased = !context.key_bias.empty();
+  Matrix<Scalar> grad_key_bias = Matrix<Scalar>::Zero(biased ? heads : 0, kv.keys.rows());
+  const bool positioned = grad_position_bias != nullptr && context.position_bias != nullptr;
+  // One row a task, summed afterwards in a fixed order.
+  Matrix<Scalar> grad_distance = Matrix<Scalar>::Zero(
+      positioned ? sequences * heads : 0, positioned ? context.position_bias->values.cols() : 0);
+  parallel_for(sequences * heads, [&](Index task) {
+    const Index sequence = task / heads, head = task % heads;
+    const RowRange& rows = context.queries[static_cast<std::size_t>(sequence)];
+    const RowRange& keys = context.keys[static_cast<std::size_t>(sequence)];
+    const auto query_block = [&](auto& m) { return m.block(rows.begin, head * width, rows.length, width); };
+    const auto key_block = [&](auto& m) { return m.block(keys.begin, head * width, keys.length, width); };
+    kernels::HeadGradients<Scalar> head_gradients;
+    if (positioned) head_gradients.distance_bias = grad_distance.row(task).data();
+    if (biased) head_gradients.key_bias = grad_key_bias.row(head).data() + keys.begin;
+    head_gradients.excess_weight = static_cast<Scalar>(excess_weight);
+    if (context.excess_limit != nullptr) head_gradients.excess_limit = static_cast<Scalar>(*context.excess_limit);
+    kernels::attend_backward<Scalar>(query_block(cache.queries), key_block(kv.keys), key_block(kv.values),
+                                     head_scores(context, sequence, head),
+                                     cache.log_denominators.row(head).data() + rows.begin, query_block(grad_attended),
+                                     query_block(grad_q), key_block(grad_k), key_block(grad_v), head_gradients);
+  });
+  for (Index task = 0; task < grad_distance.rows(); ++task)
+    grad_position_bias->values.row(task % heads) += grad_distance.row(task);
+  if (normalised()) {
+    normalise_heads_backward(cache.queries, cache.query_factors, config_.score_bound.value, grad_q);
+    normalise_heads_backward(kv.keys, cache.key_factors, 1.0, grad_k);
+  }
+  InputGradients result;
+  result.query_input = q.backward(grad_q, cache.query_input, gradients.q);
+  result.memory = k.backward(grad_k, cache.memory, gradients.k);
+  result.memory += v.backward(grad_v, cache.memory, gradients.v);
+  if (biased) {
+    const RowVector<Scalar> sum = grad_key_bias.colwise().sum();
+    result.key_bias.assign(sum.data(), sum.data() + sum.size());
+  }
+  return result;
+}
+
+}  // namespace merganser::nn

@@ -1,0 +1,72 @@
+// Bounds on attention scores, so that a deleted key cannot be read all the same.
+#pragma once
+
+#include <cmath>
+
+#include <merganser/core/check.hpp>
+#include <merganser/core/types.hpp>
+#include <merganser/kernels/packet_loop.hpp>
+
+namespace merganser::nn {
+
+/// What keeps the content part of a score, q . k, within reach of the gate.
+enum class ScoreBoundKind {
+  none,        ///< as in T5 and in published checkpoints
+  soft_cap,    ///< value * tanh(q . k / value)
+  normalised,  ///< value * cos(q, k): queries and keys are normalised, cost linear in tokens
+};
+
+/// A bound: |content score| <= value, in nats.
+struct ScoreBound {
+  ScoreBoundKind kind = ScoreBoundKind::none;
+  double value = 0.0;
+
+  static ScoreBound none() { return {}; }
+  static ScoreBound soft_cap(double cap) { return {ScoreBoundKind::soft_cap, cap}; }
+  static ScoreBound normalised(double scale) { return {ScoreBoundKind::normalised, scale}; }
+
+  /// @throws std::invalid_argument if a bound that needs a value has none
+  void check(const char* function) const {
+    check_argument(kind == ScoreBoundKind::none || value > 0, function, "score_bound.value", value,
+                   "a positive number");
+  }
+
+  bool operator==(const ScoreBound&) const = default;
+};
+
+/// Scales every head's slice of every row to the length `length`, in place; returns the factors [T x H].
+///
+/// y = length x / sqrt(|x|^2 + 1e-12).
+template <Real Scalar>
+Matrix<Scalar> normalise_heads(Matrix<Scalar>& x, Index heads, double length) {
+  const Index width = x.cols() / heads;
+  Matrix<Scalar> factors(x.rows(), heads);
+  for (Index t = 0; t < x.rows(); ++t) {
+    for (Index h = 0; h < heads; ++h) {
+      auto slice = x.row(t).segment(h * width, width);
+      const Scalar squared = kernels::dot(width, slice.data(), slice.data());
+      factors(t, h) = static_cast<Scalar>(length) / std::sqrt(squared + static_cast<Scalar>(1e-12));
+      slice *= factors(t, h);
+    }
+  }
+  return factors;
+}
+
+/// Gradient of `normalise_heads` in place of the gradient of its result y:
+/// grad_x = factor (grad_y - y (y . grad_y) / length^2).
+template <Real Scalar>
+void normalise_heads_backward(const Matrix<Scalar>& y, const Matrix<Scalar>& factors, double length,
+                              Matrix<Scalar>& grad) {
+  const Index width = y.cols() / factors.cols();
+  const auto inverse_square = static_cast<Scalar>(1 / (length * length));
+  for (Index t = 0; t < y.rows(); ++t) {
+    for (Index h = 0; h < factors.cols(); ++h) {
+      const auto slice = y.row(t).segment(h * width, width);
+      auto grad_slice = grad.row(t).segment(h * width, width);
+      const Scalar inner = kernels::dot(width, slice.data(), grad_slice.data()) * inverse_square;
+      grad_slice = factors(t, h) * (grad_slice - inner * slice);
+    }
+  }
+}
+
+}  // namespace merganser::nn
