@@ -1,0 +1,125 @@
+// Carrying out merge plans: rows together, rows back, and the gradients of both.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include <merganser/core/check.hpp>
+#include <merganser/core/ragged_batch.hpp>
+#include <merganser/core/types.hpp>
+#include <merganser/merge/merge_plan.hpp>
+
+namespace merganser::merge {
+
+/// The plans of a batch side by side: the rows they read and the rows they make.
+///
+/// `plans` has one plan a sequence. Cost of every function: one pass over the rows.
+template <Real Scalar>
+class Compaction {
+ public:
+  Compaction() = default;
+
+  /// @throws std::invalid_argument if a plan does not fit its sequence
+  Compaction(std::vector<MergePlan<Scalar>> plans, const SequenceOffsets& input) : plans_(std::move(plans)), input_(input) {
+    check_equal("Compaction", "plans.size()", static_cast<Index>(plans_.size()), input.count());
+    for (Index i = 0; i < input.count(); ++i) {
+      check_equal("Compaction", "plan.input_count()", plan(i).input_count(), input.length(i));
+      plan(i).check();
+      output_.push_back(plan(i).output_count());
+      std::vector<bool> has_member(static_cast<std::size_t>(plan(i).output_count()), false);
+      for (const Index row : plan(i).group)
+        if (row >= 0) has_member[static_cast<std::size_t>(row)] = true;
+      for (Index row = 0; row < plan(i).output_count(); ++row)
+        if (!has_member[static_cast<std::size_t>(row)])
+          copies_.push_back({output_.begin(i) + row, input_.begin(i) + plan(i).representative[static_cast<std::size_t>(row)]});
+    }
+  }
+
+  const SequenceOffsets& input_offsets() const { return input_; }
+  const SequenceOffsets& output_offsets() const { return output_; }
+  const MergePlan<Scalar>& plan(Index sequence) const { return plans_[static_cast<std::size_t>(sequence)]; }
+
+  /// x [T_in x D] to its merged rows [T_out x D].
+  Matrix<Scalar> compact(const MatrixRef<Scalar>& x) const {
+    check_equal("Compaction::compact", "x.rows()", x.rows(), input_.total());
+    Matrix<Scalar> y = Matrix<Scalar>::Zero(output_.total(), x.cols());
+    for_each_member([&](Index in, Index out, Scalar weight) { y.row(out) += weight * x.row(in); });
+    for (const Copy& copy : copies_) y.row(copy.out) = x.row(copy.in);
+    return y;
+  }
+
+  /// Gradient of `compact`: grad_y [T_out x D] to [T_in x D]; dropped rows get 0.
+  Matrix<Scalar> compact_backward(const MatrixRef<Scalar>& grad_y) const {
+    check_equal("Compaction::compact_backward", "grad_y.rows()", grad_y.rows(), output_.total());
+    Matrix<Scalar> grad_x = Matrix<Scalar>::Zero(input_.total(), grad_y.cols());
+    for_each_member([&](Index in, Index out, Scalar weight) { grad_x.row(in) += weight * grad_y.row(out); });
+    for (const Copy& copy : copies_) grad_x.row(copy.in) += grad_y.row(copy.out);
+    return grad_x;
+  }
+
+  /// Back to the full length: every input row takes the value of its group; dropped rows are 0.
+  Matrix<Scalar> expand(const MatrixRef<Scalar>& y) const {
+    check_equal("Compaction::expand", "y.rows()", y.rows(), output_.total());
+    Matrix<Scalar> x = Matrix<Scalar>::Zero(input_.total(), y.cols());
+    for_each_member([&](Index in, Index out, Scalar) { x.row(in) = y.row(out); });
+    return x;
+  }
+
+  /// One value a token: each output row takes its representative's.
+  template <class Value>
+  std::vector<Value> pick(std::span<const Value> values) const {
+    check_equal("Compaction::pick", "values.size()", static_cast<Index>(values.size()), input_.total());
+    std::vector<Value> picked;
+    picked.reserve(static_cast<std::size_t>(output_.total()));
+    for (const Index row : representatives()) picked.push_back(values[static_cast<std::size_t>(row)]);
+    return picked;
+  }
+
+  /// Gradient of `pick`: each representative receives the gradient of its output row, all others 0.
+  std::vector<Scalar> pick_backward(std::span<const Scalar> grad) const {
+    check_equal("Compaction::pick_backward", "grad.size()", static_cast<Index>(grad.size()), output_.total());
+    std::vector<Scalar> result(static_cast<std::size_t>(input_.total()), Scalar{0});
+    const std::vector<Index> rows = representatives();
+    for (std::size_t i = 0; i < rows.size(); ++i) result[static_cast<std::size_t>(rows[i])] += grad[i];
+    return result;
+  }
+
+  /// The input row number, counted over the whole batch, of every output row. Shape [T_out].
+  std::vector<Index> representatives() const {
+    std::vector<Index> rows;
+    rows.reserve(static_cast<std::size_t>(output_.total()));
+    for (Index i = 0; i < input_.count(); ++i)
+      for (const Index row : plan(i).representative) rows.push_back(input_.begin(i) + row);
+    return rows;
+  }
+
+ private:
+  struct Copy {
+    Index out, in;
+  };
+
+  template <class Visit>
+  void for_each_member(Visit&& visit) const {
+    for (Index i = 0; i < input_.count(); ++i) {
+      const MergePlan<Scalar>& p = plan(i);
+      for (std::size_t row = 0; row < p.group.size(); ++row)
+        if (p.group[row] >= 0)
+          visit(input_.begin(i) + static_cast<Index>(row), output_.begin(i) + p.group[row], p.weight[row]);
+    }
+  }
+
+  std::vector<MergePlan<Scalar>> plans_;
+  SequenceOffsets input_, output_;
+  std::vector<Copy> copies_;
+};
+
+/// The batch that the plans make of `batch`; positions are those of the representatives.
+/// @throws std::invalid_argument if a plan does not fit its sequence
+template <Real Scalar>
+RaggedBatch<Scalar> compact(const RaggedBatch<Scalar>& batch, std::vector<MergePlan<Scalar>> plans) {
+  const Compaction<Scalar> compaction(std::move(plans), batch.offsets);
+  return {compaction.compact(batch.values), compaction.output_offsets(),
+          compaction.pick(std::span<const Position>(batch.positions))};
+}
+
+}  // namespace merganser::merge

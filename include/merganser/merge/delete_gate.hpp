@@ -1,0 +1,167 @@
+// The delete gate: learns which tokens the later layers can do without.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <merganser/core/check.hpp>
+#include <merganser/core/random.hpp>
+#include <merganser/core/types.hpp>
+#include <merganser/kernels/elementwise.hpp>
+#include <merganser/kernels/packet_loop.hpp>
+#include <merganser/nn/linear.hpp>
+#include <merganser/nn/rms_norm.hpp>
+
+namespace merganser::merge {
+
+/// How a logit becomes a gate value. A high logit keeps.
+enum class GateActivation {
+  scaled_sigmoid,  ///< scale * sigmoid(-logit): between scale (deletes) and 0 (keeps)
+  log_sigmoid,     ///< log(sigmoid(logit)): unbounded below, 0 keeps
+};
+
+enum class GateNorm { none, rms };
+
+/// Noise on the logits while training.
+enum class GateNoise {
+  none,
+  gumbel,  ///< a standard Gumbel number is added to each logit
+};
+
+/// What a gate says of T tokens.
+template <Real Scalar>
+struct GateValues {
+  std::vector<Scalar> logits;  ///< [T], before the activation; high keeps
+  std::vector<Scalar> values;  ///< [T], near 0 keeps, near scale deletes
+};
+
+/// logit = w . norm(h) + b, gate value = scale * sigmoid(-logit) with scale = -30, for every token.
+///
+/// Added to attention scores the value weakens a token's key by e^value; compared with a threshold it decides who is
+/// removed. A router of tokens, in other words. Kallini et al. 2025, arXiv 2410.20771, section 3. Parameters: the norm's
+/// scale [D], weight [1 x D], bias [1], which starts at `initial_bias`: keep everything.
+template <Real Scalar>
+class DeleteGate {
+ public:
+  using ScalarType = Scalar;
+  using Gradients = DeleteGate;
+
+  struct Config {
+    Index width = 0;
+    GateActivation activation = GateActivation::scaled_sigmoid;
+    double scale = -30.0;  ///< the value of a deleted token, negative
+    GateNorm norm = GateNorm::rms;
+    GateNoise noise = GateNoise::none;
+    double initial_bias = 1.0;
+  };
+
+  struct Cache {
+    Matrix<Scalar> normalised;              ///< [T x D], the input of the linear map
+    typename nn::RmsNorm<Scalar>::Cache norm;
+    std::vector<Scalar> logits;             ///< [T], with noise
+    std::vector<std::uint8_t> forced;       ///< [T] or empty
+  };
+
+  DeleteGate() = default;
+
+  /// @throws std::invalid_argument if the width is not positive or the scale not negative
+  explicit DeleteGate(const Config& config)
+      : norm({config.width}), weight(Matrix<Scalar>::Zero(1, config.width)),
+        bias(RowVector<Scalar>::Constant(1, static_cast<Scalar>(config.initial_bias))), config_(config) {
+    check_argument(config.scale < 0, "DeleteGate", "scale", config.scale, "a negative number");
+  }
+
+  /// Weight normal with deviation factor * D^-0.5.
+  void initialize(double factor, Rng& rng) {
+    nn::fill_normal(weight, factor / std::sqrt(static_cast<double>(config_.width)), rng);
+  }
+
+  /// The threshold halfway: scale / 2, or log(1/2) for the log sigmoid. Tokens above it are kept.
+  static double default_threshold(const Config& config) {
+    return config.activation == GateActivation::scaled_sigmoid ? config.scale / 2 : -std::log(2.0);
+  }
+
+  /// x [T x D]. Tokens whose `forced` [T] is not 0 get the value `scale` whatever their logit (pads).
+  GateValues<Scalar> forward(const MatrixRef<Scalar>& x, std::span<const std::uint8_t> forced = {}) const {
+    return activate(logits_of(normalises() ? norm.forward(x) : Matrix<Scalar>(x)), forced);
+  }
+
+  /// For training: draws noise if the gate has any.
+  GateValues<Scalar> forward(const MatrixRef<Scalar>& x, std::span<const std::uint8_t> forced, Rng& rng,
+                             Cache& cache) const {
+    cache.normalised = normalises() ? norm.forward(x, cache.norm) : Matrix<Scalar>(x);
+    cache.logits = logits_of(cache.normalised);
+    if (config_.noise == GateNoise::gumbel)
+      for (Scalar& logit : cache.logits) logit += static_cast<Scalar>(rng.gumbel());
+    cache.forced.assign(forced.begin(), forced.end());
+    return activate(cache.logits, forced);
+  }
+
+  /// grad_values [T] and grad_logits [T] (either may be empty: 0) to the gradient of x [T x D]. Forced tokens have a
+  /// constant value, so only their logit carries gradient.
+  Matrix<Scalar> backward(std::span<const Scalar> grad_values, std::span<const Scalar> grad_logits, const Cache& cache,
+                          Gradients& gradients) const {
+    const Index tokens = cache.normalised.rows();
+    RowVector<Scalar> grad = RowVector<Scalar>::Zero(tokens);
+    for (Index t = 0; t < tokens; ++t) {
+      const auto i = static_cast<std::size_t>(t);
+      const bool is_forced = !cache.forced.empty() && cache.forced[i] != 0;
+      if (!grad_values.empty() && !is_forced) grad[t] += grad_values[i] * slope(cache.logits[i]);
+      if (!grad_logits.empty()) grad[t] += grad_logits[i];
+    }
+    for (Index t = 0; t < tokens; ++t) gradients.weight += grad[t] * cache.normalised.row(t);
+    gradients.bias[0] += kernels::sum(tokens, grad.data());
+    const Matrix<Scalar> grad_normalised = grad.transpose() * weight.row(0);
+    return normalises() ? norm.backward(grad_normalised, cache.norm, gradients.norm) : grad_normalised;
+  }
+
+  template <class Visitor>
+  void visit(Visitor&& visitor, const std::string& prefix) {
+    if (normalises()) norm.visit(visitor, prefix + "layer_norm.");
+    visitor(prefix + "feed_forward.weight", weight);
+    visitor(prefix + "feed_forward.bias", bias);
+  }
+
+  const Config& config() const { return config_; }
+
+  nn::RmsNorm<Scalar> norm;
+  Matrix<Scalar> weight;
+  RowVector<Scalar> bias;
+
+ private:
+  bool normalises() const { return config_.norm == GateNorm::rms; }
+
+  std::vector<Scalar> logits_of(const Matrix<Scalar>& x) const {
+    std::vector<Scalar> logits(static_cast<std::size_t>(x.rows()));
+    for (Index t = 0; t < x.rows(); ++t)
+      logits[static_cast<std::size_t>(t)] = kernels::dot(x.cols(), x.row(t).data(), weight.data()) + bias[0];
+    return logits;
+  }
+
+  GateValues<Scalar> activate(std::vector<Scalar> logits, std::span<const std::uint8_t> forced) const {
+    if (!forced.empty()) check_equal("DeleteGate::forward", "forced.size()", forced.size(), logits.size());
+    GateValues<Scalar> result;
+    const auto scale = static_cast<Scalar>(config_.scale);
+    for (std::size_t t = 0; t < logits.size(); ++t) {
+      const bool scaled = config_.activation == GateActivation::scaled_sigmoid;
+      const Scalar value = scaled ? scale * kernels::sigmoid(-logits[t]) : kernels::log_sigmoid(logits[t]);
+      result.values.push_back(!forced.empty() && forced[t] != 0 ? scale : value);
+    }
+    result.logits = std::move(logits);
+    return result;
+  }
+
+  /// d value / d logit: -scale s(logit) s(-logit), or s(-logit).
+  Scalar slope(Scalar logit) const {
+    const Scalar down = kernels::sigmoid(-logit);
+    if (config_.activation == GateActivation::log_sigmoid) return down;
+    return -static_cast<Scalar>(config_.scale) * down * kernels::sigmoid(logit);
+  }
+
+  Config config_;
+};
+
+}  // namespace merganser::merge

@@ -1,0 +1,59 @@
+// How much was deleted, sequence by sequence.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <merganser/core/sequence_offsets.hpp>
+#include <merganser/core/types.hpp>
+
+namespace merganser::merge {
+
+/// Tokens and survivors of each sequence; forced tokens (pads) count as neither.
+struct DeletionStatistics {
+  std::vector<Index> tokens;  ///< [N]
+  std::vector<Index> kept;    ///< [N]
+
+  /// Share of the tokens of one sequence that were deleted, in [0, 1]; 0 for an empty sequence.
+  double deletion_rate(Index sequence) const {
+    return rate(tokens[static_cast<std::size_t>(sequence)], kept[static_cast<std::size_t>(sequence)]);
+  }
+
+  /// Share of all tokens that were deleted, in [0, 1].
+  double deletion_rate() const {
+    Index all = 0, survivors = 0;
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+      all += tokens[i];
+      survivors += kept[i];
+    }
+    return rate(all, survivors);
+  }
+
+  double keep_rate() const { return 1.0 - deletion_rate(); }
+
+  /// Counts the rows marked in `alive` [T] (not 0), leaving out those marked in `forced` [T] (or empty).
+  static DeletionStatistics count(const SequenceOffsets& offsets, std::span<const std::uint8_t> alive,
+                                  std::span<const std::uint8_t> forced) {
+    DeletionStatistics statistics;
+    for (Index i = 0; i < offsets.count(); ++i) {
+      Index tokens = 0, kept = 0;
+      for (Index t = offsets.begin(i); t < offsets.end(i); ++t) {
+        const auto row = static_cast<std::size_t>(t);
+        if (!forced.empty() && forced[row] != 0) continue;
+        ++tokens;
+        if (alive[row] != 0) ++kept;
+      }
+      statistics.tokens.push_back(tokens);
+      statistics.kept.push_back(kept);
+    }
+    return statistics;
+  }
+
+ private:
+  static double rate(Index all, Index survivors) {
+    return all == 0 ? 0.0 : 1.0 - static_cast<double>(survivors) / static_cast<double>(all);
+  }
+};
+
+}  // namespace merganser::merge

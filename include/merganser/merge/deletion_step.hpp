@@ -1,0 +1,142 @@
+// What a gate does to the tokens that flow through a stack of blocks: soft or hard deletion, and its gradient.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <numeric>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <merganser/core/ragged_batch.hpp>
+#include <merganser/core/types.hpp>
+#include <merganser/kernels/attention.hpp>
+#include <merganser/merge/compaction.hpp>
+#include <merganser/merge/deletion_options.hpp>
+#include <merganser/merge/hard_deletion.hpp>
+
+namespace merganser::merge {
+
+/// All that is known of the T tokens between two blocks, besides their vectors.
+template <Real Scalar>
+struct TokenState {
+  SequenceOffsets offsets;
+  std::vector<Position> positions;    ///< [T] for the position bias
+  std::vector<Index> origin;          ///< [T] row in the batch that entered the stack
+  std::vector<Scalar> key_bias;       ///< [T] or empty: sum of the gate values so far, added to the scores of each key
+  std::vector<std::uint8_t> hidden;   ///< [T] or empty: not 0 where no query may look (pads)
+  std::vector<std::uint8_t> forced;   ///< [T] or empty: not 0 where gates must delete (pads)
+
+  static TokenState start(const SequenceOffsets& offsets, std::vector<Position> positions) {
+    TokenState state;
+    state.offsets = offsets;
+    state.positions = std::move(positions);
+    state.origin.resize(static_cast<std::size_t>(offsets.total()));
+    std::iota(state.origin.begin(), state.origin.end(), Index{0});
+    return state;
+  }
+
+  Index total() const { return offsets.total(); }
+};
+
+/// One application of gate values to a token state. Kept as the cache of its own backward pass.
+///
+/// Soft: the gate value of each token is added to its key bias; no row moves. Hard: tokens at or below the threshold go;
+/// survivors keep their gate value as key bias or lose it (`SurvivorBias`). Kallini et al. 2025, arXiv 2410.20771,
+/// section 3.1.
+template <Real Scalar>
+class DeletionStep {
+ public:
+  DeletionStep() = default;
+
+  /// `before` has T tokens, `gate_values` [T].
+  DeletionStep(const TokenState<Scalar>& before, std::span<const Scalar> gate_values, double threshold,
+               const DeletionOptions& options)
+      : hard_(options.mode == DeletionMode::hard),
+        carries_bias_(!hard_ || options.survivor_bias == SurvivorBias::kept), tokens_(before.total()),
+        had_bias_(!before.key_bias.empty()) {
+    check_equal("DeletionStep", "gate_values.size()", static_cast<Index>(gate_values.size()), before.total());
+    std::vector<Scalar> bias = before.key_bias;
+    if (carries_bias_) {
+      bias.resize(gate_values.size(), Scalar{0});
+      std::transform(bias.begin(), bias.end(), gate_values.begin(), bias.begin(), std::plus<>());
+    }
+    DeletionOptions selection = options;
+    if (!hard_) selection.filler = Filler::none;
+    compaction_ = Compaction<Scalar>(deletion_plans(gate_values, before.offsets, threshold, selection), before.offsets);
+    if (!hard_) {
+      after_ = before;
+      after_.key_bias = std::move(bias);
+      return;
+    }
+    const auto pick = [&](const auto& values) {
+      using Value = typename std::decay_t<decltype(values)>::value_type;
+      return values.empty() ? values : compaction_.pick(std::span<const Value>(values));
+    };
+    after_.offsets = compaction_.output_offsets();
+    after_.positions = pick(before.positions);
+    after_.origin = pick(before.origin);
+    after_.key_bias = pick(bias);
+    after_.hidden = pick(before.hidden);
+    after_.forced = pick(before.forced);
+    if (options.filler == Filler::pad_to_longest) hide_filler();
+  }
+
+  /// The tokens from here on.
+  const TokenState<Scalar>& after() const { return after_; }
+
+  /// Rows of the incoming T that hard deletion keeps, rising; in soft mode those it would keep. Fillers are not among them.
+  std::vector<Index> kept_rows() const {
+    std::vector<Index> rows;
+    const SequenceOffsets& offsets = compaction_.input_offsets();
+    for (Index i = 0; i < offsets.count(); ++i) {
+      const std::vector<Index>& group = compaction_.plan(i).group;
+      for (std::size_t row = 0; row < group.size(); ++row)
+        if (group[row] >= 0) rows.push_back(offsets.begin(i) + static_cast<Index>(row));
+    }
+    return rows;
+  }
+
+  /// Vectors [T x D] to those that go on.
+  Matrix<Scalar> forward(Matrix<Scalar> x) const { return hard_ ? compaction_.compact(x) : x; }
+
+  /// Gradient of `forward`.
+  Matrix<Scalar> backward(Matrix<Scalar> grad) const { return hard_ ? compaction_.compact_backward(grad) : grad; }
+
+  /// The gradient of the key bias after the step, [T'] or empty, becomes that of the gate values (written to
+  /// `grad_gate`, [T] or empty: no gradient) and that of the key bias before the step (returned; empty if there was none).
+  std::vector<Scalar> backward_bias(std::span<const Scalar> grad_after, std::vector<Scalar>& grad_gate) const {
+    grad_gate.clear();
+    if (grad_after.empty()) return {};
+    std::vector<Scalar> grad(grad_after.begin(), grad_after.end());
+    if (hard_) grad = compaction_.pick_backward(grad_after);
+    if (carries_bias_) grad_gate = grad;
+    return had_bias_ ? grad : std::vector<Scalar>{};
+  }
+
+  Index input_tokens() const { return tokens_; }
+
+ private:
+  /// By key bias, as the reference does: a filler weighs nothing, but its scores count in the score penalty.
+  void hide_filler() {
+    after_.key_bias.resize(static_cast<std::size_t>(after_.total()), Scalar{0});
+    after_.forced.resize(static_cast<std::size_t>(after_.total()), 0);
+    for (Index i = 0; i < compaction_.input_offsets().count(); ++i) {
+      const std::vector<Index>& group = compaction_.plan(i).group;
+      const Index kept = group.empty() ? 0 : *std::max_element(group.begin(), group.end()) + 1;
+      for (Index row = after_.offsets.begin(i) + kept; row < after_.offsets.end(i); ++row) {
+        after_.key_bias[static_cast<std::size_t>(row)] = static_cast<Scalar>(kernels::hidden_score);
+        after_.forced[static_cast<std::size_t>(row)] = 1;
+      }
+    }
+  }
+
+  bool hard_ = false;
+  bool carries_bias_ = false;
+  Index tokens_ = 0;
+  bool had_bias_ = false;
+  Compaction<Scalar> compaction_;
+  TokenState<Scalar> after_;
+};
+
+}  // namespace merganser::merge

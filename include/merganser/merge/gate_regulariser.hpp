@@ -1,0 +1,72 @@
+// The terms that push gate values down, so that tokens are deleted at all.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <merganser/core/check.hpp>
+#include <merganser/core/types.hpp>
+
+namespace merganser::merge {
+
+/// A loss over the gate of a batch; lower means more deletion (but for the variance, where lower means more decided).
+enum class GateRegulariser {
+  mean_gate,       ///< mean of the gate values
+  clamped_logits,  ///< mean of max(logit, 2 threshold)
+  logits,          ///< mean of the logits
+  variance,        ///< minus the unbiased variance of the gate values
+};
+
+/// Value and gradients of a regulariser.
+template <Real Scalar>
+struct RegulariserResult {
+  double value = 0.0;
+  std::vector<Scalar> grad_values;  ///< [T], or empty when it reads the logits only
+  std::vector<Scalar> grad_logits;  ///< [T], or empty when it reads the values only
+};
+
+/// The regulariser over T gate values and logits; tokens whose `forced` is not 0 do not count. 0 when none counts.
+/// Kallini et al. 2025, arXiv 2410.20771, section 3, and the published code.
+template <Real Scalar>
+RegulariserResult<Scalar> regularise(GateRegulariser kind, std::span<const Scalar> values,
+                                     std::span<const Scalar> logits, std::span<const std::uint8_t> forced,
+                                     double threshold) {
+  check_equal("regularise", "logits.size()", logits.size(), values.size());
+  const auto counts = [&](std::size_t t) { return forced.empty() || forced[t] == 0; };
+  double counted = 0, sum = 0;
+  const bool reads_logits = kind == GateRegulariser::clamped_logits || kind == GateRegulariser::logits;
+  const double floor = 2 * threshold;
+  const auto reading = [&](std::size_t t) {
+    const auto raw = static_cast<double>(reads_logits ? logits[t] : values[t]);
+    return kind == GateRegulariser::clamped_logits ? std::max(raw, floor) : raw;
+  };
+  for (std::size_t t = 0; t < values.size(); ++t) {
+    if (!counts(t)) continue;
+    counted += 1;
+    sum += reading(t);
+  }
+  RegulariserResult<Scalar> result;
+  std::vector<Scalar>& grad = reads_logits ? result.grad_logits : result.grad_values;
+  grad.assign(values.size(), Scalar{0});
+  if (counted == 0 || (kind == GateRegulariser::variance && counted < 2)) return result;
+  const double mean = sum / counted;
+  result.value = mean;
+  if (kind == GateRegulariser::variance) {
+    double squares = 0;
+    for (std::size_t t = 0; t < values.size(); ++t)
+      if (counts(t)) squares += (reading(t) - mean) * (reading(t) - mean);
+    result.value = -squares / (counted - 1);
+  }
+  for (std::size_t t = 0; t < values.size(); ++t) {
+    if (!counts(t)) continue;
+    double slope = 1 / counted;
+    if (kind == GateRegulariser::variance) slope = -2 * (reading(t) - mean) / (counted - 1);
+    if (kind == GateRegulariser::clamped_logits && static_cast<double>(logits[t]) < floor) slope = 0;
+    grad[t] = static_cast<Scalar>(slope);
+  }
+  return result;
+}
+
+}  // namespace merganser::merge

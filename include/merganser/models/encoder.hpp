@@ -1,0 +1,337 @@
+// The encoder: a stack of blocks with delete gates on entry to any of them.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <merganser/core/check.hpp>
+#include <merganser/core/ragged_batch.hpp>
+#include <merganser/core/random.hpp>
+#include <merganser/core/types.hpp>
+#include <merganser/merge/deletion_options.hpp>
+#include <merganser/merge/deletion_statistics.hpp>
+#include <merganser/merge/deletion_step.hpp>
+#include <merganser/merge/gate.hpp>
+#include <merganser/models/encoder_block.hpp>
+#include <merganser/models/position_encoding.hpp>
+#include <merganser/models/stack_config.hpp>
+
+namespace merganser::models {
+
+/// Marks the places [T] where `ids` equals `id`; empty when there is none.
+inline std::vector<std::uint8_t> mark_ids(std::span<const TokenId> ids, TokenId id) {
+  std::vector<std::uint8_t> marks(ids.size(), 0);
+  std::transform(ids.begin(), ids.end(), marks.begin(),
+                 [id](TokenId other) { return static_cast<std::uint8_t>(other == id ? 1 : 0); });
+  if (std::find(marks.begin(), marks.end(), std::uint8_t{1}) == marks.end()) marks.clear();
+  return marks;
+}
+
+/// A batch on its way into the encoder.
+template <Real Scalar>
+struct EncoderInput {
+  RaggedBatch<Scalar> embedded;               ///< [T x D] with original positions
+  std::span<const TokenId> ids = {};          ///< [T]; only fixed-rule gates look at them
+  std::span<const std::uint8_t> hidden = {};  ///< [T] or empty: not 0 where no query may look (pads)
+  std::span<const std::uint8_t> forced = {};  ///< [T] or empty: not 0 where gates must delete (pads)
+  Rng* rng = nullptr;                         ///< needed by random gates at inference
+};
+
+/// What one gate said and did.
+template <Real Scalar>
+struct GateReport {
+  Index block = 0;
+  SequenceOffsets offsets;                ///< of the T_g tokens that reached the gate
+  merge::GateValues<Scalar> gate;         ///< [T_g]
+  std::vector<std::uint8_t> forced;       ///< [T_g] or empty
+  std::vector<Index> kept;                ///< rows of the T_g that survive (soft: that would), rising
+  double threshold = 0.0;                 ///< in force in this call
+};
+
+/// What the encoder hands on.
+template <Real Scalar>
+struct EncoderOutput {
+  RaggedBatch<Scalar> hidden;             ///< [T' x D] behind the final norm, with original positions
+  std::vector<Scalar> key_bias;           ///< [T'] or empty: sum of gate values, for cross-attention and pooling
+  std::vector<std::uint8_t> hidden_keys;  ///< [T'] or empty: not 0 where nobody may look
+  std::vector<Index> kept;                ///< [T'] row of the incoming batch of every row handed on
+  std::vector<GateReport<Scalar>> gates;  ///< in block order; empty when deletion is off
+  merge::DeletionStatistics deletion;     ///< over all gates; soft: what hard deletion would do
+};
+
+/// Gradients of a loss with respect to what a gate said; either may be empty.
+template <Real Scalar>
+struct GateGradient {
+  std::vector<Scalar> values;  ///< [T_g]
+  std::vector<Scalar> logits;  ///< [T_g]
+};
+
+/// A stack of encoder blocks. A gate on entry to block K deletes softly or hard for the blocks from K on.
+///
+/// Position bias comes from the original positions, before and after deletion. Thread-safe while nobody writes to the
+/// parameters. Kallini et al. 2025, arXiv 2410.20771, section 3.
+template <Real Scalar>
+class Encoder {
+ public:
+  using ScalarType = Scalar;
+  using Gradients = Encoder;
+  using Context = nn::AttentionContext<Scalar>;
+  using State = merge::TokenState<Scalar>;
+
+  struct Config {
+    StackConfig stack;
+    std::vector<merge::GateConfig> gates;  ///< rising by block
+  };
+
+  struct Cache {
+    /// The states the tokens pass through: one at the start, one more behind each gate.
+    std::vector<State> states;
+    std::vector<merge::DeletionStep<Scalar>> steps;          ///< one a gate applied
+    std::vector<typename merge::Gate<Scalar>::Cache> gates;  ///< one a gate applied
+    std::vector<typename EncoderBlock<Scalar>::Cache> blocks;
+    typename nn::RmsNorm<Scalar>::Cache final_norm;
+    typename nn::Dropout<Scalar>::Cache input_dropout, output_dropout;
+    typename PositionEncoding<Scalar>::Cache positions;
+    nn::DistanceBias<Scalar> position_bias;
+    std::optional<double> excess_limit;
+    bool gated = false;  ///< whether gates were applied
+  };
+
+  Encoder() = default;
+
+  /// @throws std::invalid_argument if a gate stands at a block that does not exist, or two at one block
+  explicit Encoder(const Config& config);
+
+  /// T5 initialisation times `factor`.
+  void initialize(double factor, Rng& rng) {
+    position.initialize(factor, rng);
+    for (EncoderBlock<Scalar>& block : blocks) block.initialize(factor, rng);
+    for (merge::Gate<Scalar>& gate : gates) gate.initialize(factor, rng);
+  }
+
+  /// Inference.
+  EncoderOutput<Scalar> forward(const EncoderInput<Scalar>& input, const merge::DeletionOptions& options) const {
+    return run(input, options, input.rng, nullptr);
+  }
+
+  /// Training: dropout, gate noise, cache. `excess_limit` in the cache is set by the caller beforehand.
+  EncoderOutput<Scalar> forward(const EncoderInput<Scalar>& input, const merge::DeletionOptions& options, Rng& rng,
+                                Cache& cache) const {
+    return run(input, options, &rng, &cache);
+  }
+
+  /// grad_hidden [T' x D] and grad_key_bias [T'] or empty: gradients of what was handed on; grad_gates: one a gate
+  /// report, or none; excess_weight: gradient of the loss with respect to each penalised block's mean excess (see
+  /// `excess_means`). Returns the gradient of the embedded input [T x D].
+  Matrix<Scalar> backward(const Matrix<Scalar>& grad_hidden, std::span<const Scalar> grad_key_bias,
+                          std::span<const GateGradient<Scalar>> grad_gates, double excess_weight, const Cache& cache,
+                          Gradients& gradients) const;
+
+  /// The mean over all heads and pairs of max(score - limit, 0), for each block from the first gate on.
+  std::vector<double> excess_means(const Cache& cache) const {
+    std::vector<double> means;
+    for (Index b = first_gated_block(); b < static_cast<Index>(blocks.size()); ++b)
+      means.push_back(mean_excess(cache.blocks[static_cast<std::size_t>(b)].attention));
+    return means;
+  }
+
+  static double mean_excess(const typename nn::MultiHeadAttention<Scalar>::Cache& attention) {
+    return attention.pairs > 0 ? attention.excess / attention.pairs : 0.0;
+  }
+
+  template <class Visitor>
+  void visit(Visitor&& visitor, const std::string& prefix) {
+    position.visit(visitor, prefix);
+    for (std::size_t b = 0; b < blocks.size(); ++b) {
+      const std::string name = prefix + "block." + std::to_string(b) + ".";
+      blocks[b].visit(visitor, name);
+      for (merge::Gate<Scalar>& gate : gates)
+        if (gate.config().block == static_cast<Index>(b)) gate.visit(visitor, name);
+    }
+    final_norm.visit(visitor, prefix + "final_layer_norm.");
+  }
+
+  const Config& config() const { return config_; }
+
+  PositionEncoding<Scalar> position;
+  std::vector<EncoderBlock<Scalar>> blocks;
+  std::vector<merge::Gate<Scalar>> gates;
+  nn::RmsNorm<Scalar> final_norm;
+
+ private:
+  EncoderOutput<Scalar> run(const EncoderInput<Scalar>& input, const merge::DeletionOptions& options, Rng* rng,
+                            Cache* cache) const;
+
+  /// No gate: the number of blocks.
+  Index first_gated_block() const {
+    return gates.empty() ? static_cast<Index>(blocks.size()) : gates.front().config().block;
+  }
+
+  static Context context_of(const State& state, const nn::DistanceBias<Scalar>& bias,
+                            const std::optional<double>& excess_limit) {
+    Context context;
+    context.queries = context.keys = state.offsets.ranges();
+    context.query_positions = context.key_positions = state.positions;
+    if (bias.values.size() > 0) context.position_bias = &bias;
+    context.key_bias = state.key_bias;
+    context.hidden_keys = state.hidden;
+    if (excess_limit) context.excess_limit = &*excess_limit;
+    return context;
+  }
+
+  static merge::DeletionStatistics count_survivors(const EncoderInput<Scalar>& input,
+                                                   const std::vector<std::uint8_t>& alive) {
+    return merge::DeletionStatistics::count(input.embedded.offsets, alive, input.forced);
+  }
+
+  Config config_;
+  nn::Dropout<Scalar> dropout_;
+};
+
+template <Real Scalar>
+Encoder<Scalar>::Encoder(const Config& config)
+    : position(config.stack, nn::Direction::both),
+      blocks(static_cast<std::size_t>(config.stack.blocks), EncoderBlock<Scalar>(config.stack)),
+      final_norm({config.stack.width, config.stack.norm_epsilon}), config_(config), dropout_({config.stack.dropout}) {
+  Index last = -1;
+  for (const merge::GateConfig& gate : config.gates) {
+    check_argument(gate.block > last && gate.block < config.stack.blocks, "Encoder", "gates: block", gate.block,
+                   "rising block numbers below " + std::to_string(config.stack.blocks));
+    last = gate.block;
+    gates.emplace_back(gate, config.stack.width);
+  }
+}
+
+template <Real Scalar>
+EncoderOutput<Scalar> Encoder<Scalar>::run(const EncoderInput<Scalar>& input, const merge::DeletionOptions& options,
+                                           Rng* rng, Cache* cache) const {
+  options.check();
+  const RaggedBatch<Scalar>& embedded = input.embedded;
+  check_equal("Encoder::forward", "embedded.values.cols()", embedded.values.cols(), config_.stack.width);
+  State state = State::start(embedded.offsets, embedded.positions);
+  state.hidden.assign(input.hidden.begin(), input.hidden.end());
+  state.forced.assign(input.forced.begin(), input.forced.end());
+  const bool gated = options.mode == merge::DeletionMode::soft || options.mode == merge::DeletionMode::hard;
+
+  Matrix<Scalar> x = embedded.values;
+  position.add(x, embedded.positions, cache != nullptr ? &cache->positions : nullptr);
+  nn::DistanceBias<Scalar> bias = position.bias(embedded.positions);
+  std::optional<double> excess_limit;
+  if (cache != nullptr) {
+    excess_limit = cache->excess_limit;
+    cache->gated = gated;
+    cache->position_bias = bias;
+    cache->states.assign(1, state);
+    cache->steps.clear();
+    cache->gates.assign(gated ? gates.size() : 0, {});
+    cache->blocks.resize(blocks.size());
+    dropout_.apply(x, *rng, cache->input_dropout);
+  }
+
+  EncoderOutput<Scalar> output;
+  std::vector<std::uint8_t> alive(static_cast<std::size_t>(embedded.total()), 1);
+  std::size_t next_gate = 0;
+  for (std::size_t b = 0; b < blocks.size(); ++b) {
+    if (gated && next_gate < gates.size() && gates[next_gate].config().block == static_cast<Index>(b)) {
+      const merge::Gate<Scalar>& gate = gates[next_gate];
+      std::vector<TokenId> ids;
+      if (!input.ids.empty())
+        for (const Index row : state.origin) ids.push_back(input.ids[static_cast<std::size_t>(row)]);
+      const merge::GateInput gate_input{state.offsets, ids, state.forced, options.fixed_rule_scope};
+      GateReport<Scalar> report;
+      report.block = static_cast<Index>(b);
+      report.offsets = state.offsets;
+      report.forced = state.forced;
+      report.threshold = options.threshold.value_or(gate.config().effective_threshold());
+      report.gate = cache != nullptr ? gate.forward(x, gate_input, *rng, cache->gates[next_gate])
+                                     : gate.forward(x, gate_input, rng);
+      merge::DeletionStep<Scalar> step(state, report.gate.values, report.threshold, options);
+      report.kept = step.kept_rows();
+      std::vector<std::uint8_t> survives(alive.size(), 0);
+      for (const Index row : report.kept) survives[static_cast<std::size_t>(state.origin[static_cast<std::size_t>(row)])] = 1;
+      for (std::size_t row = 0; row < alive.size(); ++row) alive[row] = alive[row] != 0 && survives[row] != 0 ? 1 : 0;
+      x = step.forward(std::move(x));
+      state = step.after();
+      if (b == 0 && options.mode == merge::DeletionMode::hard &&
+          options.positions == merge::PositionsAfterDeletion::renumbered_at_block_0)
+        state.positions = counting_positions(state.offsets);
+      output.gates.push_back(std::move(report));
+      ++next_gate;
+      if (cache != nullptr) {
+        cache->steps.push_back(std::move(step));
+        cache->states.push_back(state);
+      }
+    }
+    const Context context = context_of(state, bias, excess_limit);
+    x = cache != nullptr ? blocks[b].forward(x, context, *rng, cache->blocks[b]) : blocks[b].forward(x, context);
+  }
+  x = cache != nullptr ? final_norm.forward(x, cache->final_norm) : final_norm.forward(x);
+  if (cache != nullptr) dropout_.apply(x, *rng, cache->output_dropout);
+
+  if (options.mode == merge::DeletionMode::everything) {
+    output.deletion = count_survivors(input, std::vector<std::uint8_t>(alive.size(), 0));
+    const std::vector<Index> none(static_cast<std::size_t>(embedded.count()), 0);
+    output.hidden = RaggedBatch<Scalar>(Matrix<Scalar>(0, x.cols()), SequenceOffsets::from_lengths(none));
+    return output;
+  }
+  output.deletion = count_survivors(input, alive);
+  std::vector<Position> positions;
+  for (const Index row : state.origin) positions.push_back(embedded.positions[static_cast<std::size_t>(row)]);
+  output.hidden = RaggedBatch<Scalar>(std::move(x), state.offsets, std::move(positions));
+  output.key_bias = std::move(state.key_bias);
+  output.hidden_keys = std::move(state.hidden);
+  output.kept = std::move(state.origin);
+  return output;
+}
+
+template <Real Scalar>
+Matrix<Scalar> Encoder<Scalar>::backward(const Matrix<Scalar>& grad_hidden, std::span<const Scalar> grad_key_bias,
+                                         std::span<const GateGradient<Scalar>> grad_gates, double excess_weight,
+                                         const Cache& cache, Gradients& gradients) const {
+  Matrix<Scalar> grad = grad_hidden;
+  dropout_.backward(grad, cache.output_dropout);
+  grad = final_norm.backward(grad, cache.final_norm, gradients.final_norm);
+  nn::DistanceBias<Scalar> grad_bias{Matrix<Scalar>::Zero(cache.position_bias.values.rows(), cache.position_bias.values.cols()),
+                                     cache.position_bias.radius};
+  std::vector<Scalar> grad_state_bias(grad_key_bias.begin(), grad_key_bias.end());
+  std::size_t state = cache.states.size() - 1;
+  for (std::size_t b = blocks.size(); b-- > 0;) {
+    const Context context = context_of(cache.states[state], cache.position_bias, cache.excess_limit);
+    const auto& attention = cache.blocks[b].attention;
+    const bool penalised = static_cast<Index>(b) >= first_gated_block() && attention.pairs > 0;
+    auto inner = blocks[b].backward(grad, context, cache.blocks[b], gradients.blocks[b],
+                                    grad_bias.values.size() > 0 ? &grad_bias : nullptr,
+                                    penalised ? excess_weight / attention.pairs : 0.0);
+    grad = std::move(inner.x);
+    if (grad_state_bias.empty()) grad_state_bias = std::move(inner.key_bias);
+    else if (!inner.key_bias.empty())
+      std::transform(grad_state_bias.begin(), grad_state_bias.end(), inner.key_bias.begin(), grad_state_bias.begin(),
+                     std::plus<>());
+    if (state == 0 || gates[state - 1].config().block != static_cast<Index>(b)) continue;
+    --state;
+    const merge::DeletionStep<Scalar>& step = cache.steps[state];
+    std::vector<Scalar> grad_values;
+    grad_state_bias = step.backward_bias(grad_state_bias, grad_values);
+    grad = step.backward(std::move(grad));
+    std::span<const Scalar> grad_logits;
+    if (state < grad_gates.size()) {
+      grad_logits = grad_gates[state].logits;
+      const std::vector<Scalar>& more = grad_gates[state].values;
+      if (grad_values.empty()) grad_values = more;
+      else if (!more.empty())
+        std::transform(grad_values.begin(), grad_values.end(), more.begin(), grad_values.begin(), std::plus<>());
+    }
+    grad += gates[state].backward(grad_values, grad_logits, cache.gates[state], gradients.gates[state],
+                                  step.input_tokens(), grad.cols());
+  }
+  dropout_.backward(grad, cache.input_dropout);
+  position.backward(grad, grad_bias, cache.positions, gradients.position);
+  return grad;
+}
+
+}  // namespace merganser::models

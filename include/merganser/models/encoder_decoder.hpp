@@ -1,0 +1,240 @@
+// The whole model: embedding, encoder with gates, decoder, head.
+#pragma once
+
+#include <cmath>
+#include <numeric>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <merganser/core/check.hpp>
+#include <merganser/core/ragged_batch.hpp>
+#include <merganser/core/random.hpp>
+#include <merganser/core/types.hpp>
+#include <merganser/merge/deletion_options.hpp>
+#include <merganser/models/decoder.hpp>
+#include <merganser/models/encoder.hpp>
+#include <merganser/nn/cross_entropy.hpp>
+#include <merganser/nn/embedding.hpp>
+#include <merganser/nn/linear.hpp>
+
+namespace merganser::models {
+
+/// Where the logits come from.
+enum class Head {
+  untied,  ///< a linear map of its own (lm_head)
+  tied,    ///< the embedding table, on decoder outputs scaled by D^-0.5
+};
+
+/// The decoder's input for given labels: shifted right by one, `start` first, ignored labels replaced by `pad`.
+inline TokenBatch shift_right(const TokenBatch& labels, TokenId start, TokenId pad) {
+  TokenBatch shifted = labels;
+  for (Index i = 0; i < labels.count(); ++i) {
+    for (Index t = labels.offsets.end(i) - 1; t > labels.offsets.begin(i); --t) {
+      const TokenId before = labels.ids[static_cast<std::size_t>(t) - 1];
+      shifted.ids[static_cast<std::size_t>(t)] = before == nn::ignored_label ? pad : before;
+    }
+    if (labels.offsets.length(i) > 0) shifted.ids[static_cast<std::size_t>(labels.offsets.begin(i))] = start;
+  }
+  return shifted;
+}
+
+/// A T5 encoder-decoder with delete gates: MrT5 (Kallini et al. 2025, arXiv 2410.20771); without gates, T5.
+///
+/// Ids are any numbers below `vocabulary`. Source ids equal to `pad`, if any, are forced through the gates as deleted;
+/// ragged batches need no pads. Thread-safe while nobody writes to the parameters.
+template <Real Scalar>
+class EncoderDecoder {
+ public:
+  using ScalarType = Scalar;
+  using Gradients = EncoderDecoder;
+
+  struct Config {
+    Index vocabulary = 384;
+    StackConfig encoder;
+    std::vector<merge::GateConfig> gates;
+    Index decoder_blocks = 1;  ///< all other sizes are the encoder's
+    Head head = Head::untied;
+    TokenId pad = 0;
+    TokenId end = 1;    ///< ends a generated sequence
+    TokenId start = 0;  ///< the decoder's first input
+  };
+
+  struct Cache {
+    typename nn::Embedding<Scalar>::Cache source_ids, target_ids;
+    std::vector<std::uint8_t> forced;
+    typename Encoder<Scalar>::Cache encoder;
+    EncoderOutput<Scalar> encoded;
+    typename Decoder<Scalar>::Cache decoder;
+    Matrix<Scalar> head_input;  ///< [L x D]
+  };
+
+  /// What a forward pass gives.
+  struct Output {
+    Matrix<Scalar> logits;          ///< [L x V]
+    EncoderOutput<Scalar> encoded;  ///< survivors, gate values, deletion statistics
+    double score_excess = 0.0;      ///< training, if asked for: mean over attention layers of mean max(score - limit, 0)
+  };
+
+  /// Gradients of a loss with respect to an Output.
+  struct OutputGradients {
+    Matrix<Scalar> logits;                     ///< [L x V]
+    std::vector<GateGradient<Scalar>> gates;   ///< one a gate report, or none
+    double score_excess = 0.0;
+  };
+
+  /// What may accompany a batch.
+  struct ForwardOptions {
+    merge::DeletionOptions deletion;
+    std::span<const std::uint8_t> hidden = {};  ///< [T] or empty: not 0 where nobody may look (attention mask of padded input)
+    std::optional<double> excess_limit;         ///< training: measure score_excess above this limit
+    Rng* rng = nullptr;                         ///< inference: needed by random gates
+  };
+
+  EncoderDecoder() = default;
+
+  explicit EncoderDecoder(const Config& config)
+      : shared({config.vocabulary, config.encoder.width}), encoder({config.encoder, config.gates}),
+        decoder(decoder_config(config)), config_(config) {
+    if (config.head == Head::untied) lm_head = nn::Linear<Scalar>({config.encoder.width, config.vocabulary});
+  }
+
+  /// T5 (Raffel et al. 2020): embedding with deviation 1, head with D^-0.5 when it is untied, norms 1.
+  void initialize(Rng& rng, double factor = 1.0) {
+    const double head = factor / std::sqrt(static_cast<double>(config_.encoder.width));
+    shared.initialize(factor, rng);
+    encoder.initialize(factor, rng);
+    decoder.initialize(factor, rng);
+    if (config_.head == Head::untied) lm_head.initialize(head, rng);
+  }
+
+  /// Runs the encoder over N sequences of ids.
+  EncoderOutput<Scalar> encode(const TokenBatch& source, const ForwardOptions& options = {}) const {
+    const std::vector<std::uint8_t> forced = mark_ids(source.ids, config_.pad);
+    EncoderInput<Scalar> input{{shared.forward(source.ids), source.offsets}, source.ids, options.hidden, forced,
+                               options.rng};
+    return encoder.forward(input, options.deletion);
+  }
+
+  /// Logits [L x V] for N target sequences given what the encoder handed on.
+  Matrix<Scalar> decode(const TokenBatch& decoder_input, const EncoderOutput<Scalar>& encoded) const {
+    return head(decoder.forward({shared.forward(decoder_input.ids), decoder_input.offsets}, encoded));
+  }
+
+  /// source: N sequences; decoder_input: N sequences (labels shifted right, see `shift_right`).
+  Output forward(const TokenBatch& source, const TokenBatch& decoder_input, const ForwardOptions& options = {}) const {
+    Output output;
+    output.encoded = encode(source, options);
+    output.logits = decode(decoder_input, output.encoded);
+    return output;
+  }
+
+  /// Training: dropout, gate noise and random gates draw from `rng`.
+  Output forward(const TokenBatch& source, const TokenBatch& decoder_input, const ForwardOptions& options, Rng& rng,
+                 Cache& cache) const;
+
+  /// The same for every model that trains: `target` holds the labels, which the decoder reads shifted right by one.
+  Output forward_targets(const TokenBatch& source, const TokenBatch& target, const ForwardOptions& options, Rng& rng,
+                         Cache& cache) const {
+    return forward(source, shift_right(target, config_.start, config_.pad), options, rng, cache);
+  }
+  Output forward_targets(const TokenBatch& source, const TokenBatch& target, const ForwardOptions& options) const {
+    return forward(source, shift_right(target, config_.start, config_.pad), options);
+  }
+
+  /// Adds the parameter gradients of a loss to `gradients`.
+  void backward(const OutputGradients& grad, const Cache& cache, Gradients& gradients) const;
+
+  /// Behind the decoder: hidden [L x D] to logits [L x V].
+  Matrix<Scalar> head(const Matrix<Scalar>& hidden) const {
+    if (config_.head == Head::untied) return lm_head.forward(hidden);
+    return tied_head().forward(Matrix<Scalar>(hidden * tied_scale()));
+  }
+
+  template <class Visitor>
+  void visit(Visitor&& visitor, const std::string& prefix) {
+    shared.visit(visitor, prefix + "shared.");
+    encoder.visit(visitor, prefix + "encoder.");
+    decoder.visit(visitor, prefix + "decoder.");
+    if (config_.head == Head::untied) lm_head.visit(visitor, prefix + "lm_head.");
+  }
+
+  const Config& config() const { return config_; }
+
+  nn::Embedding<Scalar> shared;
+  Encoder<Scalar> encoder;
+  Decoder<Scalar> decoder;
+  nn::Linear<Scalar> lm_head;  ///< empty when tied
+
+ private:
+  static StackConfig decoder_config(const Config& config) {
+    StackConfig stack = config.encoder;
+    stack.blocks = config.decoder_blocks;
+    return stack;
+  }
+
+  Scalar tied_scale() const {
+    return Scalar{1} / std::sqrt(static_cast<Scalar>(config_.encoder.width));
+  }
+
+  nn::Linear<Scalar> tied_head() const {
+    nn::Linear<Scalar> linear;
+    linear.weight = shared.weight;
+    return linear;
+  }
+
+  /// Attention layers whose excess counts: encoder blocks from the first gate on, and all cross-attentions.
+  double penalised_layers(const Cache& cache) const {
+    return static_cast<double>(encoder.excess_means(cache.encoder).size() + decoder.blocks.size());
+  }
+
+  Config config_;
+};
+
+template <Real Scalar>
+auto EncoderDecoder<Scalar>::forward(const TokenBatch& source, const TokenBatch& decoder_input,
+                                     const ForwardOptions& options, Rng& rng, Cache& cache) const -> Output {
+  cache.forced = mark_ids(source.ids, config_.pad);
+  cache.encoder.excess_limit = cache.decoder.excess_limit = options.excess_limit;
+  EncoderInput<Scalar> input{{shared.forward(source.ids, cache.source_ids), source.offsets}, source.ids,
+                             options.hidden, cache.forced, &rng};
+  cache.encoded = encoder.forward(input, options.deletion, rng, cache.encoder);
+  const RaggedBatch<Scalar> target(shared.forward(decoder_input.ids, cache.target_ids), decoder_input.offsets);
+  cache.head_input = decoder.forward(target, cache.encoded, rng, cache.decoder);
+  if (config_.head == Head::tied) cache.head_input *= tied_scale();
+  Output output;
+  output.logits = config_.head == Head::tied ? tied_head().forward(cache.head_input) : lm_head.forward(cache.head_input);
+  output.encoded = cache.encoded;
+  if (options.excess_limit) {
+    const std::vector<double> encoder_means = encoder.excess_means(cache.encoder);
+    const std::vector<double> decoder_means = decoder.excess_means(cache.decoder);
+    const double sum = std::accumulate(encoder_means.begin(), encoder_means.end(), 0.0) +
+                       std::accumulate(decoder_means.begin(), decoder_means.end(), 0.0);
+    output.score_excess = sum / penalised_layers(cache);
+  }
+  return output;
+}
+
+template <Real Scalar>
+void EncoderDecoder<Scalar>::backward(const OutputGradients& grad, const Cache& cache, Gradients& gradients) const {
+  Matrix<Scalar> grad_hidden;
+  if (config_.head == Head::tied) {
+    nn::Linear<Scalar> table;
+    table.weight = std::move(gradients.shared.weight);
+    grad_hidden = tied_head().backward(grad.logits, cache.head_input, table) * tied_scale();
+    gradients.shared.weight = std::move(table.weight);
+  } else {
+    grad_hidden = lm_head.backward(grad.logits, cache.head_input, gradients.lm_head);
+  }
+  const double excess_weight = grad.score_excess == 0 ? 0.0 : grad.score_excess / penalised_layers(cache);
+  auto decoded = decoder.backward(grad_hidden, cache.encoded, excess_weight, cache.decoder, gradients.decoder);
+  shared.backward(decoded.embedded, cache.target_ids, gradients.shared);
+  if (cache.encoded.hidden.total() == 0 && !cache.source_ids.empty()) return;  // everything was deleted
+  const Matrix<Scalar> grad_source = encoder.backward(decoded.memory, decoded.key_bias, grad.gates, excess_weight,
+                                                      cache.encoder, gradients.encoder);
+  shared.backward(grad_source, cache.source_ids, gradients.shared);
+}
+
+}  // namespace merganser::models

@@ -1,0 +1,184 @@
+// A classifier of whole sequences: encoder with gates, pooling, linear head.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <merganser/core/check.hpp>
+#include <merganser/core/ragged_batch.hpp>
+#include <merganser/core/random.hpp>
+#include <merganser/core/types.hpp>
+#include <merganser/models/encoder.hpp>
+#include <merganser/nn/embedding.hpp>
+#include <merganser/nn/linear.hpp>
+
+namespace merganser::models {
+
+/// How the survivors of a sequence become one vector.
+enum class Pooling {
+  mean,   ///< mean weighted by softmax(key bias): a softly deleted token weighs next to nothing
+  first,  ///< the first survivor
+};
+
+/// logits_i = head(pool(encoder(embed(ids_i)))). A sequence without tokens pools to 0.
+template <Real Scalar>
+class SequenceClassifier {
+ public:
+  using ScalarType = Scalar;
+  using Gradients = SequenceClassifier;
+
+  struct Config {
+    Index vocabulary = 384;
+    StackConfig encoder;
+    std::vector<merge::GateConfig> gates;
+    Index classes = 2;
+    Pooling pooling = Pooling::mean;
+    TokenId pad = 0;
+  };
+
+  struct Cache {
+    typename nn::Embedding<Scalar>::Cache ids;
+    std::vector<std::uint8_t> forced;
+    typename Encoder<Scalar>::Cache encoder;
+    EncoderOutput<Scalar> encoded;
+    std::vector<Scalar> weights;  ///< [T'] pooling weights
+    Matrix<Scalar> pooled;        ///< [N x D]
+  };
+
+  struct Output {
+    Matrix<Scalar> logits;          ///< [N x C]
+    EncoderOutput<Scalar> encoded;  ///< survivors, gate values, deletion statistics
+    double score_excess = 0.0;      ///< training, if asked for: mean over gated blocks of mean max(score - limit, 0)
+  };
+
+  struct OutputGradients {
+    Matrix<Scalar> logits;                    ///< [N x C]
+    std::vector<GateGradient<Scalar>> gates;  ///< one a gate report, or none
+    double score_excess = 0.0;
+  };
+
+  struct ForwardOptions {
+    merge::DeletionOptions deletion;
+    std::optional<double> excess_limit;  ///< training: measure score_excess above this limit
+    Rng* rng = nullptr;                  ///< inference: needed by random gates
+  };
+
+  SequenceClassifier() = default;
+
+  explicit SequenceClassifier(const Config& config)
+      : embedding({config.vocabulary, config.encoder.width}), encoder({config.encoder, config.gates}),
+        head({config.encoder.width, config.classes}), config_(config) {}
+
+  void initialize(Rng& rng, double factor = 1.0) {
+    embedding.initialize(factor, rng);
+    encoder.initialize(factor, rng);
+    head.initialize(factor / std::sqrt(static_cast<double>(config_.encoder.width)), rng);
+  }
+
+  /// The same for every model that trains: `target` holds one class number a sequence.
+  Output forward_targets(const TokenBatch& ids, const TokenBatch&, const ForwardOptions& options, Rng& rng,
+                         Cache& cache) const {
+    return forward(ids, options, rng, cache);
+  }
+  Output forward_targets(const TokenBatch& ids, const TokenBatch&, const ForwardOptions& options) const {
+    return forward(ids, options);
+  }
+
+  /// ids of N sequences to logits [N x C].
+  Output forward(const TokenBatch& ids, const ForwardOptions& options = {}) const {
+    const std::vector<std::uint8_t> forced = mark_ids(ids.ids, config_.pad);
+    Output output;
+    output.encoded = encoder.forward({{embedding.forward(ids.ids), ids.offsets}, ids.ids, {}, forced, options.rng},
+                                     options.deletion);
+    std::vector<Scalar> weights;
+    output.logits = head.forward(pool(output.encoded, weights));
+    return output;
+  }
+
+  Output forward(const TokenBatch& ids, const ForwardOptions& options, Rng& rng, Cache& cache) const {
+    cache.forced = mark_ids(ids.ids, config_.pad);
+    cache.encoder.excess_limit = options.excess_limit;
+    cache.encoded =
+        encoder.forward({{embedding.forward(ids.ids, cache.ids), ids.offsets}, ids.ids, {}, cache.forced, &rng},
+                        options.deletion, rng, cache.encoder);
+    cache.pooled = pool(cache.encoded, cache.weights);
+    Output output;
+    output.logits = head.forward(cache.pooled);
+    output.encoded = cache.encoded;
+    if (options.excess_limit) {
+      const std::vector<double> means = encoder.excess_means(cache.encoder);
+      if (!means.empty())
+        output.score_excess = std::accumulate(means.begin(), means.end(), 0.0) / static_cast<double>(means.size());
+    }
+    return output;
+  }
+
+  /// Adds the parameter gradients of a loss to `gradients`.
+  void backward(const OutputGradients& grad, const Cache& cache, Gradients& gradients) const {
+    const Matrix<Scalar> grad_pooled = head.backward(grad.logits, cache.pooled, gradients.head);
+    const RaggedBatch<Scalar>& hidden = cache.encoded.hidden;
+    if (hidden.total() == 0) return;
+    Matrix<Scalar> grad_hidden = Matrix<Scalar>::Zero(hidden.total(), hidden.values.cols());
+    std::vector<Scalar> grad_bias(cache.encoded.key_bias.size(), Scalar{0});
+    for (Index i = 0; i < hidden.count(); ++i) {
+      for (Index t = hidden.offsets.begin(i); t < hidden.offsets.end(i); ++t) {
+        const auto row = static_cast<std::size_t>(t);
+        grad_hidden.row(t) = cache.weights[row] * grad_pooled.row(i);
+        if (config_.pooling == Pooling::mean && !grad_bias.empty())  // weights = softmax(key bias)
+          grad_bias[row] = cache.weights[row] * grad_pooled.row(i).dot(hidden.values.row(t) - cache.pooled.row(i));
+      }
+    }
+    const double layers = static_cast<double>(encoder.excess_means(cache.encoder).size());
+    const double excess_weight = grad.score_excess == 0 || layers == 0 ? 0.0 : grad.score_excess / layers;
+    const Matrix<Scalar> grad_embedded =
+        encoder.backward(grad_hidden, grad_bias, grad.gates, excess_weight, cache.encoder, gradients.encoder);
+    embedding.backward(grad_embedded, cache.ids, gradients.embedding);
+  }
+
+  template <class Visitor>
+  void visit(Visitor&& visitor, const std::string& prefix) {
+    embedding.visit(visitor, prefix + "shared.");
+    encoder.visit(visitor, prefix + "encoder.");
+    head.visit(visitor, prefix + "classification_head.");
+  }
+
+  const Config& config() const { return config_; }
+
+  nn::Embedding<Scalar> embedding;
+  Encoder<Scalar> encoder;
+  nn::Linear<Scalar> head;
+
+ private:
+  /// One row a sequence; `weights` [T'] receives the weight of every survivor.
+  Matrix<Scalar> pool(const EncoderOutput<Scalar>& encoded, std::vector<Scalar>& weights) const {
+    const RaggedBatch<Scalar>& hidden = encoded.hidden;
+    Matrix<Scalar> pooled = Matrix<Scalar>::Zero(hidden.count(), config_.encoder.width);
+    weights.assign(static_cast<std::size_t>(hidden.total()), Scalar{0});
+    for (Index i = 0; i < hidden.count(); ++i) {
+      const RowRange range = hidden.offsets.range(i);
+      if (range.length == 0) continue;
+      const std::span<Scalar> row_weights =
+          std::span(weights).subspan(static_cast<std::size_t>(range.begin), static_cast<std::size_t>(range.length));
+      if (config_.pooling == Pooling::first) {
+        row_weights[0] = Scalar{1};
+      } else {
+        if (!encoded.key_bias.empty())
+          std::copy_n(encoded.key_bias.begin() + range.begin, range.length, row_weights.begin());
+        kernels::softmax_row(range.length, row_weights.data(), kernels::SoftmaxKind::softmax);
+      }
+      for (Index t = 0; t < range.length; ++t)
+        pooled.row(i) += row_weights[static_cast<std::size_t>(t)] * hidden.values.row(range.begin + t);
+    }
+    return pooled;
+  }
+
+  Config config_;
+};
+
+}  // namespace merganser::models

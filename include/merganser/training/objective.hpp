@@ -1,0 +1,93 @@
+// What training minimises: a sum of named parts.
+#pragma once
+
+#include <cmath>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <merganser/core/types.hpp>
+#include <merganser/merge/gate_regulariser.hpp>
+#include <merganser/nn/cross_entropy.hpp>
+
+namespace merganser::training {
+
+/// total = cross entropy + alpha * gate regulariser + beta * score excess.
+///
+/// Kallini et al. 2025, arXiv 2410.20771, sections 3.2 and 3.3. alpha comes from the controller at every step.
+struct ObjectiveConfig {
+  merge::GateRegulariser regulariser = merge::GateRegulariser::mean_gate;
+  double score_penalty = 0.0;      ///< beta, on the mean of max(score - score_limit, 0); wanted with unbounded scores
+  double score_limit = 5.0;
+};
+
+/// One term of the objective.
+struct ObjectivePart {
+  std::string name;     ///< "cross_entropy", "gate", "score_excess"
+  double value = 0.0;   ///< before weighting
+  double weight = 1.0;
+};
+
+/// The objective of one batch and its gradients.
+template <class Model>
+struct ObjectiveResult {
+  double total = 0.0;
+  std::vector<ObjectivePart> parts;
+  Index counted = 0;                      ///< labels that are not ignored
+  Index correct = 0;                      ///< of those, labels that had the largest logit
+  typename Model::OutputGradients grad;   ///< of factor * total
+
+  double part(const std::string& name) const {
+    for (const ObjectivePart& p : parts)
+      if (p.name == name) return p.value;
+    return 0.0;
+  }
+};
+
+/// The gate regulariser averaged over the gates of an output, and its gradients times `weight`.
+template <class Model>
+double regularise_gates(const typename Model::Output& output, merge::GateRegulariser kind, double weight,
+                        typename Model::OutputGradients& grad) {
+  using Scalar = typename Model::ScalarType;
+  const auto& reports = output.encoded.gates;
+  double sum = 0;
+  for (const auto& report : reports) {
+    auto result = merge::regularise<Scalar>(kind, report.gate.values, report.gate.logits, report.forced, report.threshold);
+    sum += result.value;
+    const auto share = static_cast<Scalar>(weight / static_cast<double>(reports.size()));
+    for (Scalar& g : result.grad_values) g *= share;
+    for (Scalar& g : result.grad_logits) g *= share;
+    grad.gates.push_back({std::move(result.grad_values), std::move(result.grad_logits)});
+  }
+  return reports.empty() ? 0.0 : sum / static_cast<double>(reports.size());
+}
+
+/// Evaluates the objective of one forward pass. `labels` are those of the logit rows; `factor` scales the gradients (one
+/// over the number of accumulated batches).
+template <class Model>
+ObjectiveResult<Model> evaluate_objective(const typename Model::Output& output, std::span<const TokenId> labels,
+                                          const ObjectiveConfig& config, double alpha, double factor = 1.0) {
+  using Scalar = typename Model::ScalarType;
+  ObjectiveResult<Model> result;
+  const nn::CrossEntropy<Scalar> cross_entropy;
+  typename nn::CrossEntropy<Scalar>::Cache cache;
+  const auto loss = cross_entropy.forward(output.logits, labels, cache);
+  result.counted = loss.counted;
+  for (Index t = 0; t < output.logits.rows(); ++t) {
+    Index best = 0;
+    output.logits.row(t).maxCoeff(&best);
+    if (labels[static_cast<std::size_t>(t)] == best) ++result.correct;
+  }
+  result.grad.logits = cross_entropy.backward(factor, cache);
+  result.parts.push_back({"cross_entropy", loss.mean, 1.0});
+  const double gate = regularise_gates<Model>(output, config.regulariser, alpha * factor, result.grad);
+  result.parts.push_back({"gate", gate, alpha});
+  result.grad.score_excess = config.score_penalty * factor;
+  result.parts.push_back({"score_excess", output.score_excess, config.score_penalty});
+  for (const ObjectivePart& part : result.parts) result.total += part.weight * part.value;
+  return result;
+}
+
+}  // namespace merganser::training

@@ -1,0 +1,195 @@
+// The training loop: generic over the model, driven by callbacks, silent.
+#pragma once
+
+#include <cmath>
+#include <functional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <merganser/core/check.hpp>
+#include <merganser/core/parameter.hpp>
+#include <merganser/core/random.hpp>
+#include <merganser/core/types.hpp>
+#include <merganser/data/example.hpp>
+#include <merganser/merge/deletion_options.hpp>
+#include <merganser/merge/pi_controller.hpp>
+#include <merganser/training/adamw.hpp>
+#include <merganser/training/gradient_clipping.hpp>
+#include <merganser/training/learning_rate_schedule.hpp>
+#include <merganser/training/objective.hpp>
+
+namespace merganser::training {
+
+/// When gates come in and how they are steered.
+struct DeletionSchedule {
+  Index gate_open_until = 0;      ///< steps during which no gate is applied, so that attention learns to copy first
+  Index regulariser_from = 0;     ///< step from which the controller steers alpha; before, alpha is 0
+  double hard_probability = 0.0;  ///< share of the batches that train with hard deletion, in [0, 1]
+  merge::SurvivorBias survivor_bias = merge::SurvivorBias::kept;  ///< of hard batches
+  merge::PiController::Config controller;
+  double collapse_rate = 0.95;    ///< a deletion rate above this ...
+  Index collapse_steps = 100;     ///< ... for so many steps in a row is a collapse
+};
+
+/// What happened in one step.
+struct StepReport {
+  Index step = 0;                    ///< counted from 0
+  double total = 0.0;                ///< objective, nats
+  std::vector<ObjectivePart> parts;  ///< its terms
+  double token_accuracy = 0.0;       ///< share of the labels with the largest logit
+  double deletion_rate = 0.0;        ///< measured in this step
+  double alpha = 0.0;                ///< weight of the gate regulariser in this step
+  double next_alpha = 0.0;
+  double learning_rate = 0.0;
+  double gradient_norm = 0.0;        ///< before clipping
+  Index source_tokens = 0, target_tokens = 0;
+};
+
+enum class TrainingEvent {
+  not_finite,         ///< loss or gradient is not finite: the step was not taken, nothing changed
+  deletion_collapse,  ///< nearly everything deleted for many steps
+};
+
+enum class Continue { yes, no };
+
+/// What the caller wants to hear of. Any may be empty.
+struct TrainerCallbacks {
+  std::function<Continue(const StepReport&)> on_step;
+  std::function<Continue(TrainingEvent, const StepReport&)> on_event;
+};
+
+/// Minimises the objective of a model over batches.
+///
+/// The model needs Cache, Output, OutputGradients, ForwardOptions, forward_targets(source, target, options, rng, cache)
+/// and backward(grad, cache, gradients). The same seed, batches and settings give the same bits, with any number of
+/// threads. Holds a reference to the model; nothing else may write to it meanwhile.
+template <class Model>
+class Trainer {
+ public:
+  using Scalar = typename Model::ScalarType;
+
+  struct Config {
+    typename AdamW<Model>::Config optimizer;
+    LearningRateSchedule::Config schedule;
+    double max_gradient_norm = 1.0;
+    Index accumulated_batches = 1;  ///< batches whose mean gradient makes one step
+    ObjectiveConfig objective;
+    DeletionSchedule deletion;
+    std::uint64_t seed = 0;         ///< of dropout, gate noise and the choice of hard batches
+  };
+
+  /// @throws std::invalid_argument if a setting is out of range
+  Trainer(Model& model, const Config& config)
+      : model_(model), config_(config), optimizer_(model, config.optimizer), schedule_(config.schedule),
+        controller_(config.deletion.controller), gradients_(zeros_like(model)), rng_(config.seed) {
+    check_argument(config.accumulated_batches >= 1, "Trainer", "accumulated_batches", config.accumulated_batches,
+                   "at least 1");
+    check_argument(config.deletion.hard_probability >= 0 && config.deletion.hard_probability <= 1, "Trainer",
+                   "deletion.hard_probability", config.deletion.hard_probability, "in [0, 1]");
+  }
+
+  /// One step over `accumulated_batches` batches.
+  /// @throws std::invalid_argument if there are more or fewer
+  StepReport step(std::span<const data::Batch> batches, const TrainerCallbacks& callbacks = {}) {
+    check_equal("Trainer::step", "batches.size()", static_cast<Index>(batches.size()), config_.accumulated_batches);
+    const Rng rng_before = rng_;
+    set_zero(gradients_);
+    StepReport report;
+    report.step = step_;
+    report.alpha = step_ >= config_.deletion.regulariser_from ? controller_.alpha() : 0.0;
+    report.learning_rate = schedule_.rate(step_);
+    for (const data::Batch& batch : batches) accumulate(batch, report);
+    report.gradient_norm = clip_gradients(gradients_, config_.max_gradient_norm);
+    last_answer_ = Continue::yes;
+    if (!std::isfinite(report.total) || !std::isfinite(report.gradient_norm)) {
+      rng_ = rng_before;
+      report.next_alpha = report.alpha;
+      notify(callbacks, TrainingEvent::not_finite, report);
+      return report;
+    }
+    optimizer_.step(model_, gradients_, report.learning_rate);
+    if (gates_applied() && step_ >= config_.deletion.regulariser_from) controller_.update(report.deletion_rate);
+    report.next_alpha = controller_.alpha();
+    ++step_;
+    collapsed_steps_ = report.deletion_rate > config_.deletion.collapse_rate ? collapsed_steps_ + 1 : 0;
+    if (collapsed_steps_ == config_.deletion.collapse_steps)
+      notify(callbacks, TrainingEvent::deletion_collapse, report);
+    if (callbacks.on_step && callbacks.on_step(report) == Continue::no) last_answer_ = Continue::no;
+    return report;
+  }
+
+  StepReport step(const data::Batch& batch, const TrainerCallbacks& callbacks = {}) {
+    return step(std::span<const data::Batch>(&batch, 1), callbacks);
+  }
+
+  /// Steps with batches from `next_batch()` until `steps` were taken or a callback says no. Returns the last report.
+  /// A step that was not finite counts, so that the loop ends.
+  template <class NextBatch>
+  StepReport run(Index steps, NextBatch&& next_batch, const TrainerCallbacks& callbacks = {}) {
+    StepReport report;
+    for (Index i = 0; i < steps; ++i) {
+      std::vector<data::Batch> batches;
+      for (Index b = 0; b < config_.accumulated_batches; ++b) batches.push_back(next_batch());
+      report = step(batches, callbacks);
+      if (last_answer_ == Continue::no) break;
+    }
+    return report;
+  }
+
+  const Config& config() const { return config_; }
+  Index steps_taken() const { return step_; }
+  const AdamW<Model>& optimizer() const { return optimizer_; }
+  const merge::PiController& controller() const { return controller_; }
+  const Rng& rng() const { return rng_; }
+  /// The gradients of the last step, after clipping.
+  Model& gradients() { return gradients_; }
+
+ private:
+  bool gates_applied() const { return step_ >= config_.deletion.gate_open_until; }
+
+  /// Adds one batch to the gradients and the report.
+  void accumulate(const data::Batch& batch, StepReport& report) {
+    typename Model::ForwardOptions options;
+    options.deletion.mode = gates_applied() ? merge::DeletionMode::soft : merge::DeletionMode::none;
+    if (gates_applied() && config_.deletion.hard_probability > 0 && rng_.bernoulli(config_.deletion.hard_probability))
+      options.deletion.mode = merge::DeletionMode::hard;
+    options.deletion.survivor_bias = config_.deletion.survivor_bias;
+    if (config_.objective.score_penalty != 0) options.excess_limit = config_.objective.score_limit;
+    const auto output = model_.forward_targets(batch.source, batch.target, options, rng_, cache_);
+    const double share = 1.0 / static_cast<double>(config_.accumulated_batches);
+    const auto result =
+        evaluate_objective<Model>(output, batch.target.ids, config_.objective, report.alpha, share);
+    model_.backward(result.grad, cache_, gradients_);
+    report.total += share * result.total;
+    if (report.parts.empty()) {
+      report.parts = result.parts;
+      for (ObjectivePart& part : report.parts) part.value = 0;
+    }
+    for (std::size_t i = 0; i < report.parts.size(); ++i) report.parts[i].value += share * result.parts[i].value;
+    if (result.counted > 0)
+      report.token_accuracy += share * static_cast<double>(result.correct) / static_cast<double>(result.counted);
+    report.deletion_rate += share * output.encoded.deletion.deletion_rate();
+    report.source_tokens += batch.source.total();
+    report.target_tokens += batch.target.total();
+  }
+
+  void notify(const TrainerCallbacks& callbacks, TrainingEvent event, const StepReport& report) {
+    if (callbacks.on_event && callbacks.on_event(event, report) == Continue::no) last_answer_ = Continue::no;
+  }
+
+  Model& model_;
+  Config config_;
+  AdamW<Model> optimizer_;
+  LearningRateSchedule schedule_;
+  merge::PiController controller_;
+  Model gradients_;
+  typename Model::Cache cache_;
+  Rng rng_;
+  Index step_ = 0;
+  Index collapsed_steps_ = 0;
+  Continue last_answer_ = Continue::yes;
+};
+
+}  // namespace merganser::training
