@@ -1,0 +1,181 @@
+// Model directories: config.json beside model.safetensors, in the layout of Hugging Face.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include <merganser/core/io_error.hpp>
+#include <merganser/core/types.hpp>
+#include <merganser/data/byte_tokenizer.hpp>
+#include <merganser/io/hf_config.hpp>
+#include <merganser/io/safetensors.hpp>
+#include <merganser/models/encoder_decoder.hpp>
+
+namespace merganser::io {
+
+namespace detail {
+
+inline merge::GateConfig gate_from_hf(const HfConfig& hf, Index block) {
+  merge::GateConfig gate;
+  gate.block = block;
+  gate.scale = hf.sigmoid_mask_scale.value_or(gate.scale);
+  gate.threshold = hf.deletion_threshold;
+  gate.norm = hf.gate_layer_norm.value_or(true) ? merge::GateNorm::rms : merge::GateNorm::none;
+  gate.noise = hf.use_gumbel_noise.value_or(false) ? merge::GateNoise::gumbel : merge::GateNoise::none;
+  switch (hf.deletion_type.value_or(HfConfig::DeletionType::scaled_sigmoid)) {
+    case HfConfig::DeletionType::scaled_sigmoid:
+      break;
+    case HfConfig::DeletionType::log_sigmoid:
+      gate.activation = merge::GateActivation::log_sigmoid;
+      break;
+    case HfConfig::DeletionType::fixed:
+      gate.kind = merge::GateKind::fixed;
+      gate.rate = hf.fixed_deletion_amount.value_or(gate.rate);
+      gate.separators = data::ByteTokenizer::separator_ids();
+      break;
+    case HfConfig::DeletionType::random:
+      gate.kind = merge::GateKind::random;
+      gate.rate = hf.random_deletion_probability.value_or(gate.rate);
+      break;
+  }
+  return gate;
+}
+
+inline HfConfig::DeletionType deletion_type_of(const merge::GateConfig& gate) {
+  if (gate.kind == merge::GateKind::fixed) return HfConfig::DeletionType::fixed;
+  if (gate.kind == merge::GateKind::random) return HfConfig::DeletionType::random;
+  return gate.activation == merge::GateActivation::log_sigmoid ? HfConfig::DeletionType::log_sigmoid
+                                                               : HfConfig::DeletionType::scaled_sigmoid;
+}
+
+}  // namespace detail
+
+/// The model that a config.json describes.
+template <Real Scalar>
+typename models::EncoderDecoder<Scalar>::Config model_config(const HfConfig& hf) {
+  typename models::EncoderDecoder<Scalar>::Config config;
+  config.vocabulary = hf.vocab_size;
+  models::StackConfig& stack = config.encoder;
+  stack.width = hf.d_model;
+  stack.heads = hf.num_heads;
+  stack.head_width = hf.d_kv;
+  stack.feed_forward_width = hf.d_ff;
+  stack.blocks = hf.num_layers;
+  stack.activation = hf.feed_forward_proj == HfConfig::FeedForward::relu ? nn::Activation::relu
+                                                                         : nn::Activation::gated_gelu;
+  stack.softmax = hf.use_softmax1 ? nn::SoftmaxKind::softmax1 : nn::SoftmaxKind::softmax;
+  stack.dropout = hf.dropout_rate;
+  stack.norm_epsilon = hf.layer_norm_epsilon;
+  stack.positions = hf.has_absolute_position_embeddings ? models::PositionScheme::absolute
+                                                        : models::PositionScheme::relative;
+  stack.buckets = hf.relative_attention_num_buckets;
+  stack.max_distance = hf.relative_attention_max_distance;
+  stack.max_positions = hf.max_position_embeddings.value_or(stack.max_positions);
+  config.decoder_blocks = hf.num_decoder_layers;
+  config.head = hf.tie_word_embeddings ? models::Head::tied : models::Head::untied;
+  config.pad = hf.pad_token_id;
+  config.end = hf.eos_token_id;
+  config.start = hf.decoder_start_token_id;
+  if (hf.merganser && hf.merganser->score_bound != HfConfig::ScoreBound::none)
+    stack.score_bound = {hf.merganser->score_bound == HfConfig::ScoreBound::soft_cap ? nn::ScoreBoundKind::soft_cap
+                                                                                     : nn::ScoreBoundKind::normalised,
+                         hf.merganser->score_bound_value.value_or(0.0)};
+  if (hf.model_type == HfConfig::ModelType::mrt5) {
+    std::vector<Index> blocks;
+    if (hf.merganser) blocks = hf.merganser->gate_blocks;
+    if (blocks.empty()) blocks.push_back(*hf.delete_gate_layer);
+    for (const Index block : blocks) config.gates.push_back(detail::gate_from_hf(hf, block));
+  }
+  return config;
+}
+
+/// The config.json that describes a model.
+/// @throws std::invalid_argument if its gates differ in more than their block, which the format cannot say
+template <class Config>
+HfConfig hf_config(const Config& config) {
+  const models::StackConfig& stack = config.encoder;
+  HfConfig hf;
+  hf.vocab_size = config.vocabulary;
+  hf.d_model = stack.width;
+  hf.num_heads = stack.heads;
+  hf.d_kv = stack.head_width;
+  hf.d_ff = stack.feed_forward_width;
+  hf.num_layers = stack.blocks;
+  hf.num_decoder_layers = config.decoder_blocks;
+  hf.feed_forward_proj = stack.activation == nn::Activation::relu ? HfConfig::FeedForward::relu
+                                                                  : HfConfig::FeedForward::gated_gelu;
+  hf.use_softmax1 = stack.softmax == nn::SoftmaxKind::softmax1;
+  hf.dropout_rate = stack.dropout;
+  hf.layer_norm_epsilon = stack.norm_epsilon;
+  hf.has_absolute_position_embeddings = stack.positions == models::PositionScheme::absolute;
+  if (hf.has_absolute_position_embeddings) hf.max_position_embeddings = stack.max_positions;
+  hf.relative_attention_num_buckets = stack.buckets;
+  hf.relative_attention_max_distance = stack.max_distance;
+  hf.tie_word_embeddings = config.head == models::Head::tied;
+  hf.pad_token_id = config.pad;
+  hf.eos_token_id = config.end;
+  hf.decoder_start_token_id = config.start;
+  HfConfig::Extension extension;
+  if (stack.score_bound.kind != nn::ScoreBoundKind::none) {
+    extension.score_bound = stack.score_bound.kind == nn::ScoreBoundKind::soft_cap ? HfConfig::ScoreBound::soft_cap
+                                                                                   : HfConfig::ScoreBound::normalised;
+    extension.score_bound_value = stack.score_bound.value;
+  }
+  if (!config.gates.empty()) {
+    const merge::GateConfig& first = config.gates.front();
+    hf.model_type = HfConfig::ModelType::mrt5;
+    hf.delete_gate_layer = first.block;
+    hf.sigmoid_mask_scale = first.scale;
+    hf.deletion_threshold = first.effective_threshold();
+    hf.deletion_type = detail::deletion_type_of(first);
+    hf.gate_layer_norm = first.norm == merge::GateNorm::rms;
+    hf.use_gumbel_noise = first.noise == merge::GateNoise::gumbel;
+    if (first.kind == merge::GateKind::fixed) hf.fixed_deletion_amount = first.rate;
+    if (first.kind == merge::GateKind::random) hf.random_deletion_probability = first.rate;
+    for (const merge::GateConfig& gate : config.gates) {
+      const bool same = gate.kind == first.kind && gate.activation == first.activation && gate.scale == first.scale &&
+                        gate.effective_threshold() == first.effective_threshold() && gate.norm == first.norm &&
+                        gate.noise == first.noise && gate.rate == first.rate && gate.separators == first.separators;
+      check_argument(same, "hf_config", "gates", "gates that differ", "gates that differ in their block only");
+      if (config.gates.size() > 1) extension.gate_blocks.push_back(gate.block);
+    }
+  }
+  if (!(extension == HfConfig::Extension{})) hf.merganser = extension;
+  return hf;
+}
+
+/// Reads `directory`/config.json and `directory`/model.safetensors: a T5, ByT5 or MrT5 model, ours or not.
+/// @throws IoError if a file is missing or damaged, or they do not fit each other
+template <Real Scalar>
+models::EncoderDecoder<Scalar> load_model(const std::filesystem::path& directory) {
+  const std::filesystem::path config_path = directory / "config.json";
+  const HfConfig hf = read_hf_config(config_path);
+  const SafetensorsFile file = SafetensorsFile::read(directory / "model.safetensors");
+  try {
+    models::EncoderDecoder<Scalar> model(model_config<Scalar>(hf));
+    LoadOptions options;
+    for (const char* alias : {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight"})
+      options.aliases.push_back({alias, "shared.weight"});
+    if (hf.tie_word_embeddings) options.aliases.push_back({"lm_head.weight", "shared.weight"});
+    load_parameters(model, file, "", options);
+    return model;
+  } catch (const std::invalid_argument& error) {
+    throw IoError(config_path.string(), "model", error.what(), "sizes that make a model");
+  }
+}
+
+/// Writes `directory`/config.json and `directory`/model.safetensors, each whole or not at all; makes the directory.
+/// @throws IoError if something cannot be written
+template <Real Scalar>
+void save_model(const models::EncoderDecoder<Scalar>& model, const std::filesystem::path& directory) {
+  const HfConfig hf = hf_config(model.config());
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  if (error) throw IoError(directory.string(), "directory", error.message(), "a directory that can be made");
+  save_parameters(model, directory / "model.safetensors");
+  write_hf_config(directory / "config.json", hf);
+}
+
+}  // namespace merganser::io

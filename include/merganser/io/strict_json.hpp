@@ -1,0 +1,172 @@
+// Reading JSON strictly: for the inside of this room, never part of a public signature.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <merganser/core/io_error.hpp>
+#include <merganser/core/types.hpp>
+
+namespace merganser::io::detail {
+
+/// Deeper nesting is refused; no file of ours needs more than four levels.
+inline constexpr int json_depth_limit = 64;
+
+/// Parses one JSON object; `part` names the text within the file.
+/// @throws IoError if the text is no JSON object, is nested too deeply or has a key twice in one object
+inline nlohmann::json parse_json_object(std::string_view text, std::string_view file, std::string_view part) {
+  // The parser takes a zero byte for the end of the text.
+  if (text.find('\0') != std::string_view::npos) throw IoError(file, part, "a zero byte", "JSON");
+  std::vector<std::set<std::string>> keys;
+  int open = 0;
+  const auto watch = [&](int, nlohmann::json::parse_event_t event, const nlohmann::json& value) {
+    using Event = nlohmann::json::parse_event_t;
+    if (event == Event::object_start || event == Event::array_start) {
+      if (++open > json_depth_limit)
+        throw IoError(file, part, "deeper nesting", std::to_string(json_depth_limit) + " levels at most");
+    }
+    if (event == Event::object_end || event == Event::array_end) --open;
+    if (event == Event::object_start) keys.emplace_back();
+    if (event == Event::object_end) keys.pop_back();
+    if (event == Event::key && !keys.back().insert(value.get<std::string>()).second)
+      throw IoError(file, value.get<std::string>(), "this key twice", "every key once in an object");
+    return true;
+  };
+  nlohmann::json parsed;
+  try {
+    parsed = nlohmann::json::parse(text, watch);
+  } catch (const nlohmann::json::parse_error& error) {
+    throw IoError(file, part, "an error at byte " + std::to_string(error.byte), "JSON");
+  } catch (const nlohmann::json::exception&) {
+    throw IoError(file, part, "a number out of range", "JSON");
+  }
+  if (!parsed.is_object()) throw IoError(file, part, parsed.type_name(), "a JSON object");
+  return parsed;
+}
+
+/// A value in the words of an error message.
+inline std::string describe(const nlohmann::json& value) {
+  if (value.is_structured()) return value.is_array() ? "an array" : "an object";
+  constexpr std::size_t longest = 80;
+  std::string text = value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+  if (text.size() > longest) text = text.substr(0, longest) + "...";
+  return text;
+}
+
+/// One word of a file format and the value that it stands for.
+template <class Value>
+struct Choice {
+  std::string_view word;
+  Value value;
+};
+
+/// Reads the fields of a JSON object. A key that is missing or null gives an empty result.
+class JsonFields {
+ public:
+  /// `prefix` stands before the field names in errors.
+  JsonFields(const nlohmann::json& object, std::string file, std::string prefix = "")
+      : object_(&object), file_(std::move(file)), prefix_(std::move(prefix)) {}
+
+  /// @throws IoError if the value is no whole number in [low, high]
+  std::optional<Index> integer(const std::string& key, Index low, Index high) const {
+    const nlohmann::json* value = find(key);
+    if (value == nullptr) return std::nullopt;
+    return integer_of(*value, key, low, high);
+  }
+
+  /// @throws IoError if the value is no number or `accept` refuses it; `expected` says in words what is accepted
+  template <class Accept>
+  std::optional<double> number(const std::string& key, Accept accept, const std::string& expected) const {
+    const nlohmann::json* value = find(key);
+    if (value == nullptr) return std::nullopt;
+    if (!value->is_number() || !accept(value->get<double>())) fail(key, describe(*value), expected);
+    return value->get<double>();
+  }
+
+  /// @throws IoError if the value is neither true nor false
+  std::optional<bool> flag(const std::string& key) const {
+    const nlohmann::json* value = find(key);
+    if (value == nullptr) return std::nullopt;
+    if (!value->is_boolean()) fail(key, describe(*value), "true or false");
+    return value->get<bool>();
+  }
+
+  /// @throws IoError if the value is none of the words
+  template <class Value, std::size_t Count>
+  std::optional<Value> choice(const std::string& key, const std::array<Choice<Value>, Count>& choices) const {
+    const nlohmann::json* value = find(key);
+    if (value == nullptr) return std::nullopt;
+    std::string expected;
+    for (const Choice<Value>& choice : choices) {
+      if (value->is_string() && value->get_ref<const std::string&>() == choice.word) return choice.value;
+      expected += (expected.empty() ? "\"" : " or \"") + std::string(choice.word) + "\"";
+    }
+    fail(key, describe(*value), expected);
+  }
+
+  /// @throws IoError if the value is no array of whole numbers in [low, high]
+  std::optional<std::vector<Index>> integers(const std::string& key, Index low, Index high) const {
+    const nlohmann::json* value = find(key);
+    if (value == nullptr) return std::nullopt;
+    if (!value->is_array()) fail(key, describe(*value), "an array of whole numbers");
+    std::vector<Index> result;
+    for (const nlohmann::json& element : *value) result.push_back(integer_of(element, key, low, high));
+    return result;
+  }
+
+  /// The object under the key, or null if the key is missing or null.
+  /// @throws IoError if the value is no object
+  const nlohmann::json* object(const std::string& key) const {
+    const nlohmann::json* value = find(key);
+    if (value != nullptr && !value->is_object()) fail(key, describe(*value), "an object");
+    return value;
+  }
+
+  /// @throws IoError if the object has a key that is not in the list
+  void allow_only(const std::set<std::string>& keys) const {
+    for (const auto& [key, value] : object_->items())
+      if (!keys.contains(key)) fail(key, "an unknown key", "a key of this version");
+  }
+
+  /// @throws IoError if the value is empty: the key is missing
+  template <class Value>
+  Value required(std::optional<Value> value, const std::string& key, const std::string& expected) const {
+    if (!value) fail(key, object_->contains(key) ? "null" : "no such key", expected);
+    return *std::move(value);
+  }
+
+  /// @throws IoError always
+  [[noreturn]] void fail(const std::string& key, const std::string& got, const std::string& expected) const {
+    throw IoError(file_, prefix_ + key, got, expected);
+  }
+
+ private:
+  const nlohmann::json* find(const std::string& key) const {
+    const auto place = object_->find(key);
+    return place == object_->end() || place->is_null() ? nullptr : &*place;
+  }
+
+  Index integer_of(const nlohmann::json& value, const std::string& key, Index low, Index high) const {
+    // Unsigned values above the range of Index would turn negative.
+    const bool fits =
+        value.is_number_unsigned() ? std::in_range<Index>(value.get<std::uint64_t>()) : value.is_number_integer();
+    if (!fits || value.get<Index>() < low || value.get<Index>() > high)
+      fail(key, describe(value), "a whole number in " + std::to_string(low) + " .. " + std::to_string(high));
+    return value.get<Index>();
+  }
+
+  const nlohmann::json* object_;
+  std::string file_;
+  std::string prefix_;
+};
+
+}  // namespace merganser::io::detail
