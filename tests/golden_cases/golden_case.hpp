@@ -27,12 +27,14 @@ class GoldenReport {
   /// Compares numbers one by one; a NaN is a miss.
   template <Real Scalar>
   void compare(const std::string& quantity, const std::vector<double>& got, const std::vector<double>& expected) {
-    if (got.size() != expected.size()) return miss(quantity, "sizes " + std::to_string(got.size()) + " and " + std::to_string(expected.size()));
+    if (got.size() != expected.size())
+      return miss(quantity, "sizes " + std::to_string(got.size()) + " and " + std::to_string(expected.size()));
     double& worst = errors_[quantity];
     for (std::size_t i = 0; i < got.size(); ++i) {
       const double error = std::abs(got[i] - expected[i]);
       if (!(error <= golden_absolute<Scalar> + golden_relative<Scalar> * std::abs(expected[i])))
-        miss(quantity, "element " + std::to_string(i) + " got " + std::to_string(got[i]) + " expected " + std::to_string(expected[i]));
+        miss(quantity, "element " + std::to_string(i) + " got " + std::to_string(got[i]) + " expected " +
+                           std::to_string(expected[i]));
       worst = std::max(worst, std::isfinite(error) ? error : HUGE_VAL);
     }
   }

@@ -33,8 +33,10 @@ struct Case {
   using Model = models::EncoderDecoder<Scalar>;
 
   explicit Case(const std::filesystem::path& path)
-      : directory(path), about(read_json(path / "case.json")),
-        file(io::SafetensorsFile::read(path / "case.safetensors")), model(io::load_model<Scalar>(path)) {}
+      : directory(path),
+        about(read_json(path / "case.json")),
+        file(io::SafetensorsFile::read(path / "case.safetensors")),
+        model(io::load_model<Scalar>(path)) {}
 
   /// The prefix under which the expected values of this precision stand: "soft." or "f64.soft."
   std::string expected(const std::string& prefix) const { return sizeof(Scalar) == 4 ? prefix : "f64." + prefix; }
@@ -79,8 +81,9 @@ void check_padded(Case<Scalar>& c, const std::string& full_prefix) {
   const bool masked = !full_prefix.starts_with("nomask.");
   const std::string prefix = masked ? full_prefix : full_prefix.substr(7);
   const Padded input = Padded::of(c.file, "input_ids");
-  const GoldenBatch batch = GoldenBatch::padded(
-      c.file.integers("input_ids"), masked ? c.file.integers("attention_mask") : std::vector<std::int64_t>{}, input.batch);
+  const GoldenBatch batch =
+      GoldenBatch::padded(c.file.integers("input_ids"),
+                          masked ? c.file.integers("attention_mask") : std::vector<std::int64_t>{}, input.batch);
   const TokenBatch labels = labels_of(c.file, "labels");
   typename Model::ForwardOptions options;
   options.deletion = DeletionOptions::reference(mode_of(prefix));
@@ -263,8 +266,8 @@ template <Real Scalar>
 void check_training(Case<Scalar>& c) {
   using Model = models::EncoderDecoder<Scalar>;
   const nlohmann::json& hyper = c.about.at("hyper");
-  training::AdamW<Model> optimizer(c.model, {hyper.at("beta1"), hyper.at("beta2"), hyper.at("eps"),
-                                             hyper.at("weight_decay")});
+  training::AdamW<Model> optimizer(c.model,
+                                   {hyper.at("beta1"), hyper.at("beta2"), hyper.at("eps"), hyper.at("weight_decay")});
   const training::LearningRateSchedule schedule(
       {hyper.at("lr"), hyper.at("warmup"), hyper.at("max_steps"), training::Decay::linear, 0.0});
   merge::PiController controller({hyper.at("target"), hyper.at("kp"), hyper.at("ki")});
@@ -274,9 +277,9 @@ void check_training(Case<Scalar>& c) {
   double alpha = hyper.at("alpha0");
   for (Index step = 0; step < hyper.at("steps").get<Index>(); ++step) {
     const std::string name = "batch." + std::to_string(step) + ".";
-    const GoldenBatch batch = GoldenBatch::padded(c.file.integers(name + "input_ids"),
-                                                  c.file.integers(name + "attention_mask"),
-                                                  Padded::of(c.file, name + "input_ids").batch);
+    const GoldenBatch batch =
+        GoldenBatch::padded(c.file.integers(name + "input_ids"), c.file.integers(name + "attention_mask"),
+                            Padded::of(c.file, name + "input_ids").batch);
     const TokenBatch labels = labels_of(c.file, name + "labels");
     typename Model::ForwardOptions options;
     options.deletion = DeletionOptions::reference(DeletionMode::soft);

@@ -29,13 +29,13 @@ template <Real Scalar>
 struct HeadScores {
   SoftmaxKind softmax = SoftmaxKind::softmax;
   Visibility visibility = Visibility::all;
-  Scalar soft_cap = 0;                         ///< c in bound(s) = c tanh(s / c); 0: no bound
-  const Scalar* distance_bias = nullptr;       ///< [2 radius + 1] by key position - query position, or none
+  Scalar soft_cap = 0;                    ///< c in bound(s) = c tanh(s / c); 0: no bound
+  const Scalar* distance_bias = nullptr;  ///< [2 radius + 1] by key position - query position, or none
   Index radius = 0;
-  std::span<const Position> query_positions;   ///< [t_q]; may be empty without position bias and causality
-  std::span<const Position> key_positions;     ///< [t_k], likewise
-  std::span<const Scalar> key_bias;            ///< [t_k] or empty: 0 leaves a key alone, negative weakens it
-  std::span<const std::uint8_t> hidden_keys;   ///< [t_k] or empty: not 0 hides a key from every query
+  std::span<const Position> query_positions;  ///< [t_q]; may be empty without position bias and causality
+  std::span<const Position> key_positions;    ///< [t_k], likewise
+  std::span<const Scalar> key_bias;           ///< [t_k] or empty: 0 leaves a key alone, negative weakens it
+  std::span<const std::uint8_t> hidden_keys;  ///< [t_k] or empty: not 0 hides a key from every query
 };
 
 /// What backward needs to know and where it adds besides the blocks.
@@ -74,8 +74,8 @@ void for_distance_runs(std::span<const Position> keys, bool consecutive, Positio
 }
 
 inline bool are_consecutive(std::span<const Position> positions) {
-  return std::adjacent_find(positions.begin(), positions.end(),
-                            [](Position a, Position b) { return b - a != 1; }) == positions.end();
+  return std::adjacent_find(positions.begin(), positions.end(), [](Position a, Position b) { return b - a != 1; }) ==
+         positions.end();
 }
 
 /// One head's view of a sequence while its queries are walked in blocks.
@@ -83,7 +83,8 @@ template <Real Scalar>
 class HeadWalk {
  public:
   HeadWalk(const HeadScores<Scalar>& scores, const MatrixRef<Scalar>& keys)
-      : scores_(scores), packed_keys_(keys, Orientation::transposed),
+      : scores_(scores),
+        packed_keys_(keys, Orientation::transposed),
         consecutive_(are_consecutive(scores.key_positions)) {}
 
   /// bound(q . k) for a block of queries [rows x K] into `out` [rows x t_k].
@@ -94,8 +95,9 @@ class HeadWalk {
     if (scores_.soft_cap == 0) return;
     const auto cap = broadcast(scores_.soft_cap);
     const auto inverse = broadcast(1 / scores_.soft_cap);
-    transform(out.size(), out.data(),
-              [&](const auto& s) { return simd::pmul(cap, packet_tanh<Scalar>(simd::pmul(s, inverse))); }, out.data());
+    transform(
+        out.size(), out.data(),
+        [&](const auto& s) { return simd::pmul(cap, packet_tanh<Scalar>(simd::pmul(s, inverse))); }, out.data());
   }
 
   /// Adds the position bias and hides keys: content [rows x t_k] of the queries from `first` on becomes scores.

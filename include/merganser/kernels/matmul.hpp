@@ -100,8 +100,7 @@ void multiply_panel(Index row, Index rows, Strided<Scalar> a, const PackedMatrix
       multiply_block_partial<Scalar, Packets, Rows>(b.depth(), a.rows_from(row), b.panel(first), used, out, c_stride,
                                                     store);
   }
-  if constexpr (Rows > 1)
-    multiply_panel<Scalar, Packets, Rows / 2>(row, rows, a, b, first, c, c_stride, store);
+  if constexpr (Rows > 1) multiply_panel<Scalar, Packets, Rows / 2>(row, rows, a, b, first, c, c_stride, store);
 }
 
 /// c [rows x N] = or += a [rows x K] b, on the calling thread.

@@ -73,13 +73,15 @@ Scalar sum(Index count, Op&& op, const Scalar* first, const In*... in) {
 /// sum_i a_i, in one fixed order.
 template <Real Scalar>
 Scalar sum(Index count, const Scalar* a) {
-  return sum<Scalar>(count, [](const auto& x) { return x; }, a);
+  return sum<Scalar>(
+      count, [](const auto& x) { return x; }, a);
 }
 
 /// sum_i a_i b_i, in one fixed order.
 template <Real Scalar>
 Scalar dot(Index count, const Scalar* a, const Scalar* b) {
-  return sum<Scalar>(count, [](const auto& x, const auto& y) { return Eigen::internal::pmul(x, y); }, a, b);
+  return sum<Scalar>(
+      count, [](const auto& x, const auto& y) { return Eigen::internal::pmul(x, y); }, a, b);
 }
 
 /// exp of a packet, 0 below e^-80 (float) and e^-700 (double).

@@ -12,7 +12,8 @@ namespace merganser::kernels {
 /// How a row of scores becomes weights.
 enum class SoftmaxKind {
   softmax,   ///< y_i = exp(x_i) / sum_j exp(x_j)
-  softmax1,  ///< y_i = exp(x_i) / (1 + sum_j exp(x_j)): a row may weigh nothing (Miller 2023, "Attention is off by one")
+  softmax1,  ///< y_i = exp(x_i) / (1 + sum_j exp(x_j)): a row may weigh nothing (Miller 2023, "Attention is off by
+             ///< one")
 };
 
 /// Turns one row of scores x [C] into weights, in place; returns the log denominator, with which weights = exp(x - it).
@@ -25,11 +26,13 @@ Scalar softmax_row(Index count, Scalar* x, SoftmaxKind kind) {
   Scalar largest = Eigen::Map<const RowVector<Scalar>>(x, count).maxCoeff();
   if (kind == SoftmaxKind::softmax1) largest = std::max(largest, Scalar{0});
   const auto shift = broadcast(largest);
-  transform(count, x, [&](const auto& p) { return packet_exp<Scalar>(simd::psub(p, shift)); }, x);
+  transform(
+      count, x, [&](const auto& p) { return packet_exp<Scalar>(simd::psub(p, shift)); }, x);
   Scalar total = sum(count, x);
   if (kind == SoftmaxKind::softmax1) total += std::exp(-largest);
   const auto factor = broadcast(Scalar{1} / total);
-  transform(count, x, [&](const auto& p) { return simd::pmul(p, factor); }, x);
+  transform(
+      count, x, [&](const auto& p) { return simd::pmul(p, factor); }, x);
   return largest + std::log(total);
 }
 
@@ -42,11 +45,13 @@ void apply_softmax_row(Index count, Scalar* x, Scalar log_denominator, SoftmaxKi
   namespace simd = Eigen::internal;
   if (count == 0) return;
   const auto shift = broadcast(log_denominator);
-  transform(count, x, [&](const auto& p) { return packet_exp<Scalar>(simd::psub(p, shift)); }, x);
+  transform(
+      count, x, [&](const auto& p) { return packet_exp<Scalar>(simd::psub(p, shift)); }, x);
   Scalar total = sum(count, x);
   if (kind == SoftmaxKind::softmax1) total += std::exp(-log_denominator);
   const auto factor = broadcast(Scalar{1} / total);
-  transform(count, x, [&](const auto& p) { return simd::pmul(p, factor); }, x);
+  transform(
+      count, x, [&](const auto& p) { return simd::pmul(p, factor); }, x);
 }
 
 /// Gradient with respect to the scores of one row, in place of the gradient with respect to its weights.
@@ -56,7 +61,8 @@ template <Real Scalar>
 void softmax_backward_row(Index count, const Scalar* weights, Scalar* grad) {
   namespace simd = Eigen::internal;
   const auto inner = broadcast(dot(count, weights, grad));
-  transform(count, grad, [&](const auto& y, const auto& g) { return simd::pmul(y, simd::psub(g, inner)); }, weights, grad);
+  transform(
+      count, grad, [&](const auto& y, const auto& g) { return simd::pmul(y, simd::psub(g, inner)); }, weights, grad);
 }
 
 }  // namespace merganser::kernels

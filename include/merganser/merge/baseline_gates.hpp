@@ -29,8 +29,8 @@ struct RandomGate {
   }
 };
 
-/// Keeps the beginning of every word: a separator starts a segment and belongs to it; of a segment of n tokens the first
-/// ceil((1 - amount) n) get value 0, the others `scale`.
+/// Keeps the beginning of every word: a separator starts a segment and belongs to it; of a segment of n tokens the
+/// first ceil((1 - amount) n) get value 0, the others `scale`.
 ///
 /// Kallini et al. 2025, arXiv 2410.20771, section 4 (fixed deletion baseline); the ceiling is taken in single precision
 /// as there. Which ids separate is the caller's choice.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <merganser/core/check.hpp>
@@ -20,7 +21,8 @@ class Compaction {
   Compaction() = default;
 
   /// @throws std::invalid_argument if a plan does not fit its sequence
-  Compaction(std::vector<MergePlan<Scalar>> plans, const SequenceOffsets& input) : plans_(std::move(plans)), input_(input) {
+  Compaction(std::vector<MergePlan<Scalar>> plans, const SequenceOffsets& input)
+      : plans_(std::move(plans)), input_(input) {
     check_equal("Compaction", "plans.size()", static_cast<Index>(plans_.size()), input.count());
     for (Index i = 0; i < input.count(); ++i) {
       check_equal("Compaction", "plan.input_count()", plan(i).input_count(), input.length(i));
@@ -31,7 +33,8 @@ class Compaction {
         if (row >= 0) has_member[static_cast<std::size_t>(row)] = true;
       for (Index row = 0; row < plan(i).output_count(); ++row)
         if (!has_member[static_cast<std::size_t>(row)])
-          copies_.push_back({output_.begin(i) + row, input_.begin(i) + plan(i).representative[static_cast<std::size_t>(row)]});
+          copies_.push_back(
+              {output_.begin(i) + row, input_.begin(i) + plan(i).representative[static_cast<std::size_t>(row)]});
     }
   }
 

@@ -41,8 +41,8 @@ struct GateValues {
 /// logit = w . norm(h) + b, gate value = scale * sigmoid(-logit) with scale = -30, for every token.
 ///
 /// Added to attention scores the value weakens a token's key by e^value; compared with a threshold it decides who is
-/// removed. A router of tokens, in other words. Kallini et al. 2025, arXiv 2410.20771, section 3. Parameters: the norm's
-/// scale [D], weight [1 x D], bias [1], which starts at `initial_bias`: keep everything.
+/// removed. A router of tokens, in other words. Kallini et al. 2025, arXiv 2410.20771, section 3. Parameters: the
+/// norm's scale [D], weight [1 x D], bias [1], which starts at `initial_bias`: keep everything.
 template <Real Scalar>
 class DeleteGate {
  public:
@@ -59,18 +59,20 @@ class DeleteGate {
   };
 
   struct Cache {
-    Matrix<Scalar> normalised;              ///< [T x D], the input of the linear map
+    Matrix<Scalar> normalised;  ///< [T x D], the input of the linear map
     typename nn::RmsNorm<Scalar>::Cache norm;
-    std::vector<Scalar> logits;             ///< [T], with noise
-    std::vector<std::uint8_t> forced;       ///< [T] or empty
+    std::vector<Scalar> logits;        ///< [T], with noise
+    std::vector<std::uint8_t> forced;  ///< [T] or empty
   };
 
   DeleteGate() = default;
 
   /// @throws std::invalid_argument if the width is not positive or the scale not negative
   explicit DeleteGate(const Config& config)
-      : norm({config.width}), weight(Matrix<Scalar>::Zero(1, config.width)),
-        bias(RowVector<Scalar>::Constant(1, static_cast<Scalar>(config.initial_bias))), config_(config) {
+      : norm({config.width}),
+        weight(Matrix<Scalar>::Zero(1, config.width)),
+        bias(RowVector<Scalar>::Constant(1, static_cast<Scalar>(config.initial_bias))),
+        config_(config) {
     check_argument(config.scale < 0, "DeleteGate", "scale", config.scale, "a negative number");
   }
 
@@ -85,6 +87,7 @@ class DeleteGate {
   }
 
   /// x [T x D]. Tokens whose `forced` [T] is not 0 get the value `scale` whatever their logit (pads).
+  /// @throws std::invalid_argument if x has another width or `forced` another length
   GateValues<Scalar> forward(const MatrixRef<Scalar>& x, std::span<const std::uint8_t> forced = {}) const {
     return activate(logits_of(normalises() ? norm.forward(x) : Matrix<Scalar>(x)), forced);
   }
@@ -105,6 +108,10 @@ class DeleteGate {
   Matrix<Scalar> backward(std::span<const Scalar> grad_values, std::span<const Scalar> grad_logits, const Cache& cache,
                           Gradients& gradients) const {
     const Index tokens = cache.normalised.rows();
+    if (!grad_values.empty())
+      check_equal("DeleteGate::backward", "grad_values.size()", static_cast<Index>(grad_values.size()), tokens);
+    if (!grad_logits.empty())
+      check_equal("DeleteGate::backward", "grad_logits.size()", static_cast<Index>(grad_logits.size()), tokens);
     RowVector<Scalar> grad = RowVector<Scalar>::Zero(tokens);
     for (Index t = 0; t < tokens; ++t) {
       const auto i = static_cast<std::size_t>(t);
@@ -135,6 +142,7 @@ class DeleteGate {
   bool normalises() const { return config_.norm == GateNorm::rms; }
 
   std::vector<Scalar> logits_of(const Matrix<Scalar>& x) const {
+    check_equal("DeleteGate::forward", "x.cols()", x.cols(), weight.cols());
     std::vector<Scalar> logits(static_cast<std::size_t>(x.rows()));
     for (Index t = 0; t < x.rows(); ++t)
       logits[static_cast<std::size_t>(t)] = kernels::dot(x.cols(), x.row(t).data(), weight.data()) + bias[0];

@@ -48,8 +48,9 @@ enum class FixedRuleScope {
 /// The settings of one call. A default-made value is hard deletion with the trained threshold.
 struct DeletionOptions {
   DeletionMode mode = DeletionMode::hard;
-  std::optional<double> threshold;    ///< a gate value; overrides every gate's own: tokens above it are kept
-  std::optional<double> target_rate;  ///< in [0, 1]; overrides thresholds: each gate deletes this share of its sequence's tokens
+  std::optional<double> threshold;  ///< a gate value; overrides every gate's own: tokens above it are kept
+  std::optional<double>
+      target_rate;  ///< in [0, 1]; overrides thresholds: each gate deletes this share of its sequence's tokens
   SurvivorBias survivor_bias = SurvivorBias::kept;
   PositionsAfterDeletion positions = PositionsAfterDeletion::original;
   FullyDeletedSequence fully_deleted = FullyDeletedSequence::keep_highest_gate;

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include <merganser/core/check.hpp>
 #include <merganser/core/sequence_offsets.hpp>
 #include <merganser/core/types.hpp>
 
@@ -33,8 +34,12 @@ struct DeletionStatistics {
   double keep_rate() const { return 1.0 - deletion_rate(); }
 
   /// Counts the rows marked in `alive` [T] (not 0), leaving out those marked in `forced` [T] (or empty).
+  /// @throws std::invalid_argument if one of them has another length
   static DeletionStatistics count(const SequenceOffsets& offsets, std::span<const std::uint8_t> alive,
                                   std::span<const std::uint8_t> forced) {
+    check_equal("DeletionStatistics::count", "alive.size()", static_cast<Index>(alive.size()), offsets.total());
+    if (!forced.empty())
+      check_equal("DeletionStatistics::count", "forced.size()", static_cast<Index>(forced.size()), offsets.total());
     DeletionStatistics statistics;
     for (Index i = 0; i < offsets.count(); ++i) {
       Index tokens = 0, kept = 0;

@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <numeric>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include <merganser/core/check.hpp>
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/attention.hpp>
@@ -21,11 +23,11 @@ namespace merganser::merge {
 template <Real Scalar>
 struct TokenState {
   SequenceOffsets offsets;
-  std::vector<Position> positions;    ///< [T] for the position bias
-  std::vector<Index> origin;          ///< [T] row in the batch that entered the stack
-  std::vector<Scalar> key_bias;       ///< [T] or empty: sum of the gate values so far, added to the scores of each key
-  std::vector<std::uint8_t> hidden;   ///< [T] or empty: not 0 where no query may look (pads)
-  std::vector<std::uint8_t> forced;   ///< [T] or empty: not 0 where gates must delete (pads)
+  std::vector<Position> positions;   ///< [T] for the position bias
+  std::vector<Index> origin;         ///< [T] row in the batch that entered the stack
+  std::vector<Scalar> key_bias;      ///< [T] or empty: sum of the gate values so far, added to the scores of each key
+  std::vector<std::uint8_t> hidden;  ///< [T] or empty: not 0 where no query may look (pads)
+  std::vector<std::uint8_t> forced;  ///< [T] or empty: not 0 where gates must delete (pads)
 
   static TokenState start(const SequenceOffsets& offsets, std::vector<Position> positions) {
     TokenState state;
@@ -41,8 +43,8 @@ struct TokenState {
 
 /// One application of gate values to a token state. Kept as the cache of its own backward pass.
 ///
-/// Soft: the gate value of each token is added to its key bias; no row moves. Hard: tokens at or below the threshold go;
-/// survivors keep their gate value as key bias or lose it (`SurvivorBias`). Kallini et al. 2025, arXiv 2410.20771,
+/// Soft: the gate value of each token is added to its key bias; no row moves. Hard: tokens at or below the threshold
+/// go; survivors keep their gate value as key bias or lose it (`SurvivorBias`). Kallini et al. 2025, arXiv 2410.20771,
 /// section 3.1.
 template <Real Scalar>
 class DeletionStep {
@@ -50,12 +52,18 @@ class DeletionStep {
   DeletionStep() = default;
 
   /// `before` has T tokens, `gate_values` [T].
+  /// @throws std::invalid_argument if a length is not T, or the mode is neither soft nor hard
   DeletionStep(const TokenState<Scalar>& before, std::span<const Scalar> gate_values, double threshold,
                const DeletionOptions& options)
       : hard_(options.mode == DeletionMode::hard),
-        carries_bias_(!hard_ || options.survivor_bias == SurvivorBias::kept), tokens_(before.total()),
+        carries_bias_(!hard_ || options.survivor_bias == SurvivorBias::kept),
+        tokens_(before.total()),
         had_bias_(!before.key_bias.empty()) {
+    check_argument(hard_ || options.mode == DeletionMode::soft, "DeletionStep", "options.mode",
+                   options.mode == DeletionMode::none ? "none" : "everything", "soft or hard");
     check_equal("DeletionStep", "gate_values.size()", static_cast<Index>(gate_values.size()), before.total());
+    if (had_bias_)
+      check_equal("DeletionStep", "key_bias.size()", static_cast<Index>(before.key_bias.size()), before.total());
     std::vector<Scalar> bias = before.key_bias;
     if (carries_bias_) {
       bias.resize(gate_values.size(), Scalar{0});
@@ -85,7 +93,8 @@ class DeletionStep {
   /// The tokens from here on.
   const TokenState<Scalar>& after() const { return after_; }
 
-  /// Rows of the incoming T that hard deletion keeps, rising; in soft mode those it would keep. Fillers are not among them.
+  /// Rows of the incoming T that hard deletion keeps, rising; in soft mode those it would keep. Fillers are not among
+  /// them.
   std::vector<Index> kept_rows() const {
     std::vector<Index> rows;
     const SequenceOffsets& offsets = compaction_.input_offsets();
@@ -98,18 +107,28 @@ class DeletionStep {
   }
 
   /// Vectors [T x D] to those that go on.
-  Matrix<Scalar> forward(Matrix<Scalar> x) const { return hard_ ? compaction_.compact(x) : x; }
+  Matrix<Scalar> forward(Matrix<Scalar> x) const {
+    if (hard_) return compaction_.compact(x);
+    return x;
+  }
 
   /// Gradient of `forward`.
-  Matrix<Scalar> backward(Matrix<Scalar> grad) const { return hard_ ? compaction_.compact_backward(grad) : grad; }
+  Matrix<Scalar> backward(Matrix<Scalar> grad) const {
+    if (hard_) return compaction_.compact_backward(grad);
+    return grad;
+  }
 
   /// The gradient of the key bias after the step, [T'] or empty, becomes that of the gate values (written to
-  /// `grad_gate`, [T] or empty: no gradient) and that of the key bias before the step (returned; empty if there was none).
+  /// `grad_gate`, [T] or empty: no gradient) and that of the key bias before the step (returned; empty if there was
+  /// none).
   std::vector<Scalar> backward_bias(std::span<const Scalar> grad_after, std::vector<Scalar>& grad_gate) const {
     grad_gate.clear();
     if (grad_after.empty()) return {};
     std::vector<Scalar> grad(grad_after.begin(), grad_after.end());
-    if (hard_) grad = compaction_.pick_backward(grad_after);
+    if (hard_) {
+      for_each_filler([&](std::size_t row) { grad[row] = 0; });  // a filler's key bias is a constant
+      grad = compaction_.pick_backward(grad);
+    }
     if (carries_bias_) grad_gate = grad;
     return had_bias_ ? grad : std::vector<Scalar>{};
   }
@@ -121,13 +140,20 @@ class DeletionStep {
   void hide_filler() {
     after_.key_bias.resize(static_cast<std::size_t>(after_.total()), Scalar{0});
     after_.forced.resize(static_cast<std::size_t>(after_.total()), 0);
+    for_each_filler([&](std::size_t row) {
+      after_.key_bias[row] = static_cast<Scalar>(kernels::hidden_score);
+      after_.forced[row] = 1;
+    });
+  }
+
+  /// Calls visit(row) for every row after the step that is a filler.
+  template <class Visit>
+  void for_each_filler(Visit&& visit) const {
     for (Index i = 0; i < compaction_.input_offsets().count(); ++i) {
       const std::vector<Index>& group = compaction_.plan(i).group;
       const Index kept = group.empty() ? 0 : *std::max_element(group.begin(), group.end()) + 1;
-      for (Index row = after_.offsets.begin(i) + kept; row < after_.offsets.end(i); ++row) {
-        after_.key_bias[static_cast<std::size_t>(row)] = static_cast<Scalar>(kernels::hidden_score);
-        after_.forced[static_cast<std::size_t>(row)] = 1;
-      }
+      for (Index row = after_.offsets.begin(i) + kept; row < after_.offsets.end(i); ++row)
+        visit(static_cast<std::size_t>(row));
     }
   }
 

@@ -45,9 +45,9 @@ struct GateConfig {
 
 /// What a gate may look at.
 struct GateInput {
-  const SequenceOffsets& offsets;                 ///< N sequences over the T rows
-  std::span<const TokenId> ids = {};              ///< [T]; the fixed rule needs them
-  std::span<const std::uint8_t> forced = {};      ///< [T] or empty: not 0 deletes whatever the gate thinks (pads)
+  const SequenceOffsets& offsets;             ///< N sequences over the T rows
+  std::span<const TokenId> ids = {};          ///< [T]; the fixed rule needs them
+  std::span<const std::uint8_t> forced = {};  ///< [T] or empty: not 0 deletes whatever the gate thinks (pads)
   FixedRuleScope fixed_rule_scope = FixedRuleScope::sequence;
 };
 
@@ -64,8 +64,8 @@ class Gate {
   Gate(const GateConfig& config, Index width) : config_(config) {
     check_argument(config.rate >= 0 && config.rate <= 1, "GateConfig", "rate", config.rate, "in [0, 1]");
     if (config.kind == GateKind::learned)
-      learned = DeleteGate<Scalar>(
-          {width, config.activation, config.scale, config.norm, config.noise, config.initial_bias});
+      learned =
+          DeleteGate<Scalar>({width, config.activation, config.scale, config.norm, config.noise, config.initial_bias});
   }
 
   void initialize(double factor, Rng& rng) {
@@ -107,6 +107,8 @@ class Gate {
     if (config_.kind == GateKind::random) {
       check_argument(rng != nullptr, "Gate::forward", "rng", "none", "a generator, because the gate is random");
       result.values = RandomGate{config_.rate, config_.scale}.values<Scalar>(tokens, *rng);
+      if (!input.forced.empty())
+        check_equal("Gate::forward", "forced.size()", static_cast<Index>(input.forced.size()), tokens);
       for (std::size_t t = 0; t < input.forced.size(); ++t)
         if (input.forced[t] != 0) result.values[t] = static_cast<Scalar>(config_.scale);
     } else {

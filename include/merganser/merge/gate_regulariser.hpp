@@ -29,11 +29,13 @@ struct RegulariserResult {
 
 /// The regulariser over T gate values and logits; tokens whose `forced` is not 0 do not count. 0 when none counts.
 /// Kallini et al. 2025, arXiv 2410.20771, section 3, and the published code.
+/// @throws std::invalid_argument if the lengths differ (`forced` may be empty)
 template <Real Scalar>
 RegulariserResult<Scalar> regularise(GateRegulariser kind, std::span<const Scalar> values,
                                      std::span<const Scalar> logits, std::span<const std::uint8_t> forced,
                                      double threshold) {
   check_equal("regularise", "logits.size()", logits.size(), values.size());
+  if (!forced.empty()) check_equal("regularise", "forced.size()", forced.size(), values.size());
   const auto counts = [&](std::size_t t) { return forced.empty() || forced[t] == 0; };
   double counted = 0, sum = 0;
   const bool reads_logits = kind == GateRegulariser::clamped_logits || kind == GateRegulariser::logits;

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include <merganser/core/check.hpp>
 #include <merganser/core/sequence_offsets.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/merge/deletion_options.hpp>
@@ -44,14 +45,17 @@ std::vector<Index> surviving_rows(std::span<const Scalar> values, double trained
 }
 
 /// One plan a sequence that keeps the surviving rows; with a filler, every plan is as long as the longest.
+/// @throws std::invalid_argument if there is not one value a row or the options contradict themselves
 template <Real Scalar>
 std::vector<MergePlan<Scalar>> deletion_plans(std::span<const Scalar> values, const SequenceOffsets& offsets,
                                               double trained_threshold, const DeletionOptions& options) {
+  check_equal("deletion_plans", "values.size()", static_cast<Index>(values.size()), offsets.total());
+  options.check();
   std::vector<MergePlan<Scalar>> plans;
   Index longest = 0;
   for (Index i = 0; i < offsets.count(); ++i) {
-    const auto sequence = values.subspan(static_cast<std::size_t>(offsets.begin(i)),
-                                         static_cast<std::size_t>(offsets.length(i)));
+    const auto sequence =
+        values.subspan(static_cast<std::size_t>(offsets.begin(i)), static_cast<std::size_t>(offsets.length(i)));
     const std::vector<Index> kept = surviving_rows(sequence, trained_threshold, options);
     plans.push_back(MergePlan<Scalar>::keep(kept, offsets.length(i)));
     longest = std::max(longest, plans.back().output_count());

@@ -15,8 +15,8 @@ enum class ControllerRange {
 
 /// alpha = p + i, with p = 0.9 p + 0.1 k_p e, i = i + k_i e and e = target - measured rate.
 ///
-/// alpha weights a regulariser that falls as more is deleted: too little deletion raises alpha. A value type; usable alone.
-/// Kallini et al. 2025, arXiv 2410.20771, section 3.2.
+/// alpha weights a regulariser that falls as more is deleted: too little deletion raises alpha. A value type; usable
+/// alone. Kallini et al. 2025, arXiv 2410.20771, section 3.2.
 class PiController {
  public:
   struct Config {
@@ -24,7 +24,7 @@ class PiController {
     double proportional_gain = 0.5;  ///< k_p
     double integral_gain = 1e-5;     ///< k_i, a step; runs of some thousand steps want 1e-4 to 1e-3
     ControllerRange range = ControllerRange::non_negative;
-    double limit = 1.0;              ///< largest |alpha| when two-sided
+    double limit = 1.0;  ///< largest |alpha| when two-sided
   };
 
   /// The memory of the controller.

@@ -21,14 +21,14 @@ namespace merganser::models {
 /// The keys and values of a batch of N sequences that grow by one token a step.
 template <Real Scalar>
 struct DecoderState {
-  Index sequences = 0;                              ///< N
-  Index capacity = 0;                               ///< most tokens a sequence may reach
-  Index length = 0;                                 ///< tokens so far
-  std::vector<nn::KeyValues<Scalar>> self, cross;   ///< one a block; self [N capacity x H K], cross [T' x H K]
-  std::vector<Position> key_positions;              ///< [N capacity]
-  std::vector<RowRange> memory;                     ///< [N] rows of the encoder output
-  std::vector<Scalar> key_bias;                     ///< [T'] or empty
-  std::vector<std::uint8_t> hidden_keys;            ///< [T'] or empty
+  Index sequences = 0;                             ///< N
+  Index capacity = 0;                              ///< most tokens a sequence may reach
+  Index length = 0;                                ///< tokens so far
+  std::vector<nn::KeyValues<Scalar>> self, cross;  ///< one a block; self [N capacity x H K], cross [T' x H K]
+  std::vector<Position> key_positions;             ///< [N capacity]
+  std::vector<RowRange> memory;                    ///< [N] rows of the encoder output
+  std::vector<Scalar> key_bias;                    ///< [T'] or empty
+  std::vector<std::uint8_t> hidden_keys;           ///< [T'] or empty
   nn::DistanceBias<Scalar> position_bias;
 };
 
@@ -63,7 +63,9 @@ class Decoder {
   explicit Decoder(const Config& config)
       : position(config, nn::Direction::backward),
         blocks(static_cast<std::size_t>(config.blocks), DecoderBlock<Scalar>(config)),
-        final_norm({config.width, config.norm_epsilon}), config_(config), dropout_({config.dropout}) {}
+        final_norm({config.width, config.norm_epsilon}),
+        config_(config),
+        dropout_({config.dropout}) {}
 
   void initialize(double factor, Rng& rng) {
     position.initialize(factor, rng);
@@ -165,8 +167,7 @@ class Decoder {
 
 template <Real Scalar>
 auto Decoder<Scalar>::backward(const Matrix<Scalar>& grad_hidden, const EncoderOutput<Scalar>& memory,
-                               double excess_weight, const Cache& cache, Gradients& gradients) const
-    -> InputGradients {
+                               double excess_weight, const Cache& cache, Gradients& gradients) const -> InputGradients {
   InputGradients result;
   Matrix<Scalar> grad = grad_hidden;
   dropout_.backward(grad, cache.output_dropout);
@@ -174,15 +175,16 @@ auto Decoder<Scalar>::backward(const Matrix<Scalar>& grad_hidden, const EncoderO
   const Context self = self_context(cache.offsets, cache.positions, cache.position_bias);
   Context cross = cross_context(cache.offsets, memory);
   if (cache.excess_limit) cross.excess_limit = &*cache.excess_limit;
-  nn::DistanceBias<Scalar> grad_bias{Matrix<Scalar>::Zero(cache.position_bias.values.rows(), cache.position_bias.values.cols()),
-                                     cache.position_bias.radius};
+  nn::DistanceBias<Scalar> grad_bias{
+      Matrix<Scalar>::Zero(cache.position_bias.values.rows(), cache.position_bias.values.cols()),
+      cache.position_bias.radius};
   result.memory = Matrix<Scalar>::Zero(memory.hidden.values.rows(), memory.hidden.values.cols());
   result.key_bias.assign(memory.key_bias.size(), Scalar{0});
   for (std::size_t b = blocks.size(); b-- > 0;) {
     const double pairs = cache.blocks[b].cross_attention.pairs;
-    auto inner = blocks[b].backward(grad, self, cross, cache.blocks[b], gradients.blocks[b],
-                                    grad_bias.values.size() > 0 ? &grad_bias : nullptr,
-                                    pairs > 0 ? excess_weight / pairs : 0.0);
+    auto inner =
+        blocks[b].backward(grad, self, cross, cache.blocks[b], gradients.blocks[b],
+                           grad_bias.values.size() > 0 ? &grad_bias : nullptr, pairs > 0 ? excess_weight / pairs : 0.0);
     grad = std::move(inner.x);
     result.memory += inner.memory;
     std::transform(inner.key_bias.begin(), inner.key_bias.end(), result.key_bias.begin(), result.key_bias.begin(),

@@ -40,9 +40,12 @@ class DecoderBlock {
   DecoderBlock() = default;
 
   explicit DecoderBlock(const Config& config)
-      : self_norm({config.width, config.norm_epsilon}), self_attention(attention_config<Scalar>(config)),
-        cross_norm({config.width, config.norm_epsilon}), cross_attention(attention_config<Scalar>(config)),
-        feed_forward_norm({config.width, config.norm_epsilon}), feed_forward(feed_forward_config<Scalar>(config)),
+      : self_norm({config.width, config.norm_epsilon}),
+        self_attention(attention_config<Scalar>(config)),
+        cross_norm({config.width, config.norm_epsilon}),
+        cross_attention(attention_config<Scalar>(config)),
+        feed_forward_norm({config.width, config.norm_epsilon}),
+        feed_forward(feed_forward_config<Scalar>(config)),
         dropout_({config.dropout}) {}
 
   void initialize(double factor, Rng& rng) {
@@ -94,14 +97,14 @@ class DecoderBlock {
                           double excess_weight) const {
     Matrix<Scalar> grad = grad_y;
     dropout_.backward(grad, cache.feed_forward_dropout);
-    Matrix<Scalar> grad_x = feed_forward_norm.backward(
-        feed_forward.backward(grad, cache.feed_forward, gradients.feed_forward), cache.feed_forward_norm,
-        gradients.feed_forward_norm);
+    Matrix<Scalar> grad_x =
+        feed_forward_norm.backward(feed_forward.backward(grad, cache.feed_forward, gradients.feed_forward),
+                                   cache.feed_forward_norm, gradients.feed_forward_norm);
     grad_x += grad_y;
     grad = grad_x;
     dropout_.backward(grad, cache.cross_dropout);
-    auto crossed = cross_attention.backward(grad, cross, cache.cross_attention, gradients.cross_attention, nullptr,
-                                            excess_weight);
+    auto crossed =
+        cross_attention.backward(grad, cross, cache.cross_attention, gradients.cross_attention, nullptr, excess_weight);
     grad_x += cross_norm.backward(crossed.query_input, cache.cross_norm, gradients.cross_norm);
     grad = grad_x;
     dropout_.backward(grad, cache.self_dropout);

@@ -46,11 +46,11 @@ struct EncoderInput {
 template <Real Scalar>
 struct GateReport {
   Index block = 0;
-  SequenceOffsets offsets;                ///< of the T_g tokens that reached the gate
-  merge::GateValues<Scalar> gate;         ///< [T_g]
-  std::vector<std::uint8_t> forced;       ///< [T_g] or empty
-  std::vector<Index> kept;                ///< rows of the T_g that survive (soft: that would), rising
-  double threshold = 0.0;                 ///< in force in this call
+  SequenceOffsets offsets;           ///< of the T_g tokens that reached the gate
+  merge::GateValues<Scalar> gate;    ///< [T_g]
+  std::vector<std::uint8_t> forced;  ///< [T_g] or empty
+  std::vector<Index> kept;           ///< rows of the T_g that survive (soft: that would), rising
+  double threshold = 0.0;            ///< in force in this call
 };
 
 /// What the encoder hands on.
@@ -197,7 +197,9 @@ template <Real Scalar>
 Encoder<Scalar>::Encoder(const Config& config)
     : position(config.stack, nn::Direction::both),
       blocks(static_cast<std::size_t>(config.stack.blocks), EncoderBlock<Scalar>(config.stack)),
-      final_norm({config.stack.width, config.stack.norm_epsilon}), config_(config), dropout_({config.stack.dropout}) {
+      final_norm({config.stack.width, config.stack.norm_epsilon}),
+      config_(config),
+      dropout_({config.stack.dropout}) {
   Index last = -1;
   for (const merge::GateConfig& gate : config.gates) {
     check_argument(gate.block > last && gate.block < config.stack.blocks, "Encoder", "gates: block", gate.block,
@@ -253,7 +255,8 @@ EncoderOutput<Scalar> Encoder<Scalar>::run(const EncoderInput<Scalar>& input, co
       merge::DeletionStep<Scalar> step(state, report.gate.values, report.threshold, options);
       report.kept = step.kept_rows();
       std::vector<std::uint8_t> survives(alive.size(), 0);
-      for (const Index row : report.kept) survives[static_cast<std::size_t>(state.origin[static_cast<std::size_t>(row)])] = 1;
+      for (const Index row : report.kept)
+        survives[static_cast<std::size_t>(state.origin[static_cast<std::size_t>(row)])] = 1;
       for (std::size_t row = 0; row < alive.size(); ++row) alive[row] = alive[row] != 0 && survives[row] != 0 ? 1 : 0;
       x = step.forward(std::move(x));
       state = step.after();
@@ -296,8 +299,9 @@ Matrix<Scalar> Encoder<Scalar>::backward(const Matrix<Scalar>& grad_hidden, std:
   Matrix<Scalar> grad = grad_hidden;
   dropout_.backward(grad, cache.output_dropout);
   grad = final_norm.backward(grad, cache.final_norm, gradients.final_norm);
-  nn::DistanceBias<Scalar> grad_bias{Matrix<Scalar>::Zero(cache.position_bias.values.rows(), cache.position_bias.values.cols()),
-                                     cache.position_bias.radius};
+  nn::DistanceBias<Scalar> grad_bias{
+      Matrix<Scalar>::Zero(cache.position_bias.values.rows(), cache.position_bias.values.cols()),
+      cache.position_bias.radius};
   std::vector<Scalar> grad_state_bias(grad_key_bias.begin(), grad_key_bias.end());
   std::size_t state = cache.states.size() - 1;
   for (std::size_t b = blocks.size(); b-- > 0;) {
@@ -308,7 +312,8 @@ Matrix<Scalar> Encoder<Scalar>::backward(const Matrix<Scalar>& grad_hidden, std:
                                     grad_bias.values.size() > 0 ? &grad_bias : nullptr,
                                     penalised ? excess_weight / attention.pairs : 0.0);
     grad = std::move(inner.x);
-    if (grad_state_bias.empty()) grad_state_bias = std::move(inner.key_bias);
+    if (grad_state_bias.empty())
+      grad_state_bias = std::move(inner.key_bias);
     else if (!inner.key_bias.empty())
       std::transform(grad_state_bias.begin(), grad_state_bias.end(), inner.key_bias.begin(), grad_state_bias.begin(),
                      std::plus<>());
@@ -322,7 +327,8 @@ Matrix<Scalar> Encoder<Scalar>::backward(const Matrix<Scalar>& grad_hidden, std:
     if (state < grad_gates.size()) {
       grad_logits = grad_gates[state].logits;
       const std::vector<Scalar>& more = grad_gates[state].values;
-      if (grad_values.empty()) grad_values = more;
+      if (grad_values.empty())
+        grad_values = more;
       else if (!more.empty())
         std::transform(grad_values.begin(), grad_values.end(), more.begin(), grad_values.begin(), std::plus<>());
     }

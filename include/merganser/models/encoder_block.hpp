@@ -50,8 +50,10 @@ class EncoderBlock {
   EncoderBlock() = default;
 
   explicit EncoderBlock(const Config& config)
-      : attention_norm({config.width, config.norm_epsilon}), attention(attention_config<Scalar>(config)),
-        feed_forward_norm({config.width, config.norm_epsilon}), feed_forward(feed_forward_config<Scalar>(config)),
+      : attention_norm({config.width, config.norm_epsilon}),
+        attention(attention_config<Scalar>(config)),
+        feed_forward_norm({config.width, config.norm_epsilon}),
+        feed_forward(feed_forward_config<Scalar>(config)),
         dropout_({config.dropout}) {}
 
   void initialize(double factor, Rng& rng) {
@@ -84,14 +86,14 @@ class EncoderBlock {
                           double excess_weight) const {
     Matrix<Scalar> grad = grad_y;
     dropout_.backward(grad, cache.feed_forward_dropout);
-    Matrix<Scalar> grad_middle = feed_forward_norm.backward(
-        feed_forward.backward(grad, cache.feed_forward, gradients.feed_forward), cache.feed_forward_norm,
-        gradients.feed_forward_norm);
+    Matrix<Scalar> grad_middle =
+        feed_forward_norm.backward(feed_forward.backward(grad, cache.feed_forward, gradients.feed_forward),
+                                   cache.feed_forward_norm, gradients.feed_forward_norm);
     grad_middle += grad_y;
     grad = grad_middle;
     dropout_.backward(grad, cache.attention_dropout);
-    auto inner = attention.backward(grad, context, cache.attention, gradients.attention, grad_position_bias,
-                                    excess_weight);
+    auto inner =
+        attention.backward(grad, context, cache.attention, gradients.attention, grad_position_bias, excess_weight);
     inner.query_input += inner.memory;
     grad_middle += attention_norm.backward(inner.query_input, cache.attention_norm, gradients.attention_norm);
     return {std::move(grad_middle), std::move(inner.key_bias)};

@@ -75,29 +75,32 @@ class EncoderDecoder {
   struct Output {
     Matrix<Scalar> logits;          ///< [L x V]
     EncoderOutput<Scalar> encoded;  ///< survivors, gate values, deletion statistics
-    double score_excess = 0.0;      ///< training, if asked for: mean over attention layers of mean max(score - limit, 0)
+    double score_excess = 0.0;  ///< training, if asked for: mean over attention layers of mean max(score - limit, 0)
   };
 
   /// Gradients of a loss with respect to an Output.
   struct OutputGradients {
-    Matrix<Scalar> logits;                     ///< [L x V]
-    std::vector<GateGradient<Scalar>> gates;   ///< one a gate report, or none
+    Matrix<Scalar> logits;                    ///< [L x V]
+    std::vector<GateGradient<Scalar>> gates;  ///< one a gate report, or none
     double score_excess = 0.0;
   };
 
   /// What may accompany a batch.
   struct ForwardOptions {
     merge::DeletionOptions deletion;
-    std::span<const std::uint8_t> hidden = {};  ///< [T] or empty: not 0 where nobody may look (attention mask of padded input)
-    std::optional<double> excess_limit;         ///< training: measure score_excess above this limit
-    Rng* rng = nullptr;                         ///< inference: needed by random gates
+    std::span<const std::uint8_t> hidden =
+        {};                              ///< [T] or empty: not 0 where nobody may look (attention mask of padded input)
+    std::optional<double> excess_limit;  ///< training: measure score_excess above this limit
+    Rng* rng = nullptr;                  ///< inference: needed by random gates
   };
 
   EncoderDecoder() = default;
 
   explicit EncoderDecoder(const Config& config)
-      : shared({config.vocabulary, config.encoder.width}), encoder({config.encoder, config.gates}),
-        decoder(decoder_config(config)), config_(config) {
+      : shared({config.vocabulary, config.encoder.width}),
+        encoder({config.encoder, config.gates}),
+        decoder(decoder_config(config)),
+        config_(config) {
     if (config.head == Head::untied) lm_head = nn::Linear<Scalar>({config.encoder.width, config.vocabulary});
   }
 
@@ -113,8 +116,8 @@ class EncoderDecoder {
   /// Runs the encoder over N sequences of ids.
   EncoderOutput<Scalar> encode(const TokenBatch& source, const ForwardOptions& options = {}) const {
     const std::vector<std::uint8_t> forced = mark_ids(source.ids, config_.pad);
-    EncoderInput<Scalar> input{{shared.forward(source.ids), source.offsets}, source.ids, options.hidden, forced,
-                               options.rng};
+    EncoderInput<Scalar> input{
+        {shared.forward(source.ids), source.offsets}, source.ids, options.hidden, forced, options.rng};
     return encoder.forward(input, options.deletion);
   }
 
@@ -175,9 +178,7 @@ class EncoderDecoder {
     return stack;
   }
 
-  Scalar tied_scale() const {
-    return Scalar{1} / std::sqrt(static_cast<Scalar>(config_.encoder.width));
-  }
+  Scalar tied_scale() const { return Scalar{1} / std::sqrt(static_cast<Scalar>(config_.encoder.width)); }
 
   nn::Linear<Scalar> tied_head() const {
     nn::Linear<Scalar> linear;
@@ -198,14 +199,15 @@ auto EncoderDecoder<Scalar>::forward(const TokenBatch& source, const TokenBatch&
                                      const ForwardOptions& options, Rng& rng, Cache& cache) const -> Output {
   cache.forced = mark_ids(source.ids, config_.pad);
   cache.encoder.excess_limit = cache.decoder.excess_limit = options.excess_limit;
-  EncoderInput<Scalar> input{{shared.forward(source.ids, cache.source_ids), source.offsets}, source.ids,
-                             options.hidden, cache.forced, &rng};
+  EncoderInput<Scalar> input{
+      {shared.forward(source.ids, cache.source_ids), source.offsets}, source.ids, options.hidden, cache.forced, &rng};
   cache.encoded = encoder.forward(input, options.deletion, rng, cache.encoder);
   const RaggedBatch<Scalar> target(shared.forward(decoder_input.ids, cache.target_ids), decoder_input.offsets);
   cache.head_input = decoder.forward(target, cache.encoded, rng, cache.decoder);
   if (config_.head == Head::tied) cache.head_input *= tied_scale();
   Output output;
-  output.logits = config_.head == Head::tied ? tied_head().forward(cache.head_input) : lm_head.forward(cache.head_input);
+  output.logits =
+      config_.head == Head::tied ? tied_head().forward(cache.head_input) : lm_head.forward(cache.head_input);
   output.encoded = cache.encoded;
   if (options.excess_limit) {
     const std::vector<double> encoder_means = encoder.excess_means(cache.encoder);
@@ -232,8 +234,8 @@ void EncoderDecoder<Scalar>::backward(const OutputGradients& grad, const Cache& 
   auto decoded = decoder.backward(grad_hidden, cache.encoded, excess_weight, cache.decoder, gradients.decoder);
   shared.backward(decoded.embedded, cache.target_ids, gradients.shared);
   if (cache.encoded.hidden.total() == 0 && !cache.source_ids.empty()) return;  // everything was deleted
-  const Matrix<Scalar> grad_source = encoder.backward(decoded.memory, decoded.key_bias, grad.gates, excess_weight,
-                                                      cache.encoder, gradients.encoder);
+  const Matrix<Scalar> grad_source =
+      encoder.backward(decoded.memory, decoded.key_bias, grad.gates, excess_weight, cache.encoder, gradients.encoder);
   shared.backward(grad_source, cache.source_ids, gradients.shared);
 }
 

@@ -72,8 +72,10 @@ class SequenceClassifier {
   SequenceClassifier() = default;
 
   explicit SequenceClassifier(const Config& config)
-      : embedding({config.vocabulary, config.encoder.width}), encoder({config.encoder, config.gates}),
-        head({config.encoder.width, config.classes}), config_(config) {}
+      : embedding({config.vocabulary, config.encoder.width}),
+        encoder({config.encoder, config.gates}),
+        head({config.encoder.width, config.classes}),
+        config_(config) {}
 
   void initialize(Rng& rng, double factor = 1.0) {
     embedding.initialize(factor, rng);

@@ -24,12 +24,12 @@ struct StackConfig {
   nn::Activation activation = nn::Activation::gated_gelu;
   nn::SoftmaxKind softmax = nn::SoftmaxKind::softmax1;
   nn::ScoreBound score_bound = nn::ScoreBound::none();
-  double dropout = 0.0;        ///< in [0, 1), while training
+  double dropout = 0.0;  ///< in [0, 1), while training
   double norm_epsilon = 1e-6;
   PositionScheme positions = PositionScheme::relative;
-  Index buckets = 32;          ///< of the relative scheme
-  Index max_distance = 128;    ///< of the relative scheme
-  Index max_positions = 512;   ///< of the absolute scheme
+  Index buckets = 32;         ///< of the relative scheme
+  Index max_distance = 128;   ///< of the relative scheme
+  Index max_positions = 512;  ///< of the absolute scheme
 };
 
 }  // namespace merganser::models

@@ -29,9 +29,9 @@ class CrossEntropy {
   };
 
   struct Result {
-    double mean = 0.0;                ///< nats a counted label
-    Index counted = 0;                ///< labels that are not ignored
-    std::vector<Scalar> per_label;    ///< [T], nats; 0 where ignored
+    double mean = 0.0;              ///< nats a counted label
+    Index counted = 0;              ///< labels that are not ignored
+    std::vector<Scalar> per_label;  ///< [T], nats; 0 where ignored
   };
 
   /// logits [T x V], labels [T].

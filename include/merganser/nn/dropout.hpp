@@ -9,8 +9,8 @@ namespace merganser::nn {
 
 /// y = x * mask, where each mask entry is 0 with probability `rate` and 1 / (1 - rate) otherwise.
 ///
-/// Srivastava et al. 2014. At inference it does nothing, so there is no forward without a generator. At rate 0 no random
-/// number is drawn. It has no parameters.
+/// Srivastava et al. 2014. At inference it does nothing, so there is no forward without a generator. At rate 0 no
+/// random number is drawn. It has no parameters.
 template <Real Scalar>
 class Dropout {
  public:

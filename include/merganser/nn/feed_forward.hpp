@@ -35,10 +35,10 @@ class FeedForward {
   };
 
   struct Cache {
-    Matrix<Scalar> input;       ///< [T x width]
-    Matrix<Scalar> inner;       ///< [T x hidden], before the activation
-    Matrix<Scalar> gate;        ///< [T x hidden], the factor of the gated form
-    Matrix<Scalar> activated;   ///< [T x hidden], the input of wo
+    Matrix<Scalar> input;      ///< [T x width]
+    Matrix<Scalar> inner;      ///< [T x hidden], before the activation
+    Matrix<Scalar> gate;       ///< [T x hidden], the factor of the gated form
+    Matrix<Scalar> activated;  ///< [T x hidden], the input of wo
     typename Dropout<Scalar>::Cache dropout;
   };
 

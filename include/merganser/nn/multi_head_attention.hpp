@@ -29,7 +29,7 @@ struct AttentionContext {
   std::span<const Position> query_positions;  ///< [T_q]; may be empty without position bias and causality
   std::span<const Position> key_positions;    ///< [T_k], likewise
   const DistanceBias<Scalar>* position_bias = nullptr;
-  std::span<const Scalar> key_bias;           ///< [T_k] or empty, added to every score of a key: 0 neutral, negative weakens
+  std::span<const Scalar> key_bias;  ///< [T_k] or empty, added to every score of a key: 0 neutral, negative weakens
   std::span<const std::uint8_t> hidden_keys;  ///< [T_k] or empty: not 0 hides a key
   Visibility visibility = Visibility::all;
   /// When set, forward also sums max(score - limit, 0) over all heads and pairs (score without key bias).
@@ -43,7 +43,8 @@ struct KeyValues {
   Matrix<Scalar> values;  ///< [T_k x H K]
 };
 
-/// y = concat_h(softmax(bound(q_h k_h^T) + position bias + key bias) v_h) W_o^T, with q = x W_q^T and k, v from `memory`.
+/// y = concat_h(softmax(bound(q_h k_h^T) + position bias + key bias) v_h) W_o^T, with q = x W_q^T and k, v from
+/// `memory`.
 ///
 /// Weights: q, k, v [H K x D], o [D x H K], without biases. Scores are not divided by sqrt(K) (T5: Raffel et al. 2020,
 /// arXiv 1910.10683; the factor is in the initialisation). Knows nothing of deletion: the gate comes in as key bias.
@@ -63,15 +64,15 @@ class MultiHeadAttention {
   };
 
   struct Cache {
-    Matrix<Scalar> query_input;             ///< [T_q x D]
-    Matrix<Scalar> memory;                  ///< [T_k x D]
-    Matrix<Scalar> queries;                 ///< [T_q x H K], after normalisation
-    KeyValues<Scalar> key_values;           ///< keys after normalisation
-    Matrix<Scalar> attended;                ///< [T_q x H K], the input of o
-    Matrix<Scalar> log_denominators;        ///< [H x T_q]
+    Matrix<Scalar> query_input;                 ///< [T_q x D]
+    Matrix<Scalar> memory;                      ///< [T_k x D]
+    Matrix<Scalar> queries;                     ///< [T_q x H K], after normalisation
+    KeyValues<Scalar> key_values;               ///< keys after normalisation
+    Matrix<Scalar> attended;                    ///< [T_q x H K], the input of o
+    Matrix<Scalar> log_denominators;            ///< [H x T_q]
     Matrix<Scalar> query_factors, key_factors;  ///< of the normalisation
-    double excess = 0.0;                    ///< sum of max(score - limit, 0), if asked for
-    double pairs = 0.0;                     ///< scores in that sum, over all heads
+    double excess = 0.0;                        ///< sum of max(score - limit, 0), if asked for
+    double pairs = 0.0;                         ///< scores in that sum, over all heads
   };
 
   struct InputGradients {
@@ -155,8 +156,9 @@ class MultiHeadAttention {
   /// What head h of sequence i adds to its products.
   kernels::HeadScores<Scalar> head_scores(const Context& context, Index sequence, Index head) const {
     const auto part = [](auto values, const RowRange& range) {
-      return values.empty() ? values
-                            : values.subspan(static_cast<std::size_t>(range.begin), static_cast<std::size_t>(range.length));
+      return values.empty()
+                 ? values
+                 : values.subspan(static_cast<std::size_t>(range.begin), static_cast<std::size_t>(range.length));
     };
     const RowRange& queries = context.queries[static_cast<std::size_t>(sequence)];
     const RowRange& keys = context.keys[static_cast<std::size_t>(sequence)];
@@ -188,8 +190,7 @@ void MultiHeadAttention<Scalar>::check_context(const Context& context, Index que
   const auto inside = [&](const std::vector<RowRange>& ranges, const char* name, Index rows) {
     for (const RowRange& range : ranges)
       if (range.begin < 0 || range.length < 0 || range.begin + range.length > rows)
-        throw_invalid_argument(where, name,
-                               std::to_string(range.length) + " rows from " + std::to_string(range.begin),
+        throw_invalid_argument(where, name, std::to_string(range.length) + " rows from " + std::to_string(range.begin),
                                "rows in [0, " + std::to_string(rows) + ")");
   };
   inside(context.queries, "context.queries", query_rows);
@@ -260,8 +261,8 @@ auto MultiHeadAttention<Scalar>::backward(const MatrixRef<Scalar>& grad_y, const
   Matrix<Scalar> grad_key_bias = Matrix<Scalar>::Zero(biased ? heads : 0, kv.keys.rows());
   const bool positioned = grad_position_bias != nullptr && context.position_bias != nullptr;
   // One row a task, summed afterwards in a fixed order.
-  Matrix<Scalar> grad_distance = Matrix<Scalar>::Zero(
-      positioned ? sequences * heads : 0, positioned ? context.position_bias->values.cols() : 0);
+  Matrix<Scalar> grad_distance =
+      Matrix<Scalar>::Zero(positioned ? sequences * heads : 0, positioned ? context.position_bias->values.cols() : 0);
   parallel_for(sequences * heads, [&](Index task) {
     const Index sequence = task / heads, head = task % heads;
     const RowRange& rows = context.queries[static_cast<std::size_t>(sequence)];

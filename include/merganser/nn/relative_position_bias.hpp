@@ -73,8 +73,8 @@ class RelativePositionBias {
     if (distance < exact) return first + distance;
     // Single precision, as in the published code: bucket edges depend on it.
     const float ratio = std::log(static_cast<float>(distance) / static_cast<float>(exact));
-    const float range = static_cast<float>(
-        std::log(static_cast<double>(config.max_distance) / static_cast<double>(exact)));
+    const float range =
+        static_cast<float>(std::log(static_cast<double>(config.max_distance) / static_cast<double>(exact)));
     const auto step = static_cast<Index>(ratio / range * static_cast<float>(buckets - exact));
     return first + std::min(exact + step, buckets - 1);
   }

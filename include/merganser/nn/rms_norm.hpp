@@ -27,7 +27,7 @@ class RmsNorm {
   };
 
   struct Cache {
-    Matrix<Scalar> input;              ///< [T x width]
+    Matrix<Scalar> input;             ///< [T x width]
     std::vector<Scalar> inverse_rms;  ///< [T], 1 / sqrt(mean(x^2) + epsilon)
   };
 
@@ -110,8 +110,8 @@ class RmsNorm {
       if (inverse_rms != nullptr) inverse_rms[t] = inverse;
       const auto factor = kernels::broadcast(inverse);
       kernels::transform(
-          width, y.row(t).data(),
-          [&](const auto& a, const auto& b) { return simd::pmul(simd::pmul(a, factor), b); }, row, scale.data());
+          width, y.row(t).data(), [&](const auto& a, const auto& b) { return simd::pmul(simd::pmul(a, factor), b); },
+          row, scale.data());
     });
   }
 

@@ -17,8 +17,8 @@ enum class Decay {
   inverse_square_root,  ///< peak * sqrt(warm-up / step)
 };
 
-/// Linear warm-up from 0 over `warmup_steps`, then a decay. Steps count from 0: with warm-up w and m steps in all, step k
-/// has peak k / w for k < w, and for linear decay peak (m - k) / (m - w) from then on.
+/// Linear warm-up from 0 over `warmup_steps`, then a decay. Steps count from 0: with warm-up w and m steps in all, step
+/// k has peak k / w for k < w, and for linear decay peak (m - k) / (m - w) from then on.
 class LearningRateSchedule {
  public:
   struct Config {
@@ -26,12 +26,13 @@ class LearningRateSchedule {
     Index warmup_steps = 0;
     Index total_steps = 1000;  ///< for linear and cosine; the floor holds after it
     Decay decay = Decay::linear;
-    double floor = 0.0;        ///< lowest rate of linear and cosine
+    double floor = 0.0;  ///< lowest rate of linear and cosine
   };
 
   LearningRateSchedule() = default;
 
-  /// @throws std::invalid_argument if the peak is not positive or the floor above it, or the warm-up is longer than the run
+  /// @throws std::invalid_argument if the peak is not positive or the floor above it, or the warm-up is longer than the
+  /// run
   explicit LearningRateSchedule(const Config& config) : config_(config) {
     const char* where = "LearningRateSchedule";
     check_argument(config.peak > 0, where, "peak", config.peak, "a positive number");
@@ -51,8 +52,9 @@ class LearningRateSchedule {
     const auto m = static_cast<double>(config_.total_steps);
     const double left = m > w ? std::clamp((m - k) / (m - w), 0.0, 1.0) : 0.0;
     const double share = config_.decay == Decay::linear ? left : 0.5 * (1 - std::cos(std::numbers::pi * left));
-    return std::max(config_.floor, config_.decay == Decay::linear ? config_.peak * share
-                                                                  : config_.floor + (config_.peak - config_.floor) * share);
+    return std::max(config_.floor, config_.decay == Decay::linear
+                                       ? config_.peak * share
+                                       : config_.floor + (config_.peak - config_.floor) * share);
   }
 
   const Config& config() const { return config_; }

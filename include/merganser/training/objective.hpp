@@ -19,14 +19,14 @@ namespace merganser::training {
 /// Kallini et al. 2025, arXiv 2410.20771, sections 3.2 and 3.3. alpha comes from the controller at every step.
 struct ObjectiveConfig {
   merge::GateRegulariser regulariser = merge::GateRegulariser::mean_gate;
-  double score_penalty = 0.0;      ///< beta, on the mean of max(score - score_limit, 0); wanted with unbounded scores
+  double score_penalty = 0.0;  ///< beta, on the mean of max(score - score_limit, 0); wanted with unbounded scores
   double score_limit = 5.0;
 };
 
 /// One term of the objective.
 struct ObjectivePart {
-  std::string name;     ///< "cross_entropy", "gate", "score_excess"
-  double value = 0.0;   ///< before weighting
+  std::string name;    ///< "cross_entropy", "gate", "score_excess"
+  double value = 0.0;  ///< before weighting
   double weight = 1.0;
 };
 
@@ -35,9 +35,9 @@ template <class Model>
 struct ObjectiveResult {
   double total = 0.0;
   std::vector<ObjectivePart> parts;
-  Index counted = 0;                      ///< labels that are not ignored
-  Index correct = 0;                      ///< of those, labels that had the largest logit
-  typename Model::OutputGradients grad;   ///< of factor * total
+  Index counted = 0;                     ///< labels that are not ignored
+  Index correct = 0;                     ///< of those, labels that had the largest logit
+  typename Model::OutputGradients grad;  ///< of factor * total
 
   double part(const std::string& name) const {
     for (const ObjectivePart& p : parts)
@@ -54,7 +54,8 @@ double regularise_gates(const typename Model::Output& output, merge::GateRegular
   const auto& reports = output.encoded.gates;
   double sum = 0;
   for (const auto& report : reports) {
-    auto result = merge::regularise<Scalar>(kind, report.gate.values, report.gate.logits, report.forced, report.threshold);
+    auto result =
+        merge::regularise<Scalar>(kind, report.gate.values, report.gate.logits, report.forced, report.threshold);
     sum += result.value;
     const auto share = static_cast<Scalar>(weight / static_cast<double>(reports.size()));
     for (Scalar& g : result.grad_values) g *= share;
@@ -64,8 +65,8 @@ double regularise_gates(const typename Model::Output& output, merge::GateRegular
   return reports.empty() ? 0.0 : sum / static_cast<double>(reports.size());
 }
 
-/// Evaluates the objective of one forward pass. `labels` are those of the logit rows; `factor` scales the gradients (one
-/// over the number of accumulated batches).
+/// Evaluates the objective of one forward pass. `labels` are those of the logit rows; `factor` scales the gradients
+/// (one over the number of accumulated batches).
 template <class Model>
 ObjectiveResult<Model> evaluate_objective(const typename Model::Output& output, std::span<const TokenId> labels,
                                           const ObjectiveConfig& config, double alpha, double factor = 1.0) {

@@ -29,8 +29,8 @@ struct DeletionSchedule {
   double hard_probability = 0.0;  ///< share of the batches that train with hard deletion, in [0, 1]
   merge::SurvivorBias survivor_bias = merge::SurvivorBias::kept;  ///< of hard batches
   merge::PiController::Config controller;
-  double collapse_rate = 0.95;    ///< a deletion rate above this ...
-  Index collapse_steps = 100;     ///< ... for so many steps in a row is a collapse
+  double collapse_rate = 0.95;  ///< a deletion rate above this ...
+  Index collapse_steps = 100;   ///< ... for so many steps in a row is a collapse
 };
 
 /// What happened in one step.
@@ -43,7 +43,7 @@ struct StepReport {
   double alpha = 0.0;                ///< weight of the gate regulariser in this step
   double next_alpha = 0.0;
   double learning_rate = 0.0;
-  double gradient_norm = 0.0;        ///< before clipping
+  double gradient_norm = 0.0;  ///< before clipping
   Index source_tokens = 0, target_tokens = 0;
 };
 
@@ -77,13 +77,18 @@ class Trainer {
     Index accumulated_batches = 1;  ///< batches whose mean gradient makes one step
     ObjectiveConfig objective;
     DeletionSchedule deletion;
-    std::uint64_t seed = 0;         ///< of dropout, gate noise and the choice of hard batches
+    std::uint64_t seed = 0;  ///< of dropout, gate noise and the choice of hard batches
   };
 
   /// @throws std::invalid_argument if a setting is out of range
   Trainer(Model& model, const Config& config)
-      : model_(model), config_(config), optimizer_(model, config.optimizer), schedule_(config.schedule),
-        controller_(config.deletion.controller), gradients_(zeros_like(model)), rng_(config.seed) {
+      : model_(model),
+        config_(config),
+        optimizer_(model, config.optimizer),
+        schedule_(config.schedule),
+        controller_(config.deletion.controller),
+        gradients_(zeros_like(model)),
+        rng_(config.seed) {
     check_argument(config.accumulated_batches >= 1, "Trainer", "accumulated_batches", config.accumulated_batches,
                    "at least 1");
     check_argument(config.deletion.hard_probability >= 0 && config.deletion.hard_probability <= 1, "Trainer",
@@ -159,8 +164,7 @@ class Trainer {
     if (config_.objective.score_penalty != 0) options.excess_limit = config_.objective.score_limit;
     const auto output = model_.forward_targets(batch.source, batch.target, options, rng_, cache_);
     const double share = 1.0 / static_cast<double>(config_.accumulated_batches);
-    const auto result =
-        evaluate_objective<Model>(output, batch.target.ids, config_.objective, report.alpha, share);
+    const auto result = evaluate_objective<Model>(output, batch.target.ids, config_.objective, report.alpha, share);
     model_.backward(result.grad, cache_, gradients_);
     report.total += share * result.total;
     if (report.parts.empty()) {
