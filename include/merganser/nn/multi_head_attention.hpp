@@ -12,6 +12,7 @@
 #include <merganser/core/sequence_offsets.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/attention.hpp>
+#include <merganser/nn/attention_context.hpp>
 #include <merganser/nn/linear.hpp>
 #include <merganser/nn/relative_position_bias.hpp>
 #include <merganser/nn/score_bound.hpp>
@@ -19,29 +20,6 @@
 namespace merganser::nn {
 
 using kernels::SoftmaxKind;
-using kernels::Visibility;
-
-/// Who attends to whom: sequence i of the queries sees sequence i of the keys.
-template <Real Scalar>
-struct AttentionContext {
-  std::vector<RowRange> queries;              ///< N ranges of query rows
-  std::vector<RowRange> keys;                 ///< N ranges of key rows
-  std::span<const Position> query_positions;  ///< [T_q]; may be empty without position bias and causality
-  std::span<const Position> key_positions;    ///< [T_k], likewise
-  const DistanceBias<Scalar>* position_bias = nullptr;
-  std::span<const Scalar> key_bias;  ///< [T_k] or empty, added to every score of a key: 0 neutral, negative weakens
-  std::span<const std::uint8_t> hidden_keys;  ///< [T_k] or empty: not 0 hides a key
-  Visibility visibility = Visibility::all;
-  /// When set, forward also sums max(score - limit, 0) over all heads and pairs (score without key bias).
-  const double* excess_limit = nullptr;
-};
-
-/// Keys and values of T_k tokens, projected once and attended to many times (the key/value cache of decoding).
-template <Real Scalar>
-struct KeyValues {
-  Matrix<Scalar> keys;    ///< [T_k x H K]
-  Matrix<Scalar> values;  ///< [T_k x H K]
-};
 
 /// y = concat_h(softmax(bound(q_h k_h^T) + position bias + key bias) v_h) W_o^T, with q = x W_q^T and k, v from
 /// `memory`.
@@ -178,39 +156,13 @@ class MultiHeadAttention {
     return scores;
   }
 
-  void check_context(const Context& context, Index query_rows, Index key_rows) const;
-
   Config config_;
 };
 
 template <Real Scalar>
-void MultiHeadAttention<Scalar>::check_context(const Context& context, Index query_rows, Index key_rows) const {
-  const char* where = "MultiHeadAttention";
-  check_equal(where, "context.keys.size()", context.keys.size(), context.queries.size());
-  const auto inside = [&](const std::vector<RowRange>& ranges, const char* name, Index rows) {
-    for (const RowRange& range : ranges)
-      if (range.begin < 0 || range.length < 0 || range.begin + range.length > rows)
-        throw_invalid_argument(where, name, std::to_string(range.length) + " rows from " + std::to_string(range.begin),
-                               "rows in [0, " + std::to_string(rows) + ")");
-  };
-  inside(context.queries, "context.queries", query_rows);
-  inside(context.keys, "context.keys", key_rows);
-  const auto fits = [&](const char* name, std::size_t size, Index rows) {
-    if (size > 0) check_equal(where, name, static_cast<Index>(size), rows);
-  };
-  fits("context.key_bias.size()", context.key_bias.size(), key_rows);
-  fits("context.hidden_keys.size()", context.hidden_keys.size(), key_rows);
-  if (context.position_bias == nullptr && context.visibility == Visibility::all) return;
-  check_equal(where, "context.query_positions.size()", static_cast<Index>(context.query_positions.size()), query_rows);
-  check_equal(where, "context.key_positions.size()", static_cast<Index>(context.key_positions.size()), key_rows);
-  if (context.position_bias != nullptr)
-    check_equal(where, "heads of the position bias", context.position_bias->values.rows(), config_.heads);
-}
-
-template <Real Scalar>
 Matrix<Scalar> MultiHeadAttention<Scalar>::attend(const MatrixRef<Scalar>& x, const KeyValues<Scalar>& key_values,
                                                   const Context& context, Cache* cache) const {
-  check_context(context, x.rows(), key_values.keys.rows());
+  context.check("MultiHeadAttention", x.rows(), key_values.keys.rows(), config_.heads);
   Matrix<Scalar> queries = q.forward(x);
   Matrix<Scalar> query_factors;
   if (normalised()) query_factors = normalise_heads(queries, config_.heads, config_.score_bound.value);
@@ -224,6 +176,7 @@ Matrix<Scalar> MultiHeadAttention<Scalar>::attend(const MatrixRef<Scalar>& x, co
     const Index sequence = task / heads, head = task % heads;
     const RowRange& rows = context.queries[static_cast<std::size_t>(sequence)];
     const RowRange& keys = context.keys[static_cast<std::size_t>(sequence)];
+    if (rows.length == 0 || keys.length == 0) return;  // nothing to read: the result stays 0
     excess[static_cast<std::size_t>(task)] = static_cast<double>(kernels::attend<Scalar>(
         queries.block(rows.begin, head * width, rows.length, width),
         key_values.keys.block(keys.begin, head * width, keys.length, width),
@@ -267,6 +220,7 @@ auto MultiHeadAttention<Scalar>::backward(const MatrixRef<Scalar>& grad_y, const
     const Index sequence = task / heads, head = task % heads;
     const RowRange& rows = context.queries[static_cast<std::size_t>(sequence)];
     const RowRange& keys = context.keys[static_cast<std::size_t>(sequence)];
+    if (rows.length == 0 || keys.length == 0) return;
     const auto query_block = [&](auto& m) { return m.block(rows.begin, head * width, rows.length, width); };
     const auto key_block = [&](auto& m) { return m.block(keys.begin, head * width, keys.length, width); };
     kernels::HeadGradients<Scalar> head_gradients;

@@ -1,0 +1,144 @@
+// What a forward pass costs in floating-point operations, from sizes and lengths alone.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include <merganser/core/check.hpp>
+#include <merganser/core/types.hpp>
+
+namespace merganser::evaluation {
+
+/// Matrices of a feed-forward layer.
+enum class FeedForwardKind {
+  plain,  ///< two: in and out
+  gated,  ///< three: in, gate and out
+};
+
+/// The sizes of a model that its cost depends on.
+struct CostShape {
+  Index width = 0;               ///< D
+  Index heads = 0;               ///< H
+  Index head_width = 0;          ///< K
+  Index feed_forward_width = 0;  ///< F
+  Index blocks = 0;              ///< of the encoder
+  FeedForwardKind feed_forward = FeedForwardKind::gated;
+  std::vector<Index> gate_blocks = {};  ///< rising: a gate on entry to each of these encoder blocks, counted from 0
+  Index decoder_blocks = 0;
+};
+
+/// The shape of a model from its Config: one with `encoder` (a stack's sizes), `gates` and perhaps `decoder_blocks`.
+template <class ModelConfig>
+CostShape cost_shape(const ModelConfig& config) {
+  const auto& stack = config.encoder;
+  using Activation = decltype(stack.activation);
+  CostShape shape;
+  shape.width = stack.width;
+  shape.heads = stack.heads;
+  shape.head_width = stack.head_width;
+  shape.feed_forward_width = stack.feed_forward_width;
+  shape.blocks = stack.blocks;
+  shape.feed_forward = stack.activation == Activation::gated_gelu ? FeedForwardKind::gated : FeedForwardKind::plain;
+  for (const auto& gate : config.gates) shape.gate_blocks.push_back(gate.block);
+  if constexpr (requires { config.decoder_blocks; }) shape.decoder_blocks = config.decoder_blocks;
+  return shape;
+}
+
+/// Products of a matrix [rows x inner] with one [inner x columns]; a multiplication with its addition counts as 2.
+inline double product_flops(Index rows, Index inner, Index columns) {
+  return 2.0 * static_cast<double>(rows) * static_cast<double>(inner) * static_cast<double>(columns);
+}
+
+/// Scores and weighted values of attention over so many pairs of a query and a key: 2 products of H K each.
+inline double attention_flops(const CostShape& shape, double pairs) {
+  return 2.0 * 2.0 * pairs * static_cast<double>(shape.heads * shape.head_width);
+}
+
+/// The feed-forward layer of `tokens` tokens.
+inline double feed_forward_flops(const CostShape& shape, Index tokens) {
+  const double matrices = shape.feed_forward == FeedForwardKind::gated ? 3.0 : 2.0;
+  return matrices * product_flops(tokens, shape.width, shape.feed_forward_width);
+}
+
+/// One encoder block over one sequence: 4 projections, attention of every token to every token, feed-forward.
+inline double encoder_block_flops(const CostShape& shape, Index length) {
+  const double tokens = static_cast<double>(length);
+  return 4.0 * product_flops(length, shape.width, shape.heads * shape.head_width) +
+         attention_flops(shape, tokens * tokens) + feed_forward_flops(shape, length);
+}
+
+/// An encoder pass over N sequences of the given lengths [N].
+///
+/// kept_lengths: one vector [N] for each gate of the shape, what it leaves of each sequence; a gate costs one product
+/// of its input with a vector. Empty: gates are not applied. For soft deletion every gate leaves the full length.
+/// Counted are matrix products only: norms, softmax, activations and additions are linear in tokens or pairs with small
+/// factors.
+/// @throws std::invalid_argument if a length is negative or grows at a gate, if the numbers of gates or sequences
+/// differ,
+///   or if gate blocks do not rise or lie beyond the encoder
+inline double encoder_flops(const CostShape& shape, std::span<const Index> lengths,
+                            std::span<const std::vector<Index>> kept_lengths = {}) {
+  Index last_block = -1;
+  for (const Index block : shape.gate_blocks) {
+    check_argument(block > last_block && block < shape.blocks, "encoder_flops", "shape.gate_blocks", block,
+                   "rising block numbers below " + std::to_string(shape.blocks));
+    last_block = block;
+  }
+  if (!kept_lengths.empty())
+    check_equal("encoder_flops", "kept_lengths.size()", kept_lengths.size(), shape.gate_blocks.size());
+  for (const std::vector<Index>& kept : kept_lengths)
+    check_equal("encoder_flops", "kept_lengths[gate].size()", kept.size(), lengths.size());
+  double flops = 0;
+  for (std::size_t i = 0; i < lengths.size(); ++i) {
+    Index length = lengths[i];
+    check_argument(length >= 0, "encoder_flops", "lengths[" + std::to_string(i) + "]", length, "at least 0");
+    std::size_t gate = 0;
+    for (Index block = 0; block < shape.blocks; ++block) {
+      if (gate < kept_lengths.size() && shape.gate_blocks[gate] == block) {
+        flops += product_flops(length, shape.width, 1);
+        const Index kept = kept_lengths[gate++][i];
+        check_argument(kept >= 0 && kept <= length, "encoder_flops",
+                       "kept_lengths[" + std::to_string(gate - 1) + "][" + std::to_string(i) + "]", kept,
+                       "from 0 to the length at this gate, " + std::to_string(length));
+        length = kept;
+      }
+      flops += encoder_block_flops(shape, length);
+    }
+  }
+  return flops;
+}
+
+/// The same with one gate: kept_lengths [N].
+inline double encoder_flops(const CostShape& shape, std::span<const Index> lengths,
+                            const std::vector<Index>& kept_lengths) {
+  return encoder_flops(shape, lengths, std::span<const std::vector<Index>>(&kept_lengths, 1));
+}
+
+/// A decoder pass over N targets of lengths [N] that read memories of lengths [N], and the head over the vocabulary.
+///
+/// A token attends to itself and those before it, so that a pass over a target costs as much as generating it token by
+/// token with stored keys and values. Projecting the memory is part of it.
+/// @throws std::invalid_argument if a length is negative or the numbers of sequences differ
+inline double decoder_flops(const CostShape& shape, std::span<const Index> target_lengths,
+                            std::span<const Index> memory_lengths, Index vocabulary) {
+  check_equal("decoder_flops", "memory_lengths.size()", memory_lengths.size(), target_lengths.size());
+  const Index inner = shape.heads * shape.head_width;
+  double flops = 0;
+  for (std::size_t i = 0; i < target_lengths.size(); ++i) {
+    const Index target = target_lengths[i], memory = memory_lengths[i];
+    check_argument(target >= 0, "decoder_flops", "target_lengths[" + std::to_string(i) + "]", target, "at least 0");
+    check_argument(memory >= 0, "decoder_flops", "memory_lengths[" + std::to_string(i) + "]", memory, "at least 0");
+    const double tokens = static_cast<double>(target);
+    const double self =
+        4.0 * product_flops(target, shape.width, inner) + attention_flops(shape, tokens * (tokens + 1) / 2);
+    const double cross = 2.0 * product_flops(target, shape.width, inner) +
+                         2.0 * product_flops(memory, shape.width, inner) +
+                         attention_flops(shape, tokens * static_cast<double>(memory));
+    flops += static_cast<double>(shape.decoder_blocks) * (self + cross + feed_forward_flops(shape, target)) +
+             product_flops(target, shape.width, vocabulary);
+  }
+  return flops;
+}
+
+}  // namespace merganser::evaluation

@@ -1,0 +1,137 @@
+// The cost model: known totals, a small case by hand, gates, the decoder.
+#include <merganser/evaluation/cost_model.hpp>
+
+#include <stdexcept>
+#include <vector>
+
+#include <merganser/models/encoder_decoder.hpp>
+#include <merganser/models/sequence_classifier.hpp>
+#include "support/catch.hpp"
+
+using namespace merganser;
+using Catch::Matchers::WithinAbs;
+using Catch::Matchers::WithinRel;
+using evaluation::CostShape;
+using evaluation::decoder_flops;
+using evaluation::encoder_flops;
+using evaluation::FeedForwardKind;
+
+using Lengths = std::vector<Index>;
+
+namespace {
+
+CostShape byt5_small() {
+  CostShape shape{1472, 6, 64, 3584, 12, FeedForwardKind::gated};
+  shape.gate_blocks = {3};
+  shape.decoder_blocks = 4;
+  return shape;
+}
+
+}  // namespace
+
+TEST_CASE("ByT5-small at 1024 bytes", "[evaluation][cost_model]") {
+  const CostShape shape = byt5_small();
+  const double full = encoder_flops(shape, Lengths{1024});
+  const double half = encoder_flops(shape, Lengths{1024}, Lengths{512});
+  CHECK_THAT(full / 1e9, WithinAbs(464, 0.5));
+  CHECK_THAT(half / 1e9, WithinAbs(286, 0.5));
+  CHECK_THAT(half / full, WithinAbs(0.617, 0.0005));
+  const double decoder = decoder_flops(shape, Lengths{189}, Lengths{512}, 384);
+  CHECK_THAT((half + decoder) / 1e9, WithinAbs(321, 0.5));
+}
+
+TEST_CASE("The demo's model at three lengths", "[evaluation][cost_model]") {
+  const CostShape shape{256, 4, 64, 512, 6, FeedForwardKind::gated};
+  CHECK_THAT(encoder_flops(shape, Lengths{256}) / 1e9, WithinAbs(2.4, 0.05));
+  CHECK_THAT(encoder_flops(shape, Lengths{1024}) / 1e9, WithinAbs(14.5, 0.05));
+  CHECK_THAT(encoder_flops(shape, Lengths{2048}) / 1e9, WithinAbs(41.9, 0.05));
+  const auto attention_share = [&](double length) {
+    return 6 * evaluation::attention_flops(shape, length * length) / encoder_flops(shape, Lengths{Index(length)});
+  };
+  CHECK_THAT(attention_share(256), WithinAbs(0.17, 0.006));
+  CHECK_THAT(attention_share(1024), WithinAbs(0.44, 0.006));
+  CHECK_THAT(attention_share(2048), WithinAbs(0.62, 0.006));
+}
+
+TEST_CASE("A small block counted by hand", "[evaluation][cost_model]") {
+  CostShape shape{5, 2, 3, 7, 1, FeedForwardKind::gated};
+  // 4 tokens: q, k, v, o 4 * 2*4*5*6 = 960; scores and values 2 * 2*4*4*6 = 384; feed-forward 3 * 2*4*5*7 = 840.
+  CHECK(encoder_flops(shape, Lengths{4}) == 960 + 384 + 840);
+  shape.feed_forward = FeedForwardKind::plain;
+  CHECK(encoder_flops(shape, Lengths{4}) == 960 + 384 + 560);
+  CHECK(encoder_flops(shape, Lengths{}) == 0);
+  CHECK(encoder_flops(shape, Lengths{0, 0}) == 0);
+  CHECK(encoder_flops(shape, Lengths{4, 0, 4}) == 2 * encoder_flops(shape, Lengths{4}));
+}
+
+TEST_CASE("Blocks before a gate see all tokens, the others what it leaves", "[evaluation][cost_model]") {
+  CostShape shape{5, 2, 3, 7, 4, FeedForwardKind::gated};
+  const auto block = [&](Index tokens) { return evaluation::encoder_block_flops(shape, tokens); };
+  const double gate = 2 * 5;  // a product with one vector, for each token
+  shape.gate_blocks = {1};
+  CHECK(encoder_flops(shape, Lengths{8}, Lengths{3}) == block(8) + 8 * gate + 3 * block(3));
+  CHECK(encoder_flops(shape, Lengths{8, 2}, Lengths{3, 1}) ==
+        encoder_flops(shape, Lengths{8}, Lengths{3}) + encoder_flops(shape, Lengths{2}, Lengths{1}));
+  CHECK(encoder_flops(shape, Lengths{8}) == 4 * block(8));
+
+  shape.gate_blocks = {0, 2};
+  const std::vector<Lengths> kept{{6, 5}, {1, 5}};
+  CHECK(encoder_flops(shape, Lengths{9, 5}, kept) ==
+        (9 * gate + 2 * block(6) + 6 * gate + 2 * block(1)) + (10 * gate + 4 * block(5)));
+}
+
+TEST_CASE("Lengths and gates that cannot be are refused", "[evaluation][cost_model]") {
+  CostShape shape{5, 2, 3, 7, 4, FeedForwardKind::gated};
+  CHECK_THROWS_AS(encoder_flops(shape, Lengths{-1}), std::invalid_argument);
+  CHECK_THROWS_AS(encoder_flops(shape, Lengths{4}, Lengths{2}), std::invalid_argument);  // no gate
+  shape.gate_blocks = {1};
+  CHECK_THROWS_AS(encoder_flops(shape, Lengths{4}, Lengths{5}), std::invalid_argument);
+  CHECK_THROWS_AS(encoder_flops(shape, Lengths{4}, Lengths{-1}), std::invalid_argument);
+  CHECK_THROWS_AS(encoder_flops(shape, Lengths{4}, Lengths{1, 1}), std::invalid_argument);
+  shape.gate_blocks = {4};
+  CHECK_THROWS_AS(encoder_flops(shape, Lengths{4}, Lengths{1}), std::invalid_argument);
+  shape.gate_blocks = {2, 2};
+  CHECK_THROWS_AS(encoder_flops(shape, Lengths{4}), std::invalid_argument);
+  CHECK_THROWS_AS(decoder_flops(shape, Lengths{1}, Lengths{}, 9), std::invalid_argument);
+  CHECK_THROWS_AS(decoder_flops(shape, Lengths{-1}, Lengths{1}, 9), std::invalid_argument);
+  CHECK_THROWS_AS(decoder_flops(shape, Lengths{1}, Lengths{-1}, 9), std::invalid_argument);
+}
+
+TEST_CASE("A small decoder counted by hand", "[evaluation][cost_model]") {
+  CostShape shape{5, 2, 3, 7, 0, FeedForwardKind::gated};
+  shape.decoder_blocks = 2;
+  // 3 labels, 4 memories. Self: 4 * 2*3*5*6 = 720 and 6 pairs, 4*6*6 = 144. Cross: 2 * 2*3*5*6 = 360, 2 * 2*4*5*6 = 480
+  // and 12 pairs, 4*12*6 = 288. Feed-forward 3 * 2*3*5*7 = 630. Head 2*3*5*11 = 330.
+  CHECK(decoder_flops(shape, Lengths{3}, Lengths{4}, 11) == 2 * (720 + 144 + 360 + 480 + 288 + 630) + 330);
+  CHECK(decoder_flops(shape, Lengths{3}, Lengths{0}, 11) == 2 * (720 + 144 + 360 + 630) + 330);
+  CHECK(decoder_flops(shape, Lengths{0}, Lengths{4}, 11) == 2 * 480);
+  CHECK(decoder_flops(shape, Lengths{}, Lengths{}, 11) == 0);
+}
+
+TEST_CASE("The shape of a model comes from its Config", "[evaluation][cost_model]") {
+  models::EncoderDecoder<float>::Config config;
+  config.encoder.width = 20;
+  config.encoder.heads = 3;
+  config.encoder.head_width = 4;
+  config.encoder.feed_forward_width = 31;
+  config.encoder.blocks = 5;
+  config.encoder.activation = nn::Activation::relu;
+  config.gates.resize(2);
+  config.gates[0].block = 1;
+  config.gates[1].block = 4;
+  config.decoder_blocks = 6;
+  const CostShape shape = evaluation::cost_shape(config);
+  CHECK(shape.width == 20);
+  CHECK(shape.heads == 3);
+  CHECK(shape.head_width == 4);
+  CHECK(shape.feed_forward_width == 31);
+  CHECK(shape.blocks == 5);
+  CHECK(shape.feed_forward == FeedForwardKind::plain);
+  CHECK(shape.gate_blocks == Lengths{1, 4});
+  CHECK(shape.decoder_blocks == 6);
+
+  models::SequenceClassifier<float>::Config classifier;
+  classifier.encoder.activation = nn::Activation::gated_gelu;
+  CHECK(evaluation::cost_shape(classifier).feed_forward == FeedForwardKind::gated);
+  CHECK(evaluation::cost_shape(classifier).decoder_blocks == 0);
+}

@@ -1,0 +1,22 @@
+# Builds and runs the project in consumer/ against an installed merganser or with merganser's tree inside it.
+#   cmake -DWAY=find_package|add_subdirectory -DROOT= -DBUILD= -DVERSION= -DSCRATCH= -DGENERATOR= -DCOMPILER=
+#         -DWITH_IO=0|1 -DWITH_OPENMP=0|1 -P consumer.cmake
+cmake_minimum_required(VERSION 3.24)
+
+file(REMOVE_RECURSE ${SCRATCH})
+
+set(where -DMERGANSER_ROOT=${ROOT})
+if(WAY STREQUAL "find_package")
+  execute_process(COMMAND ${CMAKE_COMMAND} --install ${BUILD} --prefix ${SCRATCH}/prefix
+                  OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
+  set(where -DCMAKE_PREFIX_PATH=${SCRATCH}/prefix)
+endif()
+
+execute_process(
+  COMMAND ${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/consumer -B ${SCRATCH}/build -G ${GENERATOR}
+          -DCMAKE_CXX_COMPILER=${COMPILER} -DMERGANSER_EXPECTED_VERSION=${VERSION} -DWITH_IO=${WITH_IO}
+          -DWITH_OPENMP=${WITH_OPENMP} ${where}
+  COMMAND_ERROR_IS_FATAL ANY)
+execute_process(COMMAND ${CMAKE_COMMAND} --build ${SCRATCH}/build COMMAND_ERROR_IS_FATAL ANY)
+execute_process(COMMAND ${SCRATCH}/build/consumer COMMAND_ERROR_IS_FATAL ANY)
+file(REMOVE_RECURSE ${SCRATCH})

@@ -1,0 +1,71 @@
+# The rules of this folder find what they are for: each is run on a small tree that keeps them all, then on trees with
+# one fault.
+#   cmake -DSCRATCH=<folder> -P rules_can_fail.cmake
+cmake_minimum_required(VERSION 3.24)
+
+set(tree ${SCRATCH}/tree)
+
+function(write_good_tree)
+  file(REMOVE_RECURSE ${tree})
+  file(WRITE ${tree}/include/merganser/version.hpp "// The version.\n#pragma once\n")
+  file(WRITE ${tree}/include/merganser/core/a.hpp "// a.\n#pragma once\n#include <vector>\n#include <merganser/version.hpp>\n")
+  file(WRITE ${tree}/include/merganser/nn/b.hpp "// b.\n#pragma once\n#include <merganser/core/a.hpp>\n")
+  file(WRITE ${tree}/include/merganser/io/c.hpp
+       "// c.\n#pragma once\n#include <nlohmann/json.hpp>\n#include <merganser/nn/b.hpp>\n")
+  file(WRITE ${tree}/include/merganser/merganser.hpp "// All.\n#pragma once\n#include <merganser/core/a.hpp>\n"
+       "#include <merganser/nn/b.hpp>\n#include <merganser/version.hpp>\n")
+  foreach(test IN ITEMS core/a nn/b io/c)
+    file(WRITE ${tree}/tests/${test}_test.cpp "")
+  endforeach()
+endfunction()
+
+function(expect rule verdict)
+  execute_process(COMMAND ${CMAKE_COMMAND} -DROOT=${tree} -P ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/${rule}.cmake
+                  RESULT_VARIABLE status OUTPUT_QUIET ERROR_VARIABLE said)
+  if(verdict STREQUAL "pass" AND NOT status EQUAL 0)
+    message(SEND_ERROR "${rule} fails on a good tree:\n${said}")
+  elseif(verdict STREQUAL "fail" AND status EQUAL 0)
+    message(SEND_ERROR "${rule} passes a tree with the fault: ${ARGN}")
+  endif()
+endfunction()
+
+function(expect_include_fault header line)
+  write_good_tree()
+  file(APPEND ${tree}/include/merganser/${header} "${line}\n")
+  expect(room_includes fail ${header} ${line})
+endfunction()
+
+write_good_tree()
+foreach(rule IN ITEMS room_includes header_tests umbrella)
+  expect(${rule} pass)
+endforeach()
+
+expect_include_fault(core/a.hpp "#include <merganser/nn/b.hpp>")
+expect_include_fault(core/a.hpp "  #  include <merganser/nn/b.hpp>")
+expect_include_fault(nn/b.hpp "#include <merganser/io/c.hpp>")
+expect_include_fault(nn/b.hpp "#include <merganser/core/gone.hpp>")
+expect_include_fault(nn/b.hpp "#include \"a.hpp\"")
+expect_include_fault(nn/b.hpp "#include <nlohmann/json.hpp>")
+expect_include_fault(io/c.hpp "#include <CLI/CLI.hpp>")
+expect_include_fault(io/c.hpp "#include <merganser/merganser.hpp>")
+
+write_good_tree()
+file(WRITE ${tree}/include/merganser/core/d.hpp "// No guard.\n")
+expect(room_includes fail "no #pragma once")
+expect(header_tests fail "no test of core/d.hpp")
+expect(umbrella fail "core/d.hpp not in the umbrella")
+
+write_good_tree()
+file(WRITE ${tree}/include/merganser/attic/d.hpp "// d.\n#pragma once\n")
+expect(room_includes fail "an unknown room")
+
+write_good_tree()
+file(APPEND ${tree}/include/merganser/merganser.hpp "#include <merganser/io/c.hpp>\n")
+expect(umbrella fail "io in the umbrella")
+
+write_good_tree()
+file(WRITE ${tree}/include/merganser/merganser.hpp "// All.\n#pragma once\n#include <merganser/nn/b.hpp>\n"
+     "#include <merganser/core/a.hpp>\n#include <merganser/version.hpp>\n")
+expect(umbrella fail "not sorted")
+
+file(REMOVE_RECURSE ${tree})
