@@ -124,7 +124,8 @@ class DeletionStep {
   std::vector<Scalar> backward_bias(std::span<const Scalar> grad_after, std::vector<Scalar>& grad_gate) const {
     grad_gate.clear();
     if (grad_after.empty()) return {};
-    check_equal("DeletionStep::backward_bias", "grad_after.size()", static_cast<Index>(grad_after.size()), after_.total());
+    check_equal("DeletionStep::backward_bias", "grad_after.size()", static_cast<Index>(grad_after.size()),
+                after_.total());
     std::vector<Scalar> grad(grad_after.begin(), grad_after.end());
     if (hard_) {
       for_each_filler([&](std::size_t row) { grad[row] = 0; });  // a filler's key bias is a constant

@@ -104,10 +104,11 @@ class EncoderDecoder {
     if (config.head == Head::untied) lm_head = nn::Linear<Scalar>({config.encoder.width, config.vocabulary});
   }
 
-  /// T5 (Raffel et al. 2020): embedding with deviation 1, head with D^-0.5 when it is untied, norms 1.
-  void initialize(Rng& rng, double factor = 1.0) {
+  /// T5 (Raffel et al. 2020), all times `factor`: embedding with deviation 1, head with D^-0.5 when it is untied, norms 1.
+  /// From scratch on a few thousand steps, a smaller `embedding_deviation` (0.3) lets attention speak up sooner.
+  void initialize(Rng& rng, double factor = 1.0, double embedding_deviation = 1.0) {
     const double head = factor / std::sqrt(static_cast<double>(config_.encoder.width));
-    shared.initialize(factor, rng);
+    shared.initialize(factor * embedding_deviation, rng);
     encoder.initialize(factor, rng);
     decoder.initialize(factor, rng);
     if (config_.head == Head::untied) lm_head.initialize(head, rng);
@@ -233,7 +234,10 @@ void EncoderDecoder<Scalar>::backward(const OutputGradients& grad, const Cache& 
   const double excess_weight = grad.score_excess == 0 ? 0.0 : grad.score_excess / penalised_layers(cache);
   auto decoded = decoder.backward(grad_hidden, cache.encoded, excess_weight, cache.decoder, gradients.decoder);
   shared.backward(decoded.embedded, cache.target_ids, gradients.shared);
-  if (cache.encoded.hidden.total() == 0 && !cache.source_ids.empty()) return;  // everything was deleted
+  if (cache.encoded.hidden.total() == 0) {  // nobody read the encoder, but its scores may be penalised all the same
+    if (excess_weight == 0) return;
+    decoded.memory.setZero(static_cast<Index>(cache.source_ids.size()), config_.encoder.width);
+  }
   const Matrix<Scalar> grad_source =
       encoder.backward(decoded.memory, decoded.key_bias, grad.gates, excess_weight, cache.encoder, gradients.encoder);
   shared.backward(grad_source, cache.source_ids, gradients.shared);

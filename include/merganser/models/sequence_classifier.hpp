@@ -77,8 +77,9 @@ class SequenceClassifier {
         head({config.encoder.width, config.classes}),
         config_(config) {}
 
-  void initialize(Rng& rng, double factor = 1.0) {
-    embedding.initialize(factor, rng);
+  /// As EncoderDecoder::initialize.
+  void initialize(Rng& rng, double factor = 1.0, double embedding_deviation = 1.0) {
+    embedding.initialize(factor * embedding_deviation, rng);
     encoder.initialize(factor, rng);
     head.initialize(factor / std::sqrt(static_cast<double>(config_.encoder.width)), rng);
   }
@@ -125,8 +126,12 @@ class SequenceClassifier {
   void backward(const OutputGradients& grad, const Cache& cache, Gradients& gradients) const {
     const Matrix<Scalar> grad_pooled = head.backward(grad.logits, cache.pooled, gradients.head);
     const RaggedBatch<Scalar>& hidden = cache.encoded.hidden;
-    if (hidden.total() == 0) return;
-    Matrix<Scalar> grad_hidden = Matrix<Scalar>::Zero(hidden.total(), hidden.values.cols());
+    const double layers = static_cast<double>(encoder.excess_means(cache.encoder).size());
+    const double excess_weight = grad.score_excess == 0 || layers == 0 ? 0.0 : grad.score_excess / layers;
+    if (hidden.total() == 0 && excess_weight == 0) return;
+    // When everything was deleted nobody read the encoder, but its scores may be penalised all the same.
+    const Index rows = hidden.total() == 0 ? static_cast<Index>(cache.ids.size()) : hidden.total();
+    Matrix<Scalar> grad_hidden = Matrix<Scalar>::Zero(rows, hidden.values.cols());
     std::vector<Scalar> grad_bias(cache.encoded.key_bias.size(), Scalar{0});
     for (Index i = 0; i < hidden.count(); ++i) {
       for (Index t = hidden.offsets.begin(i); t < hidden.offsets.end(i); ++t) {
@@ -136,8 +141,6 @@ class SequenceClassifier {
           grad_bias[row] = cache.weights[row] * grad_pooled.row(i).dot(hidden.values.row(t) - cache.pooled.row(i));
       }
     }
-    const double layers = static_cast<double>(encoder.excess_means(cache.encoder).size());
-    const double excess_weight = grad.score_excess == 0 || layers == 0 ? 0.0 : grad.score_excess / layers;
     const Matrix<Scalar> grad_embedded =
         encoder.backward(grad_hidden, grad_bias, grad.gates, excess_weight, cache.encoder, gradients.encoder);
     embedding.backward(grad_embedded, cache.ids, gradients.embedding);

@@ -1,0 +1,153 @@
+// One model in every mode of deletion.
+#include <comparison.hpp>
+
+#include <algorithm>
+#include <array>
+#include <span>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include <merganser/core/random.hpp>
+#include <merganser/evaluation/cost_model.hpp>
+
+#include <terminal.hpp>
+
+namespace byte_demo {
+
+using merganser::Rng;
+
+namespace {
+
+constexpr Index sequences_a_batch = 32;
+constexpr Index timing_repetitions = 3;
+
+std::vector<data::Batch> batches_of(const std::vector<data::Example>& examples) {
+  std::vector<data::Batch> batches;
+  const std::span<const data::Example> all(examples);
+  for (std::size_t begin = 0; begin < all.size(); begin += sequences_a_batch)
+    batches.push_back(data::make_batch(all.subspan(begin, std::min<std::size_t>(sequences_a_batch, all.size() - begin))));
+  return batches;
+}
+
+std::vector<Index> lengths_of(const merganser::TokenBatch& batch) {
+  std::vector<Index> lengths;
+  for (Index i = 0; i < batch.count(); ++i) lengths.push_back(batch.offsets.length(i));
+  return lengths;
+}
+
+/// What a gate left of each sequence.
+std::vector<Index> kept_lengths(const models::GateReport<float>& report) {
+  std::vector<Index> lengths(static_cast<std::size_t>(report.offsets.count()), 0);
+  Index sequence = 0;
+  for (const Index row : report.kept) {
+    while (row >= report.offsets.end(sequence)) ++sequence;
+    ++lengths[static_cast<std::size_t>(sequence)];
+  }
+  return lengths;
+}
+
+double predict_speed_up(const Model& model, const std::vector<data::Batch>& batches,
+                        const Model::ForwardOptions& options) {
+  const evaluation::CostShape shape = evaluation::cost_shape(model.config());
+  const Index vocabulary = model.config().vocabulary;
+  double without = 0, with = 0;
+  for (const data::Batch& batch : batches) {
+    const std::vector<Index> sources = lengths_of(batch.source), targets = lengths_of(batch.target);
+    std::vector<std::vector<Index>> kept;
+    for (const auto& report : model.encode(batch.source, options).gates) kept.push_back(kept_lengths(report));
+    const std::vector<Index>& memories = kept.empty() ? sources : kept.back();
+    without += evaluation::encoder_flops(shape, sources) +
+               evaluation::decoder_flops(shape, targets, sources, vocabulary);
+    with += evaluation::encoder_flops(shape, sources, kept) +
+            evaluation::decoder_flops(shape, targets, memories, vocabulary);
+  }
+  return with > 0 ? without / with : 1.0;
+}
+
+void print_row(std::ostream& out, const std::string& name, const evaluation::EvaluationResult& result,
+               const std::string& speed_up) {
+  out << left(name, 20) << right(percent(result.token_accuracy, 2), 10) << right(percent(result.sequence_accuracy), 10)
+      << right(percent(result.deletion_rate), 10) << right(fixed(result.bits_per_byte, 4), 11)
+      << right(speed_up.empty() ? "" : fixed(result.milliseconds, 1), 10) << right(speed_up, 9) << "\n";
+}
+
+nlohmann::ordered_json result_json(const evaluation::EvaluationResult& result) {
+  return {{"deletion_rate", result.deletion_rate},
+          {"bits_per_byte", result.bits_per_byte},
+          {"token_accuracy", result.token_accuracy},
+          {"sequence_accuracy", result.sequence_accuracy},
+          {"milliseconds", result.milliseconds}};
+}
+
+}  // namespace
+
+ModelComparison compare_modes(const Model& model, const std::vector<data::Example>& examples, const RateOptions& rate,
+                              std::uint64_t seed) {
+  const std::vector<data::Batch> batches = batches_of(examples);
+  Rng rng(seed);
+  Model::ForwardOptions options;
+  options.deletion = deletion_options(rate);
+  options.rng = &rng;
+  evaluation::EvaluationConfig config;
+  config.end_id = model.config().end;
+  config.timing_repetitions = timing_repetitions;
+  ModelComparison comparison;
+  comparison.seed = seed;
+  comparison.measured = evaluation::compare(model, std::span<const data::Batch>(batches), options, config);
+  comparison.predicted_speed_up = predict_speed_up(model, batches, options);
+  return comparison;
+}
+
+void print_table(std::ostream& out, const ModelComparison& comparison) {
+  const evaluation::Comparison& measured = comparison.measured;
+  const auto ratio = [&](const evaluation::EvaluationResult& result) {
+    return fixed(measured.none.milliseconds / std::max(result.milliseconds, 1e-9), 2) + "x";
+  };
+  out << left("", 20) << right("accuracy", 10) << right("exact", 10) << right("deleted", 10) << right("bits/byte", 11)
+      << right("ms", 10) << right("speed-up", 9) << "\n";
+  print_row(out, "no deletion", measured.none, ratio(measured.none));
+  print_row(out, "soft deletion", measured.soft, ratio(measured.soft));
+  print_row(out, "hard deletion", measured.hard, ratio(measured.hard));
+  print_row(out, "hard, as reference", measured.hard_reference, ratio(measured.hard_reference));
+  print_row(out, "everything deleted", measured.everything, "");
+  out << "\nOver " << measured.none.sequences << " sequences, " << measured.none.source_bytes << " source bytes and "
+      << measured.none.target_tokens << " target tokens.\n"
+      << "accuracy: target tokens right, given those before. exact: sequences all right.\n"
+         "bits/byte: bits of the target for each source byte. ms: for all sequences.\n"
+         "as reference: survivors lose their gate value, as in the code of the MrT5 paper.\n"
+         "Soft and hard differ by "
+      << fixed(100 * measured.soft_hard_gap(), 2) << " % in bits per byte.\nSpeed-up of hard deletion: "
+      << fixed(measured.speed_up(), 2) << "x measured, " << fixed(comparison.predicted_speed_up, 2)
+      << "x predicted by the cost model.\n";
+}
+
+nlohmann::ordered_json to_json(const ModelComparison& comparison) {
+  const evaluation::Comparison& measured = comparison.measured;
+  nlohmann::ordered_json json;
+  json["none"] = result_json(measured.none);
+  json["soft"] = result_json(measured.soft);
+  json["hard"] = result_json(measured.hard);
+  json["hard_reference"] = result_json(measured.hard_reference);
+  json["everything"] = result_json(measured.everything);
+  json["soft_hard_gap"] = measured.soft_hard_gap();
+  json["speed_up"] = measured.speed_up();
+  json["predicted_speed_up"] = comparison.predicted_speed_up;
+  json["seed"] = comparison.seed;
+  json["denominators"] = {
+      {"sequences", measured.none.sequences},
+      {"source_tokens", measured.none.source_tokens},
+      {"source_bytes", measured.none.source_bytes},
+      {"target_tokens", measured.none.target_tokens},
+      {"deletion_rate", "deleted source tokens / source_tokens"},
+      {"bits_per_byte", "bits of all target tokens / source_bytes"},
+      {"token_accuracy", "target tokens with the largest logit, true tokens before them / target_tokens"},
+      {"sequence_accuracy", "sequences with every target token right / sequences"},
+      {"milliseconds", "wall time of the forward passes over all sequences, median of 3"},
+      {"soft_hard_gap", "|hard - soft| / soft, of bits_per_byte"},
+      {"speed_up", "milliseconds of none / milliseconds of hard"},
+      {"predicted_speed_up", "floating-point operations of none / those of hard"}};
+  return json;
+}
+
+}  // namespace byte_demo

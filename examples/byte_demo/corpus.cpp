@@ -1,0 +1,181 @@
+// Examples for training and for evaluation.
+#include <corpus.hpp>
+
+#include <algorithm>
+#include <memory>
+#include <stdexcept>
+#include <string_view>
+#include <utility>
+
+#include <merganser/core/io_error.hpp>
+#include <merganser/core/random.hpp>
+#include <merganser/data/batcher.hpp>
+#include <merganser/data/byte_tokenizer.hpp>
+#include <merganser/data/denoising.hpp>
+#include <merganser/data/diagnostic_tasks.hpp>
+#include <merganser/data/span_corruption.hpp>
+#include <merganser/data/text_corpus.hpp>
+
+namespace byte_demo {
+
+using merganser::IoError;
+using merganser::Rng;
+
+namespace {
+
+constexpr Index default_text_window = 128;
+constexpr Index default_letters = 32;
+constexpr Index held_back_share = 10;  // one part in so many is for evaluation
+constexpr std::uint64_t evaluation_stream = 0x65766170;  // keeps evaluation apart from training under the same seed
+
+enum class TextTask { denoise, span_corruption };
+
+/// Turns a window of text into an example.
+struct TextTaskMaker {
+  TextTask task;
+  double noise;
+
+  data::Example operator()(std::string_view window, Rng& rng) const {
+    const auto ids = data::ByteTokenizer().encode(window, data::AddEos::no);
+    if (task == TextTask::span_corruption) return data::SpanCorruption().corrupt(ids, rng);
+    data::DenoisingConfig config;
+    config.rate = noise;
+    return data::denoise(ids, config, rng);
+  }
+};
+
+bool is_text_task(const std::string& task) { return task == "denoise" || task == "span_corruption"; }
+
+void check_sources(const DataOptions& options) {
+  const bool text = !options.text.empty(), tsv = !options.tsv.empty(), task = !options.task.empty();
+  if (!text && !tsv && !task) throw std::invalid_argument("no examples: give --text FILE, --tsv FILE or --task NAME");
+  if (text && tsv) throw std::invalid_argument("--text and --tsv exclude each other");
+  if (tsv && task) throw std::invalid_argument("--tsv and --task exclude each other: the second column is the answer");
+  if (task && is_text_task(options.task) && !text)
+    throw std::invalid_argument("--task " + options.task + " needs --text FILE");
+  if (task && !is_text_task(options.task) && text)
+    throw std::invalid_argument("--task " + options.task + " makes its own texts and takes no --text");
+  if (!options.valid.empty() && !text && !tsv)
+    throw std::invalid_argument("--valid goes with --text or --tsv: generated tasks make fresh examples");
+}
+
+/// A text with at least one window.
+data::TextCorpus read_text(const std::string& path, Index window) {
+  data::TextCorpus corpus = data::TextCorpus::read(path);
+  if (corpus.size() < window)
+    throw IoError(path, "text", std::to_string(corpus.size()) + " bytes",
+                  "at least one window of " + std::to_string(window) + " bytes");
+  return corpus;
+}
+
+std::vector<data::Example> windows_of(const data::TextCorpus& corpus, Index window, Index most,
+                                      const TextTaskMaker& make, std::uint64_t seed) {
+  Rng rng(seed ^ evaluation_stream);
+  const Index all = corpus.window_count(window), count = std::min(all, most);
+  std::vector<data::Example> examples;
+  for (Index i = 0; i < count; ++i) examples.push_back(make(corpus.window_at(i * all / count, window), rng));
+  return examples;
+}
+
+std::vector<data::Example> spread(const std::vector<data::Example>& all, Index most) {
+  const auto count = std::min(all.size(), static_cast<std::size_t>(most));
+  std::vector<data::Example> examples;
+  for (std::size_t i = 0; i < count; ++i) examples.push_back(all[i * all.size() / count]);
+  return examples;
+}
+
+std::vector<data::Example> generated(const DataOptions& options, Index count, std::uint64_t seed) {
+  const auto task = data::diagnostic_task_from_name(options.task);
+  Rng rng(seed ^ evaluation_stream);
+  std::vector<data::Example> examples;
+  const Index letters = options.window.value_or(default_letters);
+  for (Index i = 0; i < count; ++i) examples.push_back(data::make_diagnostic_example(task, letters + 2, rng));
+  return examples;
+}
+
+TextTaskMaker text_task(const DataOptions& options) {
+  return {options.task == "span_corruption" ? TextTask::span_corruption : TextTask::denoise, options.noise};
+}
+
+TrainingData open_text(const DataOptions& options, Index batch, Index most, std::uint64_t seed) {
+  const Index window = options.window.value_or(default_text_window);
+  const TextTaskMaker make = text_task(options);
+  data::TextCorpus whole = read_text(options.text, window);
+  TrainingData result;
+  std::shared_ptr<const data::TextCorpus> corpus;
+  if (!options.valid.empty()) {
+    result.validation = windows_of(read_text(options.valid, window), window, most, make, seed);
+    corpus = std::make_shared<const data::TextCorpus>(std::move(whole));
+  } else {
+    const Index held_back = std::max(whole.size() / held_back_share, window), trained = whole.size() - held_back;
+    if (trained < window)
+      throw IoError(options.text, "text", std::to_string(whole.size()) + " bytes",
+                    "two windows of " + std::to_string(window) + " bytes, one to train on and one held back, or --valid");
+    const std::string& text = whole.text();
+    const auto cut = static_cast<std::size_t>(trained);
+    result.validation = windows_of(data::TextCorpus::from_text(text.substr(cut)), window, most, make, seed);
+    corpus = std::make_shared<const data::TextCorpus>(data::TextCorpus::from_text(text.substr(0, cut)));
+  }
+  result.description = std::string(make.task == TextTask::denoise ? "denoising" : "span corruption") + " of " +
+                       std::to_string(corpus->size()) + " bytes in windows of " + std::to_string(window);
+  result.next_batch = [corpus, make, window, batch, rng = Rng(seed)]() mutable {
+    const auto draw = [&](Rng& r) { return make(corpus->random_window(window, r), r); };
+    return data::make_random_batch(draw, batch, rng);
+  };
+  return result;
+}
+
+TrainingData open_tsv(const DataOptions& options, Index batch, Index most, std::uint64_t seed) {
+  std::vector<data::Example> examples = data::TsvCorpus::read(options.tsv).examples();
+  TrainingData result;
+  if (!options.valid.empty()) {
+    result.validation = spread(data::TsvCorpus::read(options.valid).examples(), most);
+  } else {
+    if (examples.size() < 2)
+      throw IoError(options.tsv, "lines", examples.size(), "at least 2, one to train on and one held back, or --valid");
+    const auto held_back =
+        static_cast<std::ptrdiff_t>(std::max<std::size_t>(examples.size() / held_back_share, 1));
+    result.validation = spread({examples.end() - held_back, examples.end()}, most);
+    examples.erase(examples.end() - held_back, examples.end());
+  }
+  result.description = std::to_string(examples.size()) + " pairs of texts";
+  data::LengthBucketedBatches::Config config;
+  config.batch_size = batch;
+  config.seed = seed;
+  result.next_batch = [batches = data::LengthBucketedBatches(std::move(examples), config)]() mutable {
+    return batches.next();
+  };
+  return result;
+}
+
+TrainingData open_task(const DataOptions& options, Index batch, Index most, std::uint64_t seed) {
+  const auto task = data::diagnostic_task_from_name(options.task);
+  const Index letters = options.window.value_or(default_letters);
+  TrainingData result;
+  result.description = options.task + " in sequences of " + std::to_string(letters) + " letters";
+  result.validation = generated(options, most, seed);
+  result.next_batch = [task, letters, batch, rng = Rng(seed)]() mutable {
+    const auto draw = [&](Rng& r) { return data::make_diagnostic_example(task, letters + 2, r); };
+    return data::make_random_batch(draw, batch, rng);
+  };
+  return result;
+}
+
+}  // namespace
+
+TrainingData open_training_data(const DataOptions& options, Index batch, Index windows, std::uint64_t seed) {
+  check_sources(options);
+  if (!options.text.empty()) return open_text(options, batch, windows, seed);
+  if (!options.tsv.empty()) return open_tsv(options, batch, windows, seed);
+  return open_task(options, batch, windows, seed);
+}
+
+std::vector<data::Example> open_evaluation_data(const DataOptions& options, Index windows, std::uint64_t seed) {
+  check_sources(options);
+  if (!options.tsv.empty()) return spread(data::TsvCorpus::read(options.tsv).examples(), windows);
+  if (options.text.empty()) return generated(options, windows, seed);
+  const Index window = options.window.value_or(default_text_window);
+  return windows_of(read_text(options.text, window), window, windows, text_task(options), seed);
+}
+
+}  // namespace byte_demo

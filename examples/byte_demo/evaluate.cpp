@@ -1,0 +1,24 @@
+// byte_demo evaluate: a trained model in every mode of deletion.
+#include <iostream>
+
+#include <nlohmann/json.hpp>
+
+#include <comparison.hpp>
+#include <corpus.hpp>
+#include <model.hpp>
+#include <options.hpp>
+
+namespace byte_demo {
+
+void evaluate(const EvaluateOptions& options) {
+  use_threads(options.threads);
+  const auto examples = open_evaluation_data(options.data, options.windows, options.seed);
+  const Model model = load_model(options.model);
+  const ModelComparison comparison = compare_modes(model, examples, options.rate, options.seed);
+  if (options.format == OutputFormat::json)
+    std::cout << to_json(comparison).dump(2) << "\n";
+  else
+    print_table(std::cout, comparison);
+}
+
+}  // namespace byte_demo

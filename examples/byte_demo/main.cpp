@@ -1,0 +1,273 @@
+// byte_demo: watch a transformer learn which bytes it can drop. This file is the command line.
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <exception>
+#include <functional>
+#include <iostream>
+#include <new>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include <options.hpp>
+
+namespace byte_demo {
+
+namespace {
+
+constexpr int failure_exit = 1, usage_exit = 2;
+constexpr double large = 1e9;
+
+/// An option whose values have names.
+template <class Value>
+CLI::Option* add_choice(CLI::App& app, const std::string& name, Value& value,
+                        const std::vector<std::pair<std::string, Value>>& choices, const std::string& help) {
+  std::vector<std::string> names;
+  for (const auto& choice : choices) names.push_back(choice.first);
+  const auto assign = [&value, choices](const std::string& chosen) {
+    for (const auto& [choice, meaning] : choices)
+      if (choice == chosen) value = meaning;
+  };
+  return app.add_option_function<std::string>(name, assign, help)->check(CLI::IsMember(names))->option_text("NAME");
+}
+
+template <class Value>
+CLI::Option* add_count(CLI::App& app, const std::string& name, Value& value, long least, long most,
+                       const std::string& help) {
+  return app.add_option(name, value, help)->check(CLI::Range(least, most))->option_text("N");
+}
+
+/// CLI::Range lets NaN pass.
+template <class Value>
+CLI::Option* add_number(CLI::App& app, const std::string& name, Value& value, double least, double most,
+                        const std::string& help) {
+  const auto in_range = [least, most](const std::string& text) -> std::string {
+    double number = 0;
+    if (CLI::detail::lexical_cast(text, number) && number >= least && number <= most) return {};
+    std::ostringstream message;
+    message << text << " is not a number from " << least << " to " << most;
+    return message.str();
+  };
+  return app.add_option(name, value, help)->check(in_range)->option_text("X");
+}
+
+void add_common(CLI::App& app, std::optional<int>& threads, std::uint64_t& seed) {
+  add_count(app, "--threads", threads, 1, 1024, "All cores unless given; never changes a result");
+  app.add_option("--seed", seed, "Of everything random; 1 unless given")->option_text("N");
+}
+
+void add_color(CLI::App& app, ColorChoice& color) {
+  add_choice<ColorChoice>(app, "--color", color,
+                          {{"auto", ColorChoice::automatic}, {"always", ColorChoice::always}, {"never", ColorChoice::never}},
+                          "auto (the default: on terminals, unless NO_COLOR is set), always or never");
+}
+
+void add_model_directory(CLI::App& app, std::string& directory) {
+  app.add_option("--model", directory, "Directory with config.json and model.safetensors")->required()->option_text("DIR");
+}
+
+void add_rate(CLI::App& app, RateOptions& rate) {
+  auto* target = add_number(app, "--target", rate.target, 0, 1, "Delete this share of every sequence");
+  add_number(app, "--threshold", rate.threshold, -large, large,
+             "Keep bytes with a gate value above this; 0 keeps, -30 deletes")
+      ->excludes(target);
+}
+
+void add_json(CLI::App& app, OutputFormat& format) {
+  app.add_flag_function("--json", [&format](std::int64_t) { format = OutputFormat::json; }, "One JSON object instead");
+}
+
+void add_data(CLI::App& app, DataOptions& options) {
+  app.add_option("--text", options.text, "A text of any bytes")->option_text("FILE");
+  app.add_option("--tsv", options.tsv, "Lines of a source and a target with a tab between them")->option_text("FILE");
+  app.add_option("--task", options.task,
+                 "On --text: denoise (the default) or span_corruption. On letters of its own: copy, vowel_removal, "
+                 "contextual_vowel_removal or sequence_merge")
+      ->check(CLI::IsMember({"denoise", "span_corruption", "copy", "vowel_removal", "contextual_vowel_removal",
+                             "sequence_merge"}))
+      ->option_text("NAME");
+  add_count(app, "--window", options.window, 1, 1000000, "Bytes of a sequence: 128 of a text, 32 letters of a task");
+  add_number(app, "--noise", options.noise, 0, 1, "Share of the bytes that denoising masks, 0.1");
+}
+
+void add_sizes(CLI::App& app, ModelOptions& model) {
+  add_count(app, "--width", model.width, 1, 16384, "Model width, 96");
+  add_count(app, "--heads", model.heads, 1, 1024, "Attention heads, 4");
+  add_count(app, "--head-width", model.head_width, 1, 4096, "Width of a head, 24");
+  add_count(app, "--feed-forward", model.feed_forward, 1, 65536, "Feed-forward width, 192");
+  add_count(app, "--encoder-blocks", model.encoder_blocks, 1, 128, "4");
+  add_count(app, "--decoder-blocks", model.decoder_blocks, 1, 128, "1");
+}
+
+void add_gate(CLI::App& app, TrainOptions& options) {
+  ModelOptions& model = options.model;
+  add_number(app, "--target", options.target, 0, 1, "Share of the bytes to delete, 0.3");
+  auto* blocks = app.add_option("--gate-block", model.gate_blocks,
+                                "Encoder blocks, from 0, with a gate on entry, such as 1,3; 2 unless given")
+                     ->delimiter(',')->check(CLI::Range(0, 127))->option_text("N,...");
+  auto* gate = add_choice<std::optional<merge::GateKind>>(
+      app, "--gate", model.gate,
+      {{"learned", merge::GateKind::learned}, {"random", merge::GateKind::random}, {"fixed", merge::GateKind::fixed}},
+      "learned (the default); random or fixed are baselines that delete the target rate");
+  app.add_flag_function("--no-gate", [&model](std::int64_t) { model.gate.reset(); }, "The twin that deletes nothing")
+      ->excludes(gate)->excludes(blocks);
+  add_choice<nn::ScoreBoundKind>(app, "--score-bound", model.score_bound,
+                                 {{"none", nn::ScoreBoundKind::none},
+                                  {"soft_cap", nn::ScoreBoundKind::soft_cap},
+                                  {"normalised", nn::ScoreBoundKind::normalised}},
+                                 "Keeps attention scores in the gate's reach: soft_cap (the default), normalised or none");
+  add_number(app, "--score-bound-value", model.score_bound_value, 1e-6, large, "The bound, 8");
+  add_number(app, "--score-penalty", options.score_penalty, 0, large, "Weight of the penalty on large scores, 0");
+  add_number(app, "--hard-probability", options.hard_probability, 0, 1, "Share of the steps with hard deletion, 0");
+  add_choice<merge::SurvivorBias>(app, "--survivor-bias", options.survivor_bias,
+                                  {{"kept", merge::SurvivorBias::kept}, {"dropped", merge::SurvivorBias::dropped}},
+                                  "Gate values of survivors in such steps: kept (the default) or dropped");
+  add_count(app, "--gate-open-until", options.gate_open_until, 0, 1000000000,
+            "Step at which the gate is first applied: 2000, or 40 % of a shorter run");
+  add_count(app, "--regulariser-from", options.regulariser_from, 0, 1000000000,
+            "Step at which the controller sets in; at once with the gate");
+  add_number(app, "--kp", options.proportional_gain, 0, large, "Proportional gain of the controller, 1");
+  add_number(app, "--ki", options.integral_gain, 0, large, "Integral gain, 0.0003");
+  add_choice<merge::ControllerRange>(
+      app, "--controller", options.controller,
+      {{"two-sided", merge::ControllerRange::two_sided}, {"non-negative", merge::ControllerRange::non_negative}},
+      "two-sided (the default) or non-negative");
+}
+
+void add_optimisation(CLI::App& app, TrainOptions& options) {
+  auto* steps = add_count(app, "--steps", options.steps, 1, 1000000000, "Training steps, 2500");
+  add_number(app, "--minutes", options.minutes, 0.001, 1e6, "As many steps as fit; prints their number")->excludes(steps);
+  add_count(app, "--batch", options.batch, 1, 65536, "Sequences of a step, 32");
+  add_number(app, "--learning-rate", options.learning_rate, 1e-12, large, "At its peak, 0.003");
+  add_count(app, "--warmup", options.warmup, 0, 1000000000, "Steps to the peak, 200");
+  add_choice<training::Decay>(app, "--schedule", options.schedule,
+                              {{"constant", training::Decay::constant},
+                               {"linear", training::Decay::linear},
+                               {"cosine", training::Decay::cosine},
+                               {"inverse_square_root", training::Decay::inverse_square_root}},
+                              "linear (the default), cosine, inverse_square_root or constant");
+}
+
+using Job = std::function<void()>;
+
+Job add_train(CLI::App& app, TrainOptions& options) {
+  CLI::App* train = app.add_subcommand("train", "Train a model on a text, on pairs of texts, or on a task");
+  train->footer("Example: byte_demo train --text book.txt --target 0.3 --minutes 20 --save my_model");
+  add_data(*train, options.data);
+  train->add_option("--valid", options.data.valid, "Evaluate on this instead of the last tenth of the file")
+      ->option_text("FILE");
+  add_sizes(*train, options.model);
+  add_gate(*train, options);
+  add_optimisation(*train, options);
+  add_common(*train, options.threads, options.seed);
+  add_count(*train, "--windows", options.windows, 1, 1000000000, "Most sequences to evaluate on, 512");
+  train->add_option("--save", options.save, "Where the model goes; made at the end")->option_text("DIR");
+  train->add_option("--log", options.log, "JSON lines: the steps and the evaluation")->option_text("FILE");
+  add_count(*train, "--log-every", options.log_every, 1, 1000000000, "Steps between lines of the log, 1");
+  return [&options] { byte_demo::train(options); };
+}
+
+Job add_evaluate(CLI::App& app, EvaluateOptions& options) {
+  CLI::App* evaluate = app.add_subcommand("evaluate", "Compare no, soft and hard deletion of a trained model");
+  evaluate->footer("Example: byte_demo evaluate --model my_model --text other.txt --target 0.5 --json");
+  add_model_directory(*evaluate, options.model);
+  add_data(*evaluate, options.data);
+  add_rate(*evaluate, options.rate);
+  add_count(*evaluate, "--windows", options.windows, 1, 1000000000, "Most sequences, spread over the file, 512");
+  add_common(*evaluate, options.threads, options.seed);
+  add_json(*evaluate, options.format);
+  return [&options] { byte_demo::evaluate(options); };
+}
+
+Job add_show(CLI::App& app, ShowOptions& options) {
+  CLI::App* show = app.add_subcommand("show", "Show which bytes of a text a model deletes, between [- and -]");
+  show->footer("Example: byte_demo show --model my_model 'Which of these can go?'");
+  add_model_directory(*show, options.model);
+  auto* text = show->add_option("TEXT", options.text, "The text; else --input-file or standard input");
+  show->add_option("--input-file", options.input_file, "A file of any bytes")->option_text("FILE")->excludes(text);
+  add_count(*show, "--window", options.window, 1, 1000000, "Longer texts are cut into sequences of so many bytes, 128");
+  add_rate(*show, options.rate);
+  add_common(*show, options.threads, options.seed);
+  add_color(*show, options.color);
+  add_json(*show, options.format);
+  return [&options] { byte_demo::show(options); };
+}
+
+Job add_generate(CLI::App& app, GenerateOptions& options) {
+  CLI::App* generate = app.add_subcommand("generate", "Print what a model answers to a text, byte for byte");
+  generate->footer("Example: byte_demo generate --model my_model '#someLetters'");
+  add_model_directory(*generate, options.model);
+  generate->add_option("TEXT", options.text, "The text")->required();
+  add_rate(*generate, options.rate);
+  add_number(*generate, "--temperature", options.temperature, 1e-6, large, "Draw bytes; greedy unless given");
+  add_count(*generate, "--top-k", options.top_k, 0, 1000000, "Draw among so many of the best; 0: all");
+  add_count(*generate, "--max-length", options.max_length, 1, 1000000, "Most tokens, 256");
+  add_common(*generate, options.threads, options.seed);
+  return [&options] { byte_demo::generate(options); };
+}
+
+/// One line on stderr, whatever the message holds.
+int fail(std::string message, int exit_code) {
+  std::replace_if(message.begin(), message.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  std::cerr << "byte_demo: " << message << std::endl;
+  return exit_code;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("byte_demo: a small transformer learns which bytes it no longer needs, and drops them.\n"
+               "Without a subcommand: learns within minutes to leave vowels out, and shows what it deleted.",
+               "byte_demo");
+  app.footer("byte_demo SUBCOMMAND --help says more, with an example.");
+  app.require_subcommand(0, 1);
+  MainJobOptions main_options;
+  TrainOptions train_options;
+  EvaluateOptions evaluate_options;
+  ShowOptions show_options;
+  GenerateOptions generate_options;
+  add_common(app, main_options.threads, main_options.seed);
+  add_count(app, "--steps", main_options.steps, 1, 1000000000, "Training steps of the main job");
+  add_color(app, main_options.color);
+  app.add_option("--save", main_options.save, "Where the model of the main job goes")->option_text("DIR");
+  const std::vector<std::pair<std::string, Job>> jobs = {{"train", add_train(app, train_options)},
+                                                         {"evaluate", add_evaluate(app, evaluate_options)},
+                                                         {"show", add_show(app, show_options)},
+                                                         {"generate", add_generate(app, generate_options)}};
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    return app.exit(help);
+  } catch (const CLI::ParseError& error) {
+    return fail(error.what(), usage_exit);
+  }
+  const bool main_settings = app.count("--threads") + app.count("--seed") + app.count("--steps") + app.count("--color") +
+                                 app.count("--save") > 0;
+  if (!app.get_subcommands().empty() && main_settings)
+    return fail("options belong behind the subcommand", usage_exit);
+  Job job = [&] { main_job(main_options); };
+  for (const auto& [name, subcommand] : jobs)
+    if (app.got_subcommand(name)) job = subcommand;
+  job();
+  return 0;
+}
+
+}  // namespace
+
+}  // namespace byte_demo
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);  // a reader that leaves early must not keep a model from being saved
+  try {
+    const int result = byte_demo::run(argc, argv);
+    errno = 0;
+    std::cout.flush();
+    if (!std::cout && errno != EPIPE && errno != 0) return byte_demo::fail("cannot write to standard output", 1);
+    return result;
+  } catch (const std::bad_alloc&) {
+    return byte_demo::fail("not enough memory for this model or text", byte_demo::failure_exit);
+  } catch (const std::exception& error) {
+    return byte_demo::fail(error.what(), byte_demo::failure_exit);
+  }
+}

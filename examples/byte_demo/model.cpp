@@ -1,0 +1,115 @@
+// Making, loading and saving the model of the demo.
+#include <model.hpp>
+
+#include <algorithm>
+#include <filesystem>
+#include <iostream>
+#include <stdexcept>
+#include <system_error>
+#include <thread>
+
+#include <stdlib.h>
+
+#include <merganser/core/check.hpp>
+#include <merganser/core/io_error.hpp>
+#include <merganser/core/parallel.hpp>
+#include <merganser/core/random.hpp>
+#include <merganser/data/byte_tokenizer.hpp>
+#include <merganser/io/model_directory.hpp>
+
+template class merganser::models::Encoder<float>;
+template class merganser::models::Decoder<float>;
+template class merganser::models::EncoderDecoder<float>;
+
+namespace byte_demo {
+
+using merganser::IoError;
+using Tokenizer = merganser::data::ByteTokenizer;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::vector<Index> gate_blocks(const ModelOptions& options) {
+  if (options.gate_blocks.empty()) return {std::min<Index>(2, options.encoder_blocks - 1)};
+  Index last = -1;
+  for (const Index block : options.gate_blocks) {
+    merganser::check_argument(block > last && block < options.encoder_blocks, "train", "--gate-block", block,
+                              "rising block numbers below " + std::to_string(options.encoder_blocks));
+    last = block;
+  }
+  return options.gate_blocks;
+}
+
+}  // namespace
+
+Model make_model(const ModelOptions& options, double target, std::uint64_t seed) {
+  Model::Config config;
+  config.vocabulary = Tokenizer::vocab_size;
+  config.encoder.width = options.width;
+  config.encoder.heads = options.heads;
+  config.encoder.head_width = options.head_width;
+  config.encoder.feed_forward_width = options.feed_forward;
+  config.encoder.blocks = options.encoder_blocks;
+  config.encoder.score_bound = {options.score_bound, options.score_bound_value};
+  if (options.score_bound == nn::ScoreBoundKind::none) config.encoder.score_bound = nn::ScoreBound::none();
+  config.decoder_blocks = options.decoder_blocks;
+  if (options.gate)
+    for (const Index block : gate_blocks(options)) {
+      merge::GateConfig gate;
+      gate.block = block;
+      gate.kind = *options.gate;
+      gate.rate = target;
+      gate.initial_bias = options.gate_bias;
+      if (gate.kind == merge::GateKind::fixed) gate.separators = Tokenizer::separator_ids();
+      config.gates.push_back(gate);
+    }
+  Model model(config);
+  merganser::Rng rng(seed);
+  model.initialize(rng, 1.0, options.embedding_deviation);
+  return model;
+}
+
+Model load_model(const std::string& directory) {
+  Model model = merganser::io::load_model<float>(directory);
+  constexpr Index needed = Tokenizer::first_extra_id + 1;
+  if (model.config().vocabulary < needed)
+    throw IoError(directory, "vocabulary", model.config().vocabulary,
+                  "at least " + std::to_string(needed) + " ids: the bytes and one mask");
+  return model;
+}
+
+void check_can_save(const Model& model, const std::string& directory) {
+  merganser::io::hf_config(model.config());
+  std::error_code ignored;
+  fs::path place = fs::absolute(directory);
+  if (fs::exists(place, ignored))
+    for (const char* name : {"config.json", "model.safetensors"})
+      if (fs::exists(place / name, ignored) && !fs::is_regular_file(place / name, ignored))
+        throw IoError((place / name).string(), "file", "something that is not a regular file", "a new or a regular file");
+  while (!fs::exists(place, ignored) && place != place.parent_path()) place = place.parent_path();
+  if (!fs::is_directory(place, ignored)) throw IoError(place.string(), "--save", "not a directory", "a directory");
+  std::string trial = (place / ".byte_demo-XXXXXX").string();  // permissions alone do not tell
+  if (::mkdtemp(trial.data()) == nullptr)
+    throw IoError(place.string(), "--save", "a directory that cannot be written to", "one that can");
+  fs::remove(trial, ignored);
+}
+
+void save_model(const Model& model, const std::string& directory) { merganser::io::save_model(model, directory); }
+
+merge::DeletionOptions deletion_options(const RateOptions& rate) {
+  merge::DeletionOptions options;
+  options.target_rate = rate.target;
+  options.threshold = rate.threshold;
+  options.check();
+  return options;
+}
+
+void use_threads(const std::optional<int>& asked) {
+  const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  const int wanted = asked.value_or(std::min(cores, merganser::thread_count()));
+  merganser::set_thread_count(wanted);
+  if (merganser::thread_count() < wanted)
+    std::cerr << "byte_demo: this program was built without OpenMP and uses 1 thread, not " << wanted << "\n";
+}
+
+}  // namespace byte_demo

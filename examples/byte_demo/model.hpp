@@ -1,0 +1,42 @@
+// The model of the demo, and how one is made and loaded.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include <merganser/models/encoder_decoder.hpp>
+
+#include <options.hpp>
+
+// Compiled once, in model.cpp.
+extern template class merganser::models::Encoder<float>;
+extern template class merganser::models::Decoder<float>;
+extern template class merganser::models::EncoderDecoder<float>;
+
+namespace byte_demo {
+
+namespace models = merganser::models;
+
+using Model = models::EncoderDecoder<float>;
+
+/// A fresh model; `target` is the rate of a gate that does not learn.
+Model make_model(const ModelOptions& options, double target, std::uint64_t seed);
+
+/// @throws merganser::IoError if the directory holds no model that reads bytes
+Model load_model(const std::string& directory);
+
+/// Finds out before hours of training whether `save_model` will be able to write; makes nothing.
+/// @throws merganser::IoError if not
+void check_can_save(const Model& model, const std::string& directory);
+
+void save_model(const Model& model, const std::string& directory);
+
+/// Hard deletion at the rate asked for.
+merge::DeletionOptions deletion_options(const RateOptions& rate);
+
+/// Uses the threads asked for, or all there are. A program built without OpenMP has one, and says so on stderr if more were
+/// asked for.
+void use_threads(const std::optional<int>& asked);
+
+}  // namespace byte_demo

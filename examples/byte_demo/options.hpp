@@ -1,0 +1,125 @@
+// What the command line can ask for, with the defaults of every subcommand.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <merganser/core/types.hpp>
+#include <merganser/merge/deletion_options.hpp>
+#include <merganser/merge/gate.hpp>
+#include <merganser/merge/pi_controller.hpp>
+#include <merganser/nn/score_bound.hpp>
+#include <merganser/training/learning_rate_schedule.hpp>
+
+namespace byte_demo {
+
+using merganser::Index;
+namespace merge = merganser::merge;
+namespace nn = merganser::nn;
+namespace training = merganser::training;
+
+/// Where examples come from: a text, pairs of texts, or a task that makes its own. Empty: not given.
+struct DataOptions {
+  std::string text, valid, tsv, task;
+  std::optional<Index> window;  ///< bytes; 128 for texts, 32 letters for generated tasks
+  double noise = 0.1;           ///< of denoising: chance of a byte to be masked
+};
+
+struct ModelOptions {
+  Index width = 96, heads = 4, head_width = 24, feed_forward = 192;
+  Index encoder_blocks = 4, decoder_blocks = 1;
+  std::vector<Index> gate_blocks;  ///< gates stand on entry to these; none given: block 2, or the last of fewer
+  std::optional<merge::GateKind> gate = merge::GateKind::learned;  ///< empty: no gate
+  nn::ScoreBoundKind score_bound = nn::ScoreBoundKind::soft_cap;
+  double score_bound_value = 8.0;
+  double gate_bias = 3.0;            ///< of the logits at the start: gates come in wide open
+  double embedding_deviation = 0.3;  ///< small, so that attention learns to copy some hundred steps sooner
+};
+
+struct TrainOptions {
+  DataOptions data;
+  ModelOptions model;
+  double target = 0.3;             ///< deletion rate
+  Index batch = 32;                ///< sequences
+  std::optional<Index> steps;      ///< 2,500 unless steps or minutes are given
+  std::optional<double> minutes;
+  std::uint64_t seed = 1;
+  std::optional<int> threads;
+
+  double learning_rate = 3e-3;
+  Index warmup = 200;
+  training::Decay schedule = training::Decay::linear;
+  std::optional<Index> gate_open_until;   ///< the lesser of 2,000 and 40 % of the steps
+  std::optional<Index> regulariser_from;  ///< at once when the gate is applied
+  double proportional_gain = 1.0, integral_gain = 3e-4;
+  merge::ControllerRange controller = merge::ControllerRange::two_sided;
+  double score_penalty = 0.0;
+  double hard_probability = 0.0;
+  merge::SurvivorBias survivor_bias = merge::SurvivorBias::kept;
+
+  Index windows = 512;    ///< sequences of the evaluation at the end
+  std::string save, log;  ///< empty: not given
+  Index log_every = 1;    ///< steps
+};
+
+/// How much is deleted when a trained model runs; at most one is given.
+struct RateOptions {
+  std::optional<double> target;     ///< this share of every sequence
+  std::optional<double> threshold;  ///< a gate value: tokens above it are kept
+};
+
+enum class OutputFormat { text, json };
+enum class ColorChoice { automatic, always, never };
+
+struct EvaluateOptions {
+  std::string model;
+  DataOptions data;
+  RateOptions rate;
+  Index windows = 512;
+  std::uint64_t seed = 1;
+  std::optional<int> threads;
+  OutputFormat format = OutputFormat::text;
+};
+
+struct ShowOptions {
+  std::string model;
+  std::optional<std::string> text;
+  std::string input_file;
+  Index window = 128;  ///< bytes; longer texts are cut
+  RateOptions rate;
+  std::uint64_t seed = 1;  ///< of a random gate
+  std::optional<int> threads;
+  OutputFormat format = OutputFormat::text;
+  ColorChoice color = ColorChoice::automatic;
+};
+
+struct GenerateOptions {
+  std::string model;
+  std::string text;
+  RateOptions rate;
+  std::optional<double> temperature;  ///< empty: greedy
+  Index top_k = 0;
+  Index max_length = 256;             ///< tokens
+  std::uint64_t seed = 1;
+  std::optional<int> threads;
+};
+
+/// The main job: everything else of it is in recipe.hpp.
+struct MainJobOptions {
+  std::optional<Index> steps;
+  std::uint64_t seed = 1;
+  std::optional<int> threads;
+  ColorChoice color = ColorChoice::automatic;
+  std::string save;
+};
+
+// The subcommands. Each throws an exception that says in one line what is wrong.
+void main_job(const MainJobOptions& options);
+void train(const TrainOptions& options);
+void evaluate(const EvaluateOptions& options);
+void show(const ShowOptions& options);
+void generate(const GenerateOptions& options);
+
+}  // namespace byte_demo

@@ -1,0 +1,64 @@
+// The constants of the main job: vowel removal, learned within 3 minutes on 2 cores.
+#pragma once
+
+#include <options.hpp>
+
+namespace byte_demo {
+
+struct DemoRecipe {
+  static constexpr const char* task = "vowel_removal";
+  Index letters = 32;  ///< of a sequence, behind its '#' and before its end
+  Index batch = 32;    ///< sequences
+  Index steps = 2500;
+
+  /// 0.48 M parameters.
+  ModelOptions model = {.width = 96,
+                        .heads = 4,
+                        .head_width = 24,
+                        .feed_forward = 192,
+                        .encoder_blocks = 3,
+                        .decoder_blocks = 1,
+                        .gate_blocks = {1},
+                        .gate = merge::GateKind::learned,
+                        .score_bound = nn::ScoreBoundKind::soft_cap,
+                        .score_bound_value = 8.0};
+
+  double learning_rate = 3e-3;
+  Index warmup = 200;
+  training::Decay schedule = training::Decay::linear;
+  Index gate_open_until = 1000;  ///< attention learns to copy first
+  Index regulariser_from = 1000;
+  double proportional_gain = 1.0, integral_gain = 1e-4;
+  merge::ControllerRange controller = merge::ControllerRange::two_sided;
+
+  Index windows = 512;  ///< sequences of the evaluation
+  Index samples = 6;    ///< lines shown at the end
+
+  /// 10 of 52 letters are vowels; '#' and the end of sequence are none.
+  double vowel_share() const { return 10.0 / 52.0 * static_cast<double>(letters) / static_cast<double>(letters + 2); }
+
+  TrainOptions train_options(const MainJobOptions& asked) const {
+    TrainOptions options;
+    options.data.task = task;
+    options.data.window = letters;
+    options.model = model;
+    options.target = vowel_share();
+    options.batch = batch;
+    options.steps = asked.steps.value_or(steps);
+    options.seed = asked.seed;
+    options.threads = asked.threads;
+    options.learning_rate = learning_rate;
+    options.warmup = warmup;
+    options.schedule = schedule;
+    options.gate_open_until = gate_open_until;
+    options.regulariser_from = regulariser_from;
+    options.proportional_gain = proportional_gain;
+    options.integral_gain = integral_gain;
+    options.controller = controller;
+    options.windows = windows;
+    options.save = asked.save;
+    return options;
+  }
+};
+
+}  // namespace byte_demo

@@ -1,0 +1,47 @@
+// A training run as JSON lines.
+#include <run_log.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <merganser/core/io_error.hpp>
+
+namespace byte_demo {
+
+using merganser::IoError;
+
+RunLog::RunLog(const std::string& path, Index every) : path_(path), every_(every) {
+  if (path_.empty()) return;
+  file_.open(path_, std::ios::binary | std::ios::trunc);
+  if (!file_) throw IoError(path_, "--log", "nothing that can be opened", "a file that can be written");
+}
+
+void RunLog::step(const training::StepReport& report, double seconds) {
+  if (path_.empty() || report.step % every_ != 0) return;
+  nlohmann::ordered_json object;
+  object["step"] = report.step;
+  object["loss"] = report.total;
+  for (const auto& part : report.parts) object[part.name] = part.value;
+  object["accuracy"] = report.token_accuracy;
+  object["deletion_rate"] = report.deletion_rate;
+  object["alpha"] = report.alpha;
+  object["learning_rate"] = report.learning_rate;
+  object["gradient_norm"] = report.gradient_norm;
+  object["source_tokens"] = report.source_tokens;
+  object["seconds"] = seconds;
+  write(object);
+}
+
+void RunLog::event(const std::string& name, const nlohmann::ordered_json& details) {
+  if (path_.empty()) return;
+  nlohmann::ordered_json object;
+  object["event"] = name;
+  object.update(details);
+  write(object);
+}
+
+void RunLog::write(const nlohmann::ordered_json& object) {
+  file_ << object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << std::endl;
+  if (!file_) throw IoError(path_, "--log", "a failed write", "room on the disk");
+}
+
+}  // namespace byte_demo

@@ -1,0 +1,99 @@
+// byte_demo show: a text with its deleted bytes marked.
+#include <iostream>
+#include <iterator>
+#include <span>
+#include <stdexcept>
+
+#include <nlohmann/json.hpp>
+
+#include <merganser/core/io_error.hpp>
+#include <merganser/data/text_corpus.hpp>
+#include <merganser/evaluation/deletion_view.hpp>
+
+#include <deletion_report.hpp>
+#include <model.hpp>
+#include <options.hpp>
+#include <terminal.hpp>
+
+namespace byte_demo {
+
+namespace evaluation = merganser::evaluation;
+
+namespace {
+
+std::string read_input(const ShowOptions& options) {
+  if (options.text) return *options.text;
+  if (!options.input_file.empty()) return merganser::data::read_text_file(options.input_file);
+  if (is_terminal(STDIN_FILENO))
+    throw std::invalid_argument("no text: give TEXT, --input-file FILE, or a text on standard input");
+  std::string text{std::istreambuf_iterator<char>(std::cin), {}};
+  if (text.empty()) throw merganser::IoError("standard input", "text", "0 bytes", "at least 1 byte");
+  return text;
+}
+
+/// One line of output for each line of the text.
+void print_view(const std::string& text, const DeletionReport& report, evaluation::ViewStyle style) {
+  const std::string_view all(text);
+  const std::span<const std::uint8_t> kept(report.kept);
+  std::size_t begin = 0;
+  do {
+    const std::size_t newline = all.find('\n', begin);
+    const std::size_t length = newline == std::string_view::npos ? all.size() - begin : newline + 1 - begin;
+    std::cout << evaluation::render(
+                     evaluation::visible_segments(all.substr(begin, length), kept.subspan(begin, length)), style)
+              << "\n";
+    begin += length;
+  } while (begin < all.size());
+  std::cout << "deleted " << report.deleted_bytes() << " of " << report.kept.size() << " bytes; "
+            << percent(report.deletion_rate) << " of all tokens\n";
+}
+
+std::string hexadecimal(std::string_view bytes) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string text;
+  for (const char byte : bytes) {
+    const auto value = static_cast<unsigned char>(byte);
+    text += {digits[value >> 4], digits[value & 15]};
+  }
+  return text;
+}
+
+nlohmann::ordered_json gate_json(const GateView& gate) {
+  nlohmann::ordered_json json = {{"block", gate.block}, {"threshold", gate.threshold}};
+  auto& values = json["values"] = nlohmann::ordered_json::array();
+  for (const auto& value : gate.values) values.push_back(value ? nlohmann::ordered_json(*value) : nullptr);
+  return json;
+}
+
+void print_json(const std::string& text, const DeletionReport& report) {
+  nlohmann::ordered_json json;
+  json["text"] = text;
+  json["bytes_hex"] = hexadecimal(text);
+  json["bytes"] = text.size();
+  json["tokens"] = report.tokens;
+  json["deletion_rate"] = report.deletion_rate;
+  json["deleted_bytes"] = report.deleted_bytes();
+  json["kept"] = report.kept;
+  auto& indices = json["kept_indices"] = nlohmann::ordered_json::array();
+  for (std::size_t i = 0; i < report.kept.size(); ++i)
+    if (report.kept[i] != 0) indices.push_back(i);
+  auto& gates = json["gates"] = nlohmann::ordered_json::array();
+  for (const GateView& gate : report.gates) gates.push_back(gate_json(gate));
+  std::cout << json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << "\n";
+}
+
+}  // namespace
+
+void show(const ShowOptions& options) {
+  use_threads(options.threads);
+  const std::string text = read_input(options);
+  const Model model = load_model(options.model);
+  const DeletionReport report =
+      report_deletion(model, text, options.window, deletion_options(options.rate), options.seed);
+  if (options.format == OutputFormat::json)
+    print_json(text, report);
+  else
+    print_view(text, report, wants_color(options.color) ? evaluation::ViewStyle::ansi : evaluation::ViewStyle::plain);
+}
+
+}  // namespace byte_demo

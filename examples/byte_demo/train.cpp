@@ -1,0 +1,79 @@
+// byte_demo train: a model of one's own on one's own text.
+#include <filesystem>
+#include <iostream>
+#include <stdexcept>
+#include <system_error>
+
+#include <nlohmann/json.hpp>
+
+#include <comparison.hpp>
+#include <corpus.hpp>
+#include <model.hpp>
+#include <options.hpp>
+#include <run_log.hpp>
+#include <terminal.hpp>
+#include <training_run.hpp>
+
+namespace byte_demo {
+
+namespace {
+
+constexpr Index default_steps = 2500;
+
+std::string gate_name(const ModelOptions& model) {
+  if (!model.gate) return "none";
+  if (*model.gate == merge::GateKind::random) return "random";
+  return *model.gate == merge::GateKind::fixed ? "fixed" : "learned";
+}
+
+nlohmann::ordered_json settings_json(const TrainOptions& options, const Model& model, Index steps, Index parameters) {
+  nlohmann::ordered_json json;
+  json["parameters"] = parameters;
+  json["steps"] = steps;
+  json["batch"] = options.batch;
+  json["seed"] = options.seed;
+  json["gate"] = gate_name(options.model);
+  auto& blocks = json["gate_blocks"] = nlohmann::ordered_json::array();
+  for (const auto& gate : model.config().gates) blocks.push_back(gate.block);
+  json["target"] = options.target;
+  return json;
+}
+
+/// The log empties its file, which must not be one that was read.
+void check_log(const TrainOptions& options) {
+  std::error_code ignored;
+  for (const std::string& input : {options.data.text, options.data.valid, options.data.tsv})
+    if (!input.empty() && std::filesystem::equivalent(input, options.log, ignored))
+      throw std::invalid_argument("--log " + options.log + " is one of the files to read");
+}
+
+}  // namespace
+
+void train(const TrainOptions& options) {
+  use_threads(options.threads);
+  TrainingData data = open_training_data(options.data, options.batch, options.windows, options.seed);
+  Model model = make_model(options.model, options.target, options.seed);
+  if (!options.save.empty()) check_can_save(model, options.save);
+  check_log(options);
+  RunLog log(options.log, options.log_every);
+
+  const Index parameters = merganser::parameter_count(model);
+  std::cerr << data.description << "; " << fixed(static_cast<double>(parameters) / 1e6, 2) << " M parameters, gate: "
+            << gate_name(options.model) << "\n";
+  const Index steps = options.minutes ? steps_in_minutes(model, options, data) : options.steps.value_or(default_steps);
+  if (options.minutes) std::cerr << "planned: " << steps << " steps (repeat with --steps " << steps << ")\n";
+  log.event("start", settings_json(options, model, steps, parameters));
+  const TrainingSummary summary = run_training(model, options, steps, data, log);
+  if (!options.save.empty()) save_model(model, options.save);
+
+  const ModelComparison comparison = compare_modes(model, data.validation, {}, options.seed);
+  nlohmann::ordered_json final_line = to_json(comparison);
+  final_line["steps"] = summary.steps;
+  final_line["seconds"] = summary.seconds;
+  log.event("evaluation", final_line);
+  std::cout << summary.steps << " steps in " << clock_time(summary.seconds) << " minutes.\n\n";
+  print_table(std::cout, comparison);
+  if (!options.save.empty()) std::cout << "\nSaved to " << options.save << ".\n";
+}
+
+}  // namespace byte_demo

@@ -1,0 +1,103 @@
+// One training run with progress and log.
+#include <training_run.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <stdexcept>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include <merganser/training/trainer.hpp>
+
+#include <progress.hpp>
+#include <terminal.hpp>
+
+namespace byte_demo {
+
+namespace {
+
+using Trainer = training::Trainer<Model>;
+using Clock = std::chrono::steady_clock;
+
+constexpr Index probe_steps = 12, unmeasured_steps = 2;
+constexpr Index most_unfinite_steps = 20;  // in a row
+constexpr double overtime = 1.1;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+Trainer::Config trainer_config(const TrainOptions& options, Index steps) {
+  Trainer::Config config;
+  config.seed = options.seed;
+  config.optimizer.beta2 = 0.98;
+  config.schedule.peak = options.learning_rate;
+  config.schedule.warmup_steps = std::min(options.warmup, steps);
+  config.schedule.total_steps = steps;
+  config.schedule.decay = options.schedule;
+  config.objective.score_penalty = options.score_penalty;
+  constexpr Index longest_hold = 2000;
+  config.deletion.gate_open_until = options.gate_open_until.value_or(std::min(longest_hold, steps * 2 / 5));
+  config.deletion.regulariser_from = options.regulariser_from.value_or(config.deletion.gate_open_until);
+  config.deletion.hard_probability = options.hard_probability;
+  config.deletion.survivor_bias = options.survivor_bias;
+  config.deletion.controller = {options.target, options.proportional_gain, options.integral_gain, options.controller,
+                                1.0};
+  if (options.model.gate != merge::GateKind::learned)  // nothing to steer
+    config.deletion.controller.proportional_gain = config.deletion.controller.integral_gain = 0;
+  return config;
+}
+
+}  // namespace
+
+Index steps_in_minutes(const Model& model, const TrainOptions& options, const TrainingData& data) {
+  Model copy = model;
+  TrainOptions probed = options;
+  probed.gate_open_until = 0;
+  Trainer trainer(copy, trainer_config(probed, probe_steps));
+  auto next_batch = data.next_batch;
+  const auto start = Clock::now();
+  trainer.run(unmeasured_steps, next_batch);
+  const auto measured_from = Clock::now();
+  trainer.run(probe_steps, next_batch);
+  const double per_step = seconds_since(measured_from) / static_cast<double>(probe_steps);
+  const double left = *options.minutes * 60 - seconds_since(start);
+  return std::max<Index>(1, static_cast<Index>(left / per_step));
+}
+
+TrainingSummary run_training(Model& model, const TrainOptions& options, Index steps, TrainingData& data, RunLog& log) {
+  const bool gated = options.model.gate.has_value();
+  Trainer trainer(model, trainer_config(options, steps));
+  Progress progress(steps, gated ? Progress::Aim::rate : Progress::Aim::none, options.target);
+  Index unfinite = 0;
+  bool late = false;
+  training::TrainerCallbacks callbacks;
+  callbacks.on_step = [&](const training::StepReport& report) {
+    unfinite = 0;
+    progress.update(report);
+    log.step(report, progress.seconds());
+    late = options.minutes && progress.seconds() > overtime * 60 * *options.minutes;
+    return late ? training::Continue::no : training::Continue::yes;
+  };
+  callbacks.on_event = [&](training::TrainingEvent event, const training::StepReport& report) {
+    const bool collapse = event == training::TrainingEvent::deletion_collapse;
+    log.event(collapse ? "deletion_collapse" : "not_finite",
+              {{"step", report.step}, {"deletion_rate", report.deletion_rate}, {"seconds", progress.seconds()}});
+    if (collapse) {
+      progress.note("step " + std::to_string(report.step) + ": nearly everything has been deleted for " +
+                    std::to_string(trainer.config().deletion.collapse_steps) + " steps");
+    } else if (++unfinite == 1) {
+      progress.note("step " + std::to_string(report.step) + ": loss or gradient is not finite, step left out");
+    } else if (unfinite == most_unfinite_steps) {
+      throw std::runtime_error("training stopped at step " + std::to_string(report.step) +
+                               ": loss or gradient is not finite; a lower --learning-rate may help");
+    }
+    return training::Continue::yes;
+  };
+  trainer.run(steps, data.next_batch, callbacks);
+  progress.finish();
+  if (late && trainer.steps_taken() < steps)
+    progress.note("the time was over before the planned steps: the learning rate did not reach its end");
+  return {trainer.steps_taken(), progress.seconds()};
+}
+
+}  // namespace byte_demo

@@ -1,0 +1,23 @@
+// One training run with progress and log, for `train` and for the main job.
+#pragma once
+
+#include <corpus.hpp>
+#include <model.hpp>
+#include <options.hpp>
+#include <run_log.hpp>
+
+namespace byte_demo {
+
+struct TrainingSummary {
+  Index steps = 0;
+  double seconds = 0.0;
+};
+
+/// Steps that fill the minutes, from the speed of a few steps on a copy of the model.
+Index steps_in_minutes(const Model& model, const TrainOptions& options, const TrainingData& data);
+
+/// Trains for `steps` steps, or until a tenth more than the minutes, if any were given, are over.
+/// @throws std::runtime_error if loss or gradient stay infinite
+TrainingSummary run_training(Model& model, const TrainOptions& options, Index steps, TrainingData& data, RunLog& log);
+
+}  // namespace byte_demo

@@ -1,0 +1,279 @@
+// Compaction: rows together, rows back, gradients of both, for any plan.
+#include <merganser/merge/compaction.hpp>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/gradient_check.hpp"
+#include "support/laws.hpp"
+#include "support/random_values.hpp"
+
+using namespace merganser;
+using namespace merganser::merge;
+using namespace merganser::testing;
+
+namespace {
+
+using Rows = std::vector<Index>;
+
+SequenceOffsets offsets_of(const Rows& lengths) { return SequenceOffsets::from_lengths(lengths); }
+
+/// Any plan there is: members merged with weights, dropped rows, output rows without members.
+template <Real Scalar>
+MergePlan<Scalar> random_plan(Index n_in, Rng& rng) {
+  MergePlan<Scalar> plan;
+  const Index n_out = n_in == 0 ? 0 : static_cast<Index>(rng.below(static_cast<std::uint64_t>(n_in) + 2));
+  for (Index row = 0; row < n_in; ++row) {
+    plan.group.push_back(static_cast<Index>(rng.below(static_cast<std::uint64_t>(n_out) + 1)) - 1);
+    plan.weight.push_back(static_cast<Scalar>(static_cast<float>(rng.normal())));
+  }
+  for (Index row = 0; row < n_out; ++row)
+    plan.representative.push_back(static_cast<Index>(rng.below(static_cast<std::uint64_t>(n_in))));
+  return plan;
+}
+
+template <Real Scalar>
+struct Setup {
+  SequenceOffsets input = offsets_of({3, 1, 0, 7, 2});
+  std::vector<MergePlan<Scalar>> plans;
+  Matrix<Scalar> x;
+
+  explicit Setup(std::uint64_t seed, Index width = 5) {
+    Rng rng(seed);
+    for (Index i = 0; i < input.count(); ++i) plans.push_back(random_plan<Scalar>(input.length(i), rng));
+    x = random_matrix<Scalar>(input.total(), width, rng);
+  }
+
+  Compaction<Scalar> compaction() const { return {plans, input}; }
+
+  Matrix<Scalar> probe() const {
+    Rng rng(77);
+    return random_matrix<Scalar>(compaction().output_offsets().total(), x.cols(), rng);
+  }
+
+  /// What the plans say, row by row.
+  Matrix<Scalar> expected() const {
+    Index total = 0;
+    for (const auto& plan : plans) total += plan.output_count();
+    Matrix<Scalar> y = Matrix<Scalar>::Zero(total, x.cols());
+    Index out = 0;
+    for (Index i = 0; i < input.count(); ++i) {
+      const MergePlan<Scalar>& plan = plans[static_cast<std::size_t>(i)];
+      for (Index o = 0; o < plan.output_count(); ++o, ++out) {
+        Index members = 0;
+        for (std::size_t t = 0; t < plan.group.size(); ++t) {
+          if (plan.group[t] != o) continue;
+          y.row(out) += plan.weight[t] * x.row(input.begin(i) + static_cast<Index>(t));
+          ++members;
+        }
+        if (members == 0) y.row(out) = x.row(input.begin(i) + plan.representative[static_cast<std::size_t>(o)]);
+      }
+    }
+    return y;
+  }
+};
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("compaction is what the plans say", "[Compaction]", float, double) {
+  bool merged = false, filled = false;
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    const Setup<TestType> s(seed);
+    CAPTURE(seed);
+    REQUIRE(relative_difference(s.compaction().compact(s.x), s.expected()) <= agreement<TestType>);
+    for (const auto& plan : s.plans)
+      for (Index row = 0; row < plan.output_count(); ++row) {
+        const auto members = std::count(plan.group.begin(), plan.group.end(), row);
+        merged = merged || members > 1;
+        filled = filled || members == 0;
+      }
+  }
+  REQUIRE(merged);
+  REQUIRE(filled);
+}
+
+TEMPLATE_TEST_CASE("compact then expand restores the kept rows and leaves 0 for the dropped", "[Compaction]", float,
+                   double) {
+  const SequenceOffsets input = offsets_of({3, 1, 0, 7});
+  const std::vector<Rows> kept = {{1}, {0}, {}, {0, 2, 3, 6}};
+  std::vector<MergePlan<TestType>> plans;
+  for (std::size_t i = 0; i < kept.size(); ++i)
+    plans.push_back(MergePlan<TestType>::keep(kept[i], input.length(static_cast<Index>(i))));
+  const Compaction<TestType> compaction(plans, input);
+  Rng rng(1);
+  const auto x = random_matrix<TestType>(11, 5, rng);
+  const auto back = compaction.expand(compaction.compact(x));
+  const Rows survivors = {1, 3, 4, 6, 7, 10};
+  REQUIRE(compaction.representatives() == survivors);
+  for (Index t = 0; t < 11; ++t) {
+    const bool survives = std::find(survivors.begin(), survivors.end(), t) != survivors.end();
+    const Matrix<TestType> row = survives ? Matrix<TestType>(x.row(t)) : Matrix<TestType>::Zero(1, 5);
+    REQUIRE(identical(Matrix<TestType>(back.row(t)), row));
+  }
+}
+
+TEST_CASE("two tokens become one, and both get it back", "[Compaction]") {
+  const std::vector<MergePlan<double>> plans = {{{0, 0, -1, 1}, {0.25, 0.75, 0, 1}, {1, 3}}};
+  const Compaction<double> compaction(plans, SequenceOffsets::single(4));
+  Matrix<double> x(4, 2), merged(2, 2), expanded(4, 2);
+  x << 4, 8, 12, 16, 100, 200, 5, 6;
+  merged << 10, 14, 5, 6;
+  expanded << 10, 14, 10, 14, 0, 0, 5, 6;
+  REQUIRE(identical(compaction.compact(x), merged));
+  REQUIRE(identical(compaction.expand(merged), expanded));
+  const std::vector<std::string> names = {"a", "b", "c", "d"};
+  REQUIRE(compaction.pick(std::span<const std::string>(names)) == std::vector<std::string>{"b", "d"});
+}
+
+TEST_CASE("a row without members is a copy of its representative, and sends its gradient there", "[Compaction]") {
+  MergePlan<double> plan = MergePlan<double>::keep(Rows{1}, 3);
+  plan.representative.resize(3, 0);
+  const Compaction<double> compaction({plan}, SequenceOffsets::single(3));
+  Matrix<double> x(3, 1), y(3, 1), grad_y(3, 1), grad_x(3, 1);
+  x << 5, 6, 7;
+  y << 6, 5, 5;
+  grad_y << 1, 10, 100;
+  grad_x << 110, 1, 0;
+  REQUIRE(identical(compaction.compact(x), y));
+  REQUIRE(identical(compaction.compact_backward(grad_y), grad_x));
+  REQUIRE(compaction.pick_backward(std::vector<double>{1, 10, 100}) == std::vector<double>{110, 1, 0});
+  REQUIRE(compaction.expand(y)(0, 0) == 0);  // no row of the input belongs to the copies
+}
+
+TEMPLATE_TEST_CASE("the backward pass is the transpose of the forward pass", "[Compaction]", float, double) {
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    const Setup<TestType> s(seed);
+    const auto compaction = s.compaction();
+    const auto probe = s.probe();
+    CAPTURE(seed);
+    const double forward =
+        (probe.template cast<double>().array() * compaction.compact(s.x).template cast<double>().array()).sum();
+    const double backward =
+        (compaction.compact_backward(probe).template cast<double>().array() * s.x.template cast<double>().array())
+            .sum();
+    REQUIRE_THAT(backward, Catch::Matchers::WithinAbs(forward, 100 * agreement<TestType>));
+
+    Rng rng(seed);
+    const auto values = random_values<TestType>(s.input.total(), rng);
+    const auto grad = random_values<TestType>(compaction.output_offsets().total(), rng);
+    const auto picked = compaction.pick(std::span<const TestType>(values));
+    const auto grad_values = compaction.pick_backward(grad);
+    double along = 0, back = 0;
+    for (std::size_t i = 0; i < picked.size(); ++i)
+      along += static_cast<double>(picked[i]) * static_cast<double>(grad[i]);
+    for (std::size_t i = 0; i < values.size(); ++i)
+      back += static_cast<double>(values[i]) * static_cast<double>(grad_values[i]);
+    REQUIRE_THAT(back, Catch::Matchers::WithinAbs(along, 100 * agreement<TestType>));
+  }
+}
+
+TEST_CASE("the gradient of compaction agrees with finite differences", "[Compaction]") {
+  for (const std::uint64_t seed : {1U, 2U, 3U}) {
+    Setup<double> s(seed);
+    const auto compaction = s.compaction();
+    const Matrix<double> probe = s.probe();
+    REQUIRE(probe.rows() > 0);
+    Matrix<double> grad_x = compaction.compact_backward(probe);
+    require_gradients([&] { return probe_sum(probe, compaction.compact(s.x)); }, {tensor_view("x", s.x)},
+                      {tensor_view("x", grad_x)});
+  }
+}
+
+TEST_CASE("offsets and counts agree, and a batch is what its sequences are alone", "[Compaction]") {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    const Setup<double> s(seed);
+    const auto compaction = s.compaction();
+    const SequenceOffsets& output = compaction.output_offsets();
+    REQUIRE(compaction.input_offsets() == s.input);
+    REQUIRE(output.count() == s.input.count());
+    REQUIRE(static_cast<Index>(compaction.representatives().size()) == output.total());
+    const Matrix<double> y = compaction.compact(s.x);
+    REQUIRE(y.rows() == output.total());
+    for (Index i = 0; i < s.input.count(); ++i) {
+      const auto& plan = s.plans[static_cast<std::size_t>(i)];
+      REQUIRE(compaction.plan(i) == plan);
+      REQUIRE(output.length(i) == plan.output_count());
+      const Compaction<double> alone({plan}, SequenceOffsets::single(s.input.length(i)));
+      const Matrix<double> rows = s.x.middleRows(s.input.begin(i), s.input.length(i));
+      REQUIRE(identical(alone.compact(rows), Matrix<double>(y.middleRows(output.begin(i), output.length(i)))));
+    }
+  }
+}
+
+TEST_CASE("compaction in float follows the one in double", "[Compaction]") {
+  const Setup<float> single(4);
+  const Setup<double> twice(4);
+  require_float_follows_double([&] { return single.compaction().compact(single.x); },
+                               [&] { return twice.compaction().compact(twice.x); });
+  require_float_follows_double([&] { return single.compaction().compact_backward(single.probe()); },
+                               [&] { return twice.compaction().compact_backward(twice.probe()); });
+}
+
+TEST_CASE("keeping everything changes nothing, keeping nothing leaves empty sequences", "[Compaction]") {
+  const SequenceOffsets input = offsets_of({2, 0, 1});
+  Rng rng(2);
+  const auto x = random_matrix<float>(3, 4, rng);
+  const Compaction<float> all({MergePlan<float>::keep(Rows{0, 1}, 2), {}, MergePlan<float>::keep(Rows{0}, 1)}, input);
+  REQUIRE(identical(all.compact(x), x));
+  REQUIRE(identical(all.expand(x), x));
+  REQUIRE(identical(all.compact_backward(x), x));
+  REQUIRE(all.output_offsets() == input);
+
+  const Compaction<float> none({MergePlan<float>::keep(Rows{}, 2), {}, MergePlan<float>::keep(Rows{}, 1)}, input);
+  REQUIRE(none.output_offsets() == offsets_of({0, 0, 0}));
+  REQUIRE(none.compact(x).rows() == 0);
+  REQUIRE(none.compact(x).cols() == 4);
+  REQUIRE(identical(none.expand(Matrix<float>(0, 4)), Matrix<float>(Matrix<float>::Zero(3, 4))));
+  REQUIRE(identical(none.compact_backward(Matrix<float>(0, 4)), Matrix<float>(Matrix<float>::Zero(3, 4))));
+}
+
+TEST_CASE("a batch without sequences, or with empty ones alone, compacts to the same", "[Compaction]") {
+  for (const Rows& lengths : {Rows{}, Rows{0, 0}}) {
+    const Compaction<double> compaction(std::vector<MergePlan<double>>(lengths.size()), offsets_of(lengths));
+    REQUIRE(compaction.output_offsets() == offsets_of(lengths));
+    REQUIRE(compaction.compact(Matrix<double>(0, 3)).cols() == 3);
+    REQUIRE(compaction.expand(Matrix<double>(0, 3)).rows() == 0);
+    REQUIRE(compaction.representatives().empty());
+    REQUIRE(compaction.pick_backward({}).empty());
+  }
+}
+
+TEST_CASE("compacting a batch takes the positions of the representatives along", "[Compaction]") {
+  Rng rng(3);
+  const auto x = random_matrix<float>(5, 2, rng);
+  const RaggedBatch<float> batch(x, offsets_of({3, 2}), {4, 7, 9, 0, 5});
+  const auto shorter = compact(batch, {MergePlan<float>::keep(Rows{0, 2}, 3), MergePlan<float>{{0, 0}, {1, 1}, {1}}});
+  REQUIRE(shorter.offsets == offsets_of({2, 1}));
+  REQUIRE(shorter.positions == std::vector<Position>{4, 9, 5});
+  REQUIRE(identical(Matrix<float>(shorter.sequence(0).row(1)), Matrix<float>(x.row(2))));
+  REQUIRE(identical(Matrix<float>(shorter.sequence(1)), Matrix<float>(x.row(3) + x.row(4))));
+}
+
+TEST_CASE("compaction says what does not fit", "[Compaction]") {
+  const SequenceOffsets input = offsets_of({3, 1});
+  const auto two = MergePlan<float>::keep(Rows{0, 2}, 3), one = MergePlan<float>::keep(Rows{0}, 1);
+  REQUIRE(argument_error([&] { Compaction<float>({two}, input); }) == "Compaction: plans.size(): got 1, expected 2");
+  REQUIRE(argument_error([&] {
+            Compaction<float>({one, two}, input);
+          }) == "Compaction: plan.input_count(): got 1, expected 3");
+  auto broken = two;
+  broken.representative[1] = 3;
+  REQUIRE(argument_error([&] {
+            Compaction<float>({broken, one}, input);
+          }) == "MergePlan: representative: got 3, expected an input row");
+  const Compaction<float> compaction({two, one}, input);
+  const Matrix<float> four = Matrix<float>::Zero(4, 2), three = Matrix<float>::Zero(3, 2);
+  REQUIRE(argument_error([&] { compaction.compact(three); }) == "Compaction::compact: x.rows(): got 3, expected 4");
+  REQUIRE(argument_error([&] { compaction.compact_backward(four); }) ==
+          "Compaction::compact_backward: grad_y.rows(): got 4, expected 3");
+  REQUIRE(argument_error([&] { compaction.expand(four); }) == "Compaction::expand: y.rows(): got 4, expected 3");
+  const std::vector<float> values(3, 0.0F), grad(4, 0.0F);
+  REQUIRE(argument_error([&] { compaction.pick(std::span<const float>(values)); }) ==
+          "Compaction::pick: values.size(): got 3, expected 4");
+  REQUIRE(argument_error([&] { compaction.pick_backward(grad); }) ==
+          "Compaction::pick_backward: grad.size(): got 4, expected 3");
+  REQUIRE(argument_error([&] { compact(RaggedBatch<float>(four, input), {two}); }) ==
+          "Compaction: plans.size(): got 1, expected 2");
+}

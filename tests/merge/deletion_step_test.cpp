@@ -1,0 +1,376 @@
+// What a gate does to the tokens between two blocks, its gradient, and the law that soft deletion tends to hard.
+#include <merganser/merge/deletion_step.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include <merganser/models/encoder.hpp>
+#include <merganser/nn/multi_head_attention.hpp>
+
+#include "support/catch.hpp"
+#include "support/gradient_check.hpp"
+#include "support/laws.hpp"
+#include "support/random_values.hpp"
+
+using namespace merganser;
+using namespace merganser::merge;
+using namespace merganser::testing;
+
+namespace {
+
+using Rows = std::vector<Index>;
+using Values = std::vector<double>;
+using Marks = std::vector<std::uint8_t>;
+using State = TokenState<double>;
+using Step = DeletionStep<double>;
+
+const DeletionOptions soft = DeletionOptions::with_mode(DeletionMode::soft);
+const DeletionOptions hard = DeletionOptions::with_mode(DeletionMode::hard);
+
+DeletionOptions hard_with(SurvivorBias bias, Filler filler = Filler::none) {
+  DeletionOptions options = hard;
+  options.survivor_bias = bias;
+  options.filler = filler;
+  return options;
+}
+
+SequenceOffsets offsets_of(const Rows& lengths) { return SequenceOffsets::from_lengths(lengths); }
+
+/// Three sequences of 4, 0 and 3 tokens, some of them far into their texts.
+State start() { return State::start(offsets_of({4, 0, 3}), {3, 5, 7, 9, 0, 1, 4}); }
+
+/// Keeps rows 0, 2, 3 of the first sequence and 1 of the last.
+const Values gate_values = {-1, -20, -2, -3, -29, -4, -16};
+const Rows kept = {0, 2, 3, 5};
+
+Values sum(const Values& a, const Values& b) {
+  Values result = a;
+  for (std::size_t i = 0; i < a.size(); ++i) result[i] += b[i];
+  return result;
+}
+
+template <class Value>
+std::vector<Value> at(const std::vector<Value>& values, const Rows& rows) {
+  std::vector<Value> result;
+  for (const Index row : rows) result.push_back(values[static_cast<std::size_t>(row)]);
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("tokens start at their own rows, without bias", "[TokenState]") {
+  const State state = start();
+  REQUIRE(state.total() == 7);
+  REQUIRE(state.origin == Rows{0, 1, 2, 3, 4, 5, 6});
+  REQUIRE(state.positions == std::vector<Position>{3, 5, 7, 9, 0, 1, 4});
+  REQUIRE(state.key_bias.empty());
+  REQUIRE(state.hidden.empty());
+  REQUIRE(state.forced.empty());
+}
+
+TEST_CASE("soft deletion moves nothing, and gate values add up", "[DeletionStep]") {
+  const Step first(start(), gate_values, -15.0, soft);
+  REQUIRE(first.after().offsets == start().offsets);
+  REQUIRE(first.after().positions == start().positions);
+  REQUIRE(first.after().origin == start().origin);
+  REQUIRE(first.after().key_bias == gate_values);
+  REQUIRE(first.kept_rows() == kept);  // those that hard deletion would keep
+  REQUIRE(first.input_tokens() == 7);
+
+  const Values again = {-30, -5, -5, -30, 0, 0, 0};
+  const Step second(first.after(), again, -15.0, soft);
+  REQUIRE(second.after().key_bias == sum(gate_values, again));
+  REQUIRE(second.kept_rows() == Rows{1, 2, 4, 5, 6});
+
+  Rng rng(1);
+  const auto x = random_matrix<double>(7, 3, rng);
+  REQUIRE(identical(first.forward(x), x));
+  REQUIRE(identical(first.backward(x), x));
+}
+
+TEST_CASE("hard deletion leaves the survivors and all that is known of them", "[DeletionStep]") {
+  State before = start();
+  before.hidden = {0, 0, 0, 1, 0, 1, 0};
+  before.forced = {0, 1, 1, 0, 0, 1, 0};
+  const Step step(before, gate_values, -15.0, hard);
+  const State& after = step.after();
+  REQUIRE(after.offsets == offsets_of({3, 0, 1}));
+  REQUIRE(after.total() == 4);
+  REQUIRE(after.positions == at(before.positions, kept));
+  REQUIRE(after.origin == kept);
+  REQUIRE(after.hidden == Marks{0, 0, 1, 1});
+  REQUIRE(after.forced == Marks{0, 1, 0, 1});
+  REQUIRE(after.key_bias == at(gate_values, kept));
+  REQUIRE(step.kept_rows() == kept);
+  REQUIRE(step.input_tokens() == 7);
+
+  Rng rng(1);
+  const auto x = random_matrix<double>(7, 3, rng);
+  const auto y = step.forward(x);
+  REQUIRE(y.rows() == 4);
+  for (Index row = 0; row < 4; ++row)
+    REQUIRE(identical(Matrix<double>(y.row(row)), Matrix<double>(x.row(kept[static_cast<std::size_t>(row)]))));
+}
+
+TEST_CASE("after two hard gates the origin is still the first batch", "[DeletionStep]") {
+  const Step first(start(), gate_values, -15.0, hard);
+  const Values again = {-20, -1, -20, -30};
+  const Step second(first.after(), again, -15.0, hard);
+  REQUIRE(second.kept_rows() == Rows{1, 3});
+  REQUIRE(second.after().origin == Rows{2, 5});
+  REQUIRE(second.after().positions == std::vector<Position>{7, 1});
+  REQUIRE(second.after().offsets == offsets_of({1, 0, 1}));
+  REQUIRE(second.after().key_bias == Values{-3, -34});
+}
+
+TEST_CASE("survivors keep their gate values as key bias or lose them", "[DeletionStep]") {
+  State before = start();
+  REQUIRE(Step(before, gate_values, -15.0, hard_with(SurvivorBias::kept)).after().key_bias == at(gate_values, kept));
+  REQUIRE(Step(before, gate_values, -15.0, hard_with(SurvivorBias::dropped)).after().key_bias.empty());
+  before.key_bias = {1, 2, 3, 4, 5, 6, 7};
+  REQUIRE(Step(before, gate_values, -15.0, hard_with(SurvivorBias::kept)).after().key_bias ==
+          at(sum(before.key_bias, gate_values), kept));
+  REQUIRE(Step(before, gate_values, -15.0, hard_with(SurvivorBias::dropped)).after().key_bias ==
+          at(before.key_bias, kept));
+}
+
+TEST_CASE("overrides of a call reach the step", "[DeletionStep]") {
+  DeletionOptions options = hard;
+  options.threshold = -2.5;
+  REQUIRE(Step(start(), gate_values, -15.0, options).kept_rows() == Rows{0, 2, 5});  // the last keeps its highest
+  options.fully_deleted = FullyDeletedSequence::keep_first;
+  REQUIRE(Step(start(), gate_values, -15.0, options).kept_rows() == Rows{0, 2, 4});
+  options.threshold.reset();
+  options.target_rate = 0.5;
+  REQUIRE(Step(start(), gate_values, -15.0, options).kept_rows() == Rows{0, 2, 5});
+}
+
+TEST_CASE("fillers make all sequences as long as the longest, weigh nothing and are no survivors", "[DeletionStep]") {
+  for (const SurvivorBias bias : {SurvivorBias::kept, SurvivorBias::dropped}) {
+    const Step step(start(), gate_values, -15.0, hard_with(bias, Filler::pad_to_longest));
+    const State& after = step.after();
+    REQUIRE(after.offsets == offsets_of({3, 0, 3}));
+    REQUIRE(after.origin == Rows{0, 2, 3, 5, 4, 4});  // copies of the first token
+    REQUIRE(after.positions == std::vector<Position>{3, 7, 9, 1, 0, 0});
+    REQUIRE(after.forced == Marks{0, 0, 0, 0, 1, 1});
+    const bool keeps = bias == SurvivorBias::kept;
+    REQUIRE(after.key_bias == Values{keeps ? -1.0 : 0.0, keeps ? -2.0 : 0.0, keeps ? -3.0 : 0.0, keeps ? -4.0 : 0.0,
+                                     kernels::hidden_score, kernels::hidden_score});
+    REQUIRE(step.kept_rows() == kept);
+  }
+  // Soft deletion knows no filler.
+  DeletionOptions options = DeletionOptions::reference(DeletionMode::soft);
+  REQUIRE(Step(start(), gate_values, -15.0, options).after().key_bias == gate_values);
+  REQUIRE(Step(start(), gate_values, -15.0, options).after().offsets == start().offsets);
+}
+
+TEST_CASE("no query sees a filler", "[DeletionStep]") {
+  Rng rng(6);
+  nn::MultiHeadAttention<double> attention({5, 2, 3, nn::SoftmaxKind::softmax, {}});
+  randomise(attention, rng);
+  const auto x = random_matrix<double>(7, 5, rng);
+  const auto attend = [&](Filler filler) {
+    const Step step(start(), gate_values, -15.0, hard_with(SurvivorBias::kept, filler));
+    nn::AttentionContext<double> context;
+    context.queries = context.keys = step.after().offsets.ranges();
+    context.key_bias = step.after().key_bias;
+    const auto rows = step.forward(x);
+    return attention.forward(rows, rows, context);
+  };
+  const auto without = attend(Filler::none), with = attend(Filler::pad_to_longest);
+  REQUIRE(with.rows() == 6);
+  REQUIRE(relative_difference(Matrix<double>(with.topRows(4)), without) <= agreement<double>);
+}
+
+TEST_CASE("the gradients of a step agree with finite differences", "[DeletionStep]") {
+  const DeletionOptions all_options[] = {soft, hard_with(SurvivorBias::kept), hard_with(SurvivorBias::dropped),
+                                         hard_with(SurvivorBias::kept, Filler::pad_to_longest),
+                                         hard_with(SurvivorBias::dropped, Filler::pad_to_longest)};
+  for (const DeletionOptions& options : all_options)
+    for (const bool biased : {false, true}) {
+      Rng rng(9);
+      State before = start();
+      if (biased) before.key_bias = random_values<double>(7, rng);
+      auto x = random_matrix<double>(7, 3, rng);
+      Values values = gate_values;  // all further from the threshold than a step of the check
+      const Step step(before, values, -15.0, options);
+      const auto probe = random_matrix<double>(step.after().total(), 3, rng);
+      const auto bias_probe = random_values<double>(static_cast<Index>(step.after().key_bias.size()), rng);
+
+      Matrix<double> grad_x = step.backward(probe);
+      Values grad_values = {1};  // to be overwritten
+      Values grad_bias = step.backward_bias(bias_probe, grad_values);
+      const bool hard_and_dropped =
+          options.mode == DeletionMode::hard && options.survivor_bias == SurvivorBias::dropped;
+      CAPTURE(static_cast<int>(options.mode), static_cast<int>(options.survivor_bias), static_cast<int>(options.filler),
+              biased);
+      REQUIRE(grad_values.empty() == hard_and_dropped);
+      REQUIRE(grad_bias.size() == before.key_bias.size());
+      grad_values.resize(7, 0.0);
+
+      const auto view = [](const char* name, Values& list) {
+        return ParameterView<double>{name, list.data(), 1, static_cast<Index>(list.size()), true};
+      };
+      require_gradients(
+          [&] {
+            const Step moved(before, values, -15.0, options);
+            double loss = probe_sum(probe, moved.forward(x));
+            for (std::size_t i = 0; i < bias_probe.size(); ++i) {
+              const double bias = moved.after().key_bias[i];
+              if (bias > kernels::hidden_score) loss += bias_probe[i] * bias;  // a filler's is constant, and huge
+            }
+            return loss;
+          },
+          {tensor_view("x", x), view("values", values), view("bias", before.key_bias)},
+          {tensor_view("x", grad_x), view("values", grad_values), view("bias", grad_bias)});
+    }
+}
+
+TEST_CASE("where no bias goes on, no gradient comes back", "[DeletionStep]") {
+  const Step step(start(), gate_values, -15.0, hard_with(SurvivorBias::dropped));
+  Values grad_values = {1, 2, 3};
+  REQUIRE(step.backward_bias({}, grad_values).empty());
+  REQUIRE(grad_values.empty());
+}
+
+TEST_CASE("batches without tokens go through", "[DeletionStep]") {
+  for (const DeletionOptions& options : {soft, hard, hard_with(SurvivorBias::kept, Filler::pad_to_longest)})
+    for (const Rows& lengths : {Rows{}, Rows{0, 0}}) {
+      const Step step(State::start(offsets_of(lengths), {}), {}, -15.0, options);
+      REQUIRE(step.after().offsets == offsets_of(lengths));
+      REQUIRE(step.after().key_bias.empty());
+      REQUIRE(step.kept_rows().empty());
+      REQUIRE(step.forward(Matrix<double>(0, 3)).cols() == 3);
+      Values grad_values;
+      REQUIRE(step.backward_bias({}, grad_values).empty());
+    }
+}
+
+TEST_CASE("a step says what does not fit", "[DeletionStep]") {
+  const Values few(3, 0.0);
+  REQUIRE(argument_error([&] { Step(start(), few, -15.0, hard); }) ==
+          "DeletionStep: gate_values.size(): got 3, expected 7");
+  State before = start();
+  before.key_bias = few;
+  REQUIRE(argument_error([&] { Step(before, gate_values, -15.0, hard); }) ==
+          "DeletionStep: key_bias.size(): got 3, expected 7");
+  const auto error_of = [](DeletionMode mode) {
+    return argument_error([&] { Step(start(), gate_values, -15.0, DeletionOptions::with_mode(mode)); });
+  };
+  REQUIRE(error_of(DeletionMode::none) == "DeletionStep: options.mode: got none, expected soft or hard");
+  REQUIRE(error_of(DeletionMode::everything) == "DeletionStep: options.mode: got everything, expected soft or hard");
+  DeletionOptions both = hard;
+  both.threshold = -1.0;
+  both.target_rate = 0.5;
+  REQUIRE(argument_error([&] { Step(start(), gate_values, -15.0, both); }) ==
+          "DeletionOptions: threshold and target_rate: got both, expected at most one of them");
+  const Step step(start(), gate_values, -15.0, hard);
+  Values grad_values;
+  REQUIRE(argument_error([&] { step.backward_bias(few, grad_values); }) ==
+          "DeletionStep::backward_bias: grad_after.size(): got 3, expected 4");
+  REQUIRE(argument_error([&] { step.forward(Matrix<double>::Zero(3, 2)); }) ==
+          "Compaction::compact: x.rows(): got 3, expected 7");
+}
+
+TEMPLATE_TEST_CASE("in attention, soft deletion with a saturated gate is hard deletion", "[DeletionStep]", float,
+                   double) {
+  Rng rng(4);
+  nn::MultiHeadAttention<TestType> attention({5, 2, 3, nn::SoftmaxKind::softmax, {}});
+  randomise(attention, rng);
+  const auto x = random_matrix<TestType>(7, 5, rng);
+  const std::vector<TestType> values = {0, -60, 0, -60, 0, -60, -60};
+  const auto attend = [&](const DeletionOptions& options) {
+    const DeletionStep<TestType> step(TokenState<TestType>::start(offsets_of({4, 3}), {0, 1, 2, 3, 0, 1, 2}), values,
+                                      -30.0, options);
+    nn::AttentionContext<TestType> context;
+    context.queries = context.keys = step.after().offsets.ranges();
+    context.key_bias = step.after().key_bias;
+    const auto rows = step.forward(x);
+    return attention.forward(rows, rows, context);
+  };
+  const auto weakened = attend(soft), removed = attend(hard);
+  REQUIRE(removed.rows() == 3);
+  const Index survivors[] = {0, 2, 4};
+  for (Index row = 0; row < 3; ++row)
+    REQUIRE(relative_difference(Matrix<TestType>(weakened.row(survivors[row])), Matrix<TestType>(removed.row(row))) <=
+            agreement<TestType>);
+}
+
+namespace {
+
+/// An encoder whose gates are sure: every value is 0 or the scale.
+template <Real Scalar>
+struct SureEncoder {
+  using Encoder = models::Encoder<Scalar>;
+
+  Encoder encoder;
+  models::EncoderInput<Scalar> input;
+
+  SureEncoder(double scale, const Rows& gated_blocks) {
+    typename Encoder::Config config;
+    config.stack.width = 8;
+    config.stack.heads = 2;
+    config.stack.head_width = 3;
+    config.stack.feed_forward_width = 12;
+    config.stack.blocks = 4;
+    for (const Index block : gated_blocks) {
+      GateConfig& gate = config.gates.emplace_back();
+      gate.block = block;
+      gate.scale = scale;
+    }
+    encoder = Encoder(config);
+    Rng rng(12);
+    encoder.initialize(1.0, rng);
+    for (auto& gate : encoder.gates) fill_random(gate.learned.weight, rng, 3000.0);
+    input.embedded = RaggedBatch<Scalar>(random_matrix<Scalar>(30, 8, rng), offsets_of({14, 1, 0, 15}));
+  }
+
+  models::EncoderOutput<Scalar> run(const DeletionOptions& options) const { return encoder.forward(input, options); }
+
+  /// Between the survivors of hard deletion and the same tokens under soft deletion.
+  double difference(const DeletionOptions& options) const {
+    const auto removed = run(options), weakened = run(soft);
+    Matrix<Scalar> survivors(removed.hidden.total(), removed.hidden.values.cols());
+    for (Index row = 0; row < survivors.rows(); ++row)
+      survivors.row(row) = weakened.hidden.values.row(removed.kept[static_cast<std::size_t>(row)]);
+    return relative_difference(survivors, removed.hidden.values);
+  }
+};
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("in an encoder, soft deletion with saturated gates is hard deletion", "[DeletionStep]", float,
+                   double) {
+  for (const Rows& blocks : {Rows{1}, Rows{0}, Rows{1, 3}}) {
+    const SureEncoder<TestType> sure(-60, blocks);
+    const auto weakened = sure.run(soft), removed = sure.run(hard);
+    CAPTURE(blocks, removed.deletion.kept, removed.deletion.tokens);
+    for (const auto& report : weakened.gates)
+      for (const TestType value : report.gate.values)
+        REQUIRE((static_cast<double>(value) > -1e-12 || static_cast<double>(value) < -60 + 1e-4));
+    REQUIRE(weakened.hidden.total() == 30);
+    REQUIRE(removed.hidden.total() < 25);
+    REQUIRE(removed.hidden.total() > 5);
+    REQUIRE(weakened.deletion.kept == removed.deletion.kept);
+    REQUIRE(sure.difference(hard) <= agreement<TestType>);
+    REQUIRE(removed.hidden.offsets.length(2) == 0);
+    for (Index row = 0; row < removed.hidden.total(); ++row) {
+      const auto i = static_cast<std::size_t>(row), origin = static_cast<std::size_t>(removed.kept[i]);
+      REQUIRE(removed.hidden.positions[i] == sure.input.embedded.positions[origin]);
+    }
+  }
+}
+
+TEST_CASE("the surer the gate, the smaller the difference of soft and hard", "[DeletionStep]") {
+  double last = 1;
+  for (const double scale : {-4.0, -8.0, -16.0, -32.0}) {
+    const double difference = SureEncoder<double>(scale, {1}).difference(hard);
+    CAPTURE(scale, difference, last);
+    REQUIRE(difference < 0.1 * last);
+    REQUIRE(difference < 20 * std::exp(scale));
+    last = difference;
+    if (scale > -10) REQUIRE(difference > 1e-6);  // the measure does see what there is
+  }
+}

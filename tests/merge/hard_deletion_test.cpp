@@ -1,0 +1,153 @@
+// Hard deletion: who survives, by threshold and by rate, and that somebody always does.
+#include <merganser/merge/hard_deletion.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/random_values.hpp"
+
+using namespace merganser;
+using namespace merganser::merge;
+using namespace merganser::testing;
+
+namespace {
+
+using Rows = std::vector<Index>;
+
+template <Real Scalar = float>
+Rows survivors(const std::vector<Scalar>& values, const DeletionOptions& options = {}, double threshold = -15.0) {
+  return surviving_rows<Scalar>(values, threshold, options);
+}
+
+DeletionOptions with_rate(double rate) {
+  DeletionOptions options;
+  options.target_rate = rate;
+  return options;
+}
+
+DeletionOptions with_threshold(double threshold) {
+  DeletionOptions options;
+  options.threshold = threshold;
+  return options;
+}
+
+DeletionOptions keeping(FullyDeletedSequence choice) {
+  DeletionOptions options;
+  options.fully_deleted = choice;
+  return options;
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("rows strictly above the threshold survive", "[hard_deletion]", float, double) {
+  const TestType limit = -15;
+  const TestType above = std::nextafter(limit, TestType{0}), below = std::nextafter(limit, TestType{-30});
+  REQUIRE(survivors<TestType>({limit, above, below, 0, -30, limit}) == Rows{1, 3});
+  REQUIRE(survivors<TestType>({0, -1, -2}) == Rows{0, 1, 2});
+}
+
+TEST_CASE("a threshold given at run time overrides the trained one", "[hard_deletion]") {
+  const std::vector<float> values = {-1, -10, -20, -29};
+  REQUIRE(survivors(values) == Rows{0, 1});
+  REQUIRE(survivors(values, with_threshold(-25)) == Rows{0, 1, 2});
+  REQUIRE(survivors(values, with_threshold(-5)) == Rows{0});
+  REQUIRE(survivors(values, with_threshold(-std::numeric_limits<double>::infinity())) == Rows{0, 1, 2, 3});
+}
+
+TEST_CASE("a target rate deletes that share, the lowest values first, of equal ones the later", "[hard_deletion]") {
+  REQUIRE(survivors({-1, -2, -3, -4, -5}, with_rate(0.4)) == Rows{0, 1, 2});
+  REQUIRE(survivors({-5, -4, -3, -2, -1}, with_rate(0.4)) == Rows{2, 3, 4});
+  REQUIRE(survivors({-7, -7, -7, -7}, with_rate(0.5)) == Rows{0, 1});
+  REQUIRE(survivors({-1, -5, -1, -5, -5}, with_rate(0.4)) == Rows{0, 1, 2});
+  REQUIRE(survivors({-7, -7, -7, -7, -7}, with_rate(0.5)) == Rows{0, 1});  // 2.5 rounds up
+}
+
+TEST_CASE("a target rate does not look at thresholds", "[hard_deletion]") {
+  REQUIRE(survivors({-30, -30, -30}, with_rate(0)) == Rows{0, 1, 2});
+  REQUIRE(survivors({0, 0, 0}, with_rate(1)) == Rows{0});
+  REQUIRE(survivors({-3, -1, -1}, with_rate(1)) == Rows{1});
+}
+
+TEST_CASE("for any values a target rate keeps exactly the rest, and no deleted row is above a kept one",
+          "[hard_deletion]") {
+  Rng rng(5);
+  for (int round = 0; round < 200; ++round) {
+    const auto count = 1 + static_cast<Index>(rng.below(20));
+    std::vector<double> values(static_cast<std::size_t>(count));
+    for (double& value : values) value = -static_cast<double>(rng.below(5));  // many ties
+    const double rate = rng.uniform();
+    const Rows kept = survivors<double>(values, with_rate(rate));
+    const auto deleted = static_cast<Index>(std::floor(rate * static_cast<double>(count) + 0.5));
+    CAPTURE(round, count, rate);
+    REQUIRE(static_cast<Index>(kept.size()) == std::max<Index>(count - deleted, 1));
+    REQUIRE(std::is_sorted(kept.begin(), kept.end()));
+    for (Index row = 0; row < count; ++row) {
+      if (std::binary_search(kept.begin(), kept.end(), row)) continue;
+      for (const Index other : kept) {
+        const double gone = values[static_cast<std::size_t>(row)], stays = values[static_cast<std::size_t>(other)];
+        REQUIRE((gone < stays || (gone == stays && row > other)));
+      }
+    }
+  }
+}
+
+TEST_CASE("a sequence that is not empty keeps one row at least", "[hard_deletion]") {
+  const std::vector<float> values = {-29, -30, -20, -20};
+  REQUIRE(survivors(values, keeping(FullyDeletedSequence::keep_highest_gate)) == Rows{2});
+  REQUIRE(survivors(values, keeping(FullyDeletedSequence::keep_first)) == Rows{0});
+  REQUIRE(survivors({-15}) == Rows{0});
+  REQUIRE(survivors({-30, -16, -14}, keeping(FullyDeletedSequence::keep_first)) == Rows{2});  // one survives by itself
+  const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
+  REQUIRE(survivors({nan, nan}) == Rows{0});
+  REQUIRE(survivors({nan, -1, nan}) == Rows{1});
+  REQUIRE(survivors({-infinity, -infinity}) == Rows{0});
+  REQUIRE(survivors({-infinity, infinity}) == Rows{1});
+}
+
+TEST_CASE("an empty sequence stays empty", "[hard_deletion]") {
+  REQUIRE(survivors({}).empty());
+  REQUIRE(survivors({}, with_rate(0)).empty());
+  REQUIRE(survivors({}, keeping(FullyDeletedSequence::keep_first)).empty());
+}
+
+TEST_CASE("every sequence gets a plan of its own", "[hard_deletion]") {
+  const std::vector<float> values = {-1, -20, -2, -30, -20, -16, -17, 0};
+  const SequenceOffsets offsets = SequenceOffsets::from_lengths(std::vector<Index>{3, 0, 4, 1});
+  const auto plans = deletion_plans<float>(values, offsets, -15.0, {});
+  REQUIRE(plans.size() == 4);
+  REQUIRE(plans[0] == MergePlan<float>::keep(Rows{0, 2}, 3));
+  REQUIRE(plans[1] == MergePlan<float>{});
+  REQUIRE(plans[2] == MergePlan<float>::keep(Rows{2}, 4));
+  REQUIRE(plans[3] == MergePlan<float>::keep(Rows{0}, 1));
+  REQUIRE(deletion_plans<float>({}, SequenceOffsets(), -15.0, {}).empty());
+
+  const auto halved = deletion_plans<float>(values, offsets, -15.0, with_rate(0.5));
+  REQUIRE(halved[0].representative == Rows{0});  // 1.5 rounds up
+  REQUIRE(halved[2].representative == Rows{2, 3});
+}
+
+TEST_CASE("with a filler all plans are as long as the longest, but those of empty sequences", "[hard_deletion]") {
+  const std::vector<float> values = {-1, -20, -2, -30, -20, -16, -17, 0};
+  const SequenceOffsets offsets = SequenceOffsets::from_lengths(std::vector<Index>{3, 0, 4, 1});
+  DeletionOptions options;
+  options.filler = Filler::pad_to_longest;
+  const auto plans = deletion_plans<float>(values, offsets, -15.0, options);
+  REQUIRE(plans[0] == MergePlan<float>::keep(Rows{0, 2}, 3));
+  REQUIRE(plans[1].output_count() == 0);
+  REQUIRE(plans[2].representative == Rows{2, 0});
+  REQUIRE(plans[2].group == Rows{-1, -1, 0, -1});
+  REQUIRE(plans[3].representative == Rows{0, 0});
+  for (const auto& plan : plans) REQUIRE_NOTHROW(plan.check());
+}
+
+TEST_CASE("plans need one value a row and options that can be followed", "[hard_deletion]") {
+  const std::vector<float> values(3, 0.0F);
+  const SequenceOffsets offsets = SequenceOffsets::single(4);
+  REQUIRE(argument_error([&] { deletion_plans<float>(values, offsets, -15.0, {}); }) ==
+          "deletion_plans: values.size(): got 3, expected 4");
+  REQUIRE(argument_error([&] { deletion_plans<float>(values, SequenceOffsets::single(3), -15.0, with_rate(2)); }) ==
+          "DeletionOptions: target_rate: got 2, expected a rate in [0, 1]");
+}

@@ -1,0 +1,471 @@
+#include <merganser/models/encoder.hpp>
+
+#include <cmath>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "models/tiny_models.hpp"
+#include "support/catch.hpp"
+#include "support/gradient_check.hpp"
+#include "support/laws.hpp"
+#include "support/random_values.hpp"
+
+using namespace merganser;
+using namespace merganser::models;
+using namespace merganser::testing;
+using merge::DeletionMode;
+using merge::DeletionOptions;
+using merge::SurvivorBias;
+
+namespace {
+
+template <Real Scalar>
+typename Encoder<Scalar>::Config config_of(const StackConfig& stack, const std::vector<Index>& blocks) {
+  typename Encoder<Scalar>::Config config;
+  config.stack = stack;
+  for (const Index block : blocks) config.gates.push_back(gate_at(block));
+  return config;
+}
+
+/// An encoder of three blocks and the rows of four sequences, one of them empty.
+template <Real Scalar>
+struct Setup {
+  Encoder<Scalar> encoder;
+  TokenBatch ids;
+  Matrix<Scalar> rows;
+  std::vector<std::uint8_t> hidden, forced;
+  std::optional<double> limit = 0.5;
+
+  explicit Setup(const typename Encoder<Scalar>::Config& config, const std::vector<Index>& lengths = {3, 1, 5, 0},
+                 std::uint64_t seed = 1)
+      : encoder(config), ids(random_tokens(lengths, 11, seed)) {
+    fill_model(encoder, seed);
+    Rng rng(seed + 1);
+    rows = random_matrix<Scalar>(ids.total(), config.stack.width, rng);
+  }
+
+  EncoderInput<Scalar> input(Rng* rng = nullptr) const { return {{rows, ids.offsets}, ids.ids, hidden, forced, rng}; }
+
+  EncoderOutput<Scalar> forward(const DeletionOptions& options) const {
+    Rng rng(9);
+    return encoder.forward(input(&rng), options);
+  }
+
+  EncoderOutput<Scalar> forward(const DeletionOptions& options, typename Encoder<Scalar>::Cache& cache) const {
+    Rng rng(9);
+    cache.excess_limit = limit;
+    return encoder.forward(input(&rng), options, rng, cache);
+  }
+};
+
+/// A weight for every number that an encoder hands out; the objective is their weighted sum.
+struct Probe {
+  Matrix<double> hidden;
+  std::vector<double> key_bias;
+  std::vector<GateGradient<double>> gates;
+  double excess = 0.3;
+
+  explicit Probe(const EncoderOutput<double>& output) {
+    Rng rng(5);
+    hidden = random_matrix<double>(output.hidden.values.rows(), output.hidden.values.cols(), rng);
+    key_bias = random_values<double>(static_cast<Index>(output.key_bias.size()), rng);
+    for (const auto& report : output.gates)
+      gates.push_back({random_values<double>(report.offsets.total(), rng),
+                       random_values<double>(report.offsets.total(), rng)});
+  }
+
+  double operator()(const EncoderOutput<double>& output, const std::vector<double>& excess_means) const {
+    const auto sum = [](const auto& a, const auto& b) { return std::inner_product(a.begin(), a.end(), b.begin(), 0.0); };
+    double total = probe_sum(hidden, output.hidden.values) + sum(key_bias, output.key_bias);
+    for (std::size_t g = 0; g < gates.size(); ++g)
+      total += sum(gates[g].values, output.gates[g].gate.values) + sum(gates[g].logits, output.gates[g].gate.logits);
+    return total + excess * std::accumulate(excess_means.begin(), excess_means.end(), 0.0);
+  }
+};
+
+void check_encoder(Setup<double>& s, const DeletionOptions& options) {
+  const Threads one(1);
+  Encoder<double>::Cache cache;
+  s.limit = limit_between_scores([&](double limit) {
+    s.limit = limit;
+    s.forward(options, cache);
+    const std::vector<double> means = s.encoder.excess_means(cache);
+    return std::accumulate(means.begin(), means.end(), 0.0);
+  });
+  const EncoderOutput<double> output = s.forward(options, cache);
+  REQUIRE(plan_margin(output, options) > 0.1);
+  REQUIRE(kink_margin(cache.blocks, s.encoder.config().stack.activation) > 0.005);
+  const Probe probe(output);
+  Encoder<double> gradients = zeros_like(s.encoder);
+  Matrix<double> grad_rows = s.encoder.backward(probe.hidden, probe.key_bias, probe.gates, probe.excess, cache, gradients);
+  auto parameters = parameter_views(s.encoder), analytic = parameter_views(gradients);
+  parameters.push_back(tensor_view("rows", s.rows));
+  analytic.push_back(tensor_view("rows", grad_rows));
+  require_gradients(
+      [&] {
+        const EncoderOutput<double> moved = s.forward(options, cache);
+        return probe(moved, s.encoder.excess_means(cache));
+      },
+      parameters, analytic);
+}
+
+StackConfig three_blocks() {
+  StackConfig stack = tiny_stack();
+  stack.blocks = 3;
+  return stack;
+}
+
+/// An encoder without norm in its gate at block 0: the logit of a token is 31 x_0 - 29, for x_0 = +-1: 2 or -60.
+template <Real Scalar>
+Setup<Scalar> decided(double scale = -30) {
+  auto config = config_of<Scalar>(three_blocks(), {0});
+  config.gates[0].norm = merge::GateNorm::none;
+  config.gates[0].scale = scale;
+  Setup<Scalar> s(config, {4, 1, 6, 0});
+  merge::DeleteGate<Scalar>& gate = s.encoder.gates[0].learned;
+  gate.weight.setZero();
+  gate.weight(0, 0) = 31;
+  gate.bias(0) = -29;
+  const std::vector<Index> signs{1, -1, -1, 1, /**/ 1, /**/ -1, 1, 1, -1, 1, -1};
+  for (Index t = 0; t < s.rows.rows(); ++t) s.rows(t, 0) = static_cast<Scalar>(signs[static_cast<std::size_t>(t)]);
+  return s;
+}
+
+const std::vector<Index> survivors_of_decided{0, 3, 4, 6, 7, 9};
+
+}  // namespace
+
+TEST_CASE("the gradients of an encoder agree with finite differences", "[Encoder]") {
+  StackConfig stack = three_blocks();
+  SECTION("no deletion, with a gate at rest") {
+    Setup<double> s(config_of<double>(stack, {1}));
+    check_encoder(s, deletion(DeletionMode::none));
+  }
+  SECTION("soft, two gates with blocks between them, absolute positions, dropout") {
+    stack.positions = PositionScheme::absolute;
+    stack.dropout = 0.25;
+    Setup<double> s(config_of<double>(stack, {0, 2}));
+    check_encoder(s, deletion(DeletionMode::soft));
+  }
+  SECTION("soft, hidden and forced tokens, log sigmoid without norm") {
+    stack.score_bound = nn::ScoreBound::soft_cap(4);
+    auto config = config_of<double>(stack, {1});
+    config.gates[0].activation = merge::GateActivation::log_sigmoid;
+    config.gates[0].norm = merge::GateNorm::none;
+    Setup<double> s(config);
+    s.hidden = {0, 0, 1, 0, 0, 0, 0, 1, 0};
+    s.forced = s.hidden;
+    check_encoder(s, deletion(DeletionMode::soft));
+  }
+  SECTION("hard, survivors keep their bias, gates at 0 and 1, ReLU") {
+    stack.activation = nn::Activation::relu;
+    Setup<double> s(config_of<double>(stack, {0, 1}));
+    check_encoder(s, deletion(DeletionMode::hard));
+  }
+  SECTION("hard, survivors drop their bias, gates at 0 and 2, Gumbel noise") {
+    auto config = config_of<double>(stack, {0, 2});
+    for (merge::GateConfig& gate : config.gates) gate.noise = merge::GateNoise::gumbel;
+    Setup<double> s(config);
+    check_encoder(s, deletion(DeletionMode::hard, SurvivorBias::dropped));
+  }
+  SECTION("hard to a rate, normalised scores") {
+    stack.score_bound = nn::ScoreBound::normalised(6);
+    Setup<double> s(config_of<double>(stack, {1}), {3, 1, 5, 0}, 2);
+    DeletionOptions options;
+    options.target_rate = 0.4;
+    check_encoder(s, options);
+  }
+  SECTION("hard by rule: a gate without parameters") {
+    auto config = config_of<double>(stack, {1});
+    config.gates[0].kind = merge::GateKind::fixed;
+    config.gates[0].separators = {4, 7};
+    Setup<double> s(config);
+    check_encoder(s, deletion(DeletionMode::hard));
+  }
+}
+
+TEMPLATE_TEST_CASE("training and inference agree in every mode", "[Encoder]", float, double) {
+  const Setup<TestType> s(config_of<TestType>(three_blocks(), {0, 2}));
+  for (const DeletionMode mode : {DeletionMode::none, DeletionMode::soft, DeletionMode::hard, DeletionMode::everything}) {
+    typename Encoder<TestType>::Cache cache;
+    const auto trained = s.forward(deletion(mode), cache), inferred = s.forward(deletion(mode));
+    REQUIRE(relative_difference(trained.hidden.values, inferred.hidden.values) <= agreement<TestType>);
+    REQUIRE(trained.hidden.offsets == inferred.hidden.offsets);
+    REQUIRE(trained.hidden.positions == inferred.hidden.positions);
+    REQUIRE(trained.kept == inferred.kept);
+    REQUIRE(trained.key_bias == inferred.key_bias);
+    REQUIRE(trained.deletion.kept == inferred.deletion.kept);
+    REQUIRE(trained.gates.size() == inferred.gates.size());
+  }
+}
+
+TEMPLATE_TEST_CASE("a sequence alone gives the bits that it gives in a batch", "[Encoder]", float, double) {
+  const Setup<TestType> s(config_of<TestType>(small_stack(), {0, 1}), {70, 1, 0, 33, 5});
+  std::vector<DeletionOptions> all;
+  for (const DeletionMode mode : {DeletionMode::none, DeletionMode::soft, DeletionMode::hard}) all.push_back(deletion(mode));
+  all.push_back(deletion(DeletionMode::hard, SurvivorBias::dropped));
+  all.emplace_back().target_rate = 0.5;
+  for (const DeletionOptions& options : all) {
+    const EncoderOutput<TestType> together = s.forward(options);
+    if (options.mode == DeletionMode::hard) {
+      REQUIRE(together.hidden.total() > 5);
+      REQUIRE(together.hidden.total() < s.ids.total());
+    }
+    for (Index i = 0; i < s.ids.count(); ++i) {
+      Setup<TestType> single = s;
+      single.ids = alone(s.ids, i);
+      single.rows = rows_of(s.rows, s.ids.offsets, i);
+      const EncoderOutput<TestType> own = single.forward(options);
+      REQUIRE(identical(own.hidden.values, rows_of(together.hidden.values, together.hidden.offsets, i)));
+      REQUIRE(own.deletion.kept[0] == together.deletion.kept[static_cast<std::size_t>(i)]);
+    }
+  }
+}
+
+TEMPLATE_TEST_CASE("one and two threads give the same bits", "[Encoder]", float, double) {
+  const Setup<TestType> s(config_of<TestType>(small_stack(), {0, 1}), {70, 1, 0, 33, 5});
+  for (const DeletionMode mode : {DeletionMode::none, DeletionMode::soft, DeletionMode::hard}) {
+    require_same_bits_with_threads([&] { return s.forward(deletion(mode)).hidden.values; });
+    require_same_bits_with_threads([&] {
+      typename Encoder<TestType>::Cache cache;
+      const auto output = s.forward(deletion(mode), cache);
+      Encoder<TestType> gradients = zeros_like(s.encoder);
+      return s.encoder.backward(output.hidden.values, output.key_bias, {}, 0.1, cache, gradients);
+    });
+  }
+}
+
+TEST_CASE("an encoder adds to its gradients and leaves everything else alone", "[Encoder]") {
+  const Setup<double> s(config_of<double>(three_blocks(), {1})), same = s;
+  require_backward_adds(s.encoder, [&](Encoder<double>& gradients) {
+    Encoder<double>::Cache cache;
+    const auto output = s.forward(deletion(DeletionMode::soft), cache);
+    s.encoder.backward(output.hidden.values, output.key_bias, {}, 0.1, cache, gradients);
+  });
+  REQUIRE(numbers_of(s.encoder) == numbers_of(same.encoder));
+  REQUIRE(identical(s.rows, same.rows));
+}
+
+TEST_CASE("hard deletion at block 0 is the ungated encoder on the survivors, at their original places", "[Encoder]") {
+  for (const PositionScheme scheme : {PositionScheme::relative, PositionScheme::absolute}) {
+    Setup<double> s = decided<double>();
+    StackConfig stack = three_blocks();
+    stack.positions = scheme;
+    auto config = s.encoder.config();
+    config.stack = stack;
+    const merge::DeleteGate<double> gate = s.encoder.gates[0].learned;
+    s.encoder = Encoder<double>(config);
+    fill_model(s.encoder, 1);
+    s.encoder.gates[0].learned = gate;
+    // Positions are added before the gate looks; the first coordinate must still decide.
+    if (scheme == PositionScheme::absolute) s.encoder.position.absolute.weight.col(0).setZero();
+
+    const EncoderOutput<double> output = s.forward(deletion(DeletionMode::hard, SurvivorBias::dropped));
+    REQUIRE(output.kept == survivors_of_decided);
+    REQUIRE(output.hidden.positions == std::vector<Position>{0, 3, 0, 1, 2, 4});
+    REQUIRE(output.hidden.offsets == SequenceOffsets::from_lengths(std::vector<Index>{2, 1, 3, 0}));
+    REQUIRE(output.key_bias.empty());
+    REQUIRE(output.deletion.tokens == std::vector<Index>{4, 1, 6, 0});
+    REQUIRE(output.deletion.kept == std::vector<Index>{2, 1, 3, 0});
+
+    Setup<double> plain = s;
+    plain.encoder.gates.clear();
+    RaggedBatch<double> batch(Matrix<double>(s.rows(survivors_of_decided, Eigen::all)), output.hidden.offsets,
+                              output.hidden.positions);
+    const EncoderInput<double> input{batch};
+    REQUIRE(relative_difference(plain.encoder.forward(input, {}).hidden.values, output.hidden.values) <=
+            agreement<double>);
+
+    DeletionOptions renumbered = deletion(DeletionMode::hard, SurvivorBias::dropped);
+    renumbered.positions = merge::PositionsAfterDeletion::renumbered_at_block_0;
+    const EncoderOutput<double> reference = s.forward(renumbered);
+    REQUIRE(reference.hidden.positions == output.hidden.positions);
+    if (scheme == PositionScheme::absolute) continue;
+    const RaggedBatch<double> counted(batch.values, batch.offsets);
+    const EncoderInput<double> counted_input{counted};
+    REQUIRE(relative_difference(plain.encoder.forward(counted_input, {}).hidden.values, reference.hidden.values) <=
+            agreement<double>);
+    REQUIRE(relative_difference(reference.hidden.values, output.hidden.values) > 1e-3);
+  }
+}
+
+TEST_CASE("soft deletion with a saturated gate tends to hard deletion with survivors' bias kept", "[Encoder]") {
+  double last = 1;
+  for (const double scale : {-10.0, -30.0, -100.0}) {
+    const Setup<double> s = decided<double>(scale);
+    const EncoderOutput<double> soft = s.forward(deletion(DeletionMode::soft));
+    const EncoderOutput<double> kept = s.forward(deletion(DeletionMode::hard));
+    const EncoderOutput<double> dropped = s.forward(deletion(DeletionMode::hard, SurvivorBias::dropped));
+    REQUIRE(kept.kept == survivors_of_decided);
+    REQUIRE(soft.hidden.total() == s.ids.total());
+    REQUIRE(soft.deletion.kept == kept.deletion.kept);
+    REQUIRE(soft.gates[0].kept == survivors_of_decided);
+    const Matrix<double> survivors = soft.hidden.values(survivors_of_decided, Eigen::all);
+    const double gap = relative_difference(survivors, kept.hidden.values);
+    REQUIRE(gap < last);
+    REQUIRE(relative_difference(survivors, dropped.hidden.values) > 1e-3);  // survivors stand at scale * sigmoid(-2)
+    for (std::size_t i = 0; i < kept.kept.size(); ++i)
+      REQUIRE(kept.key_bias[i] == soft.key_bias[static_cast<std::size_t>(kept.kept[i])]);
+    last = std::max(gap, 1e-13);
+  }
+  REQUIRE(last < 1e-12);
+}
+
+TEST_CASE("two soft gates add up, and the second sees only what the first left when deletion is hard", "[Encoder]") {
+  const Setup<double> s(config_of<double>(three_blocks(), {0, 2}));
+  const EncoderOutput<double> soft = s.forward(deletion(DeletionMode::soft));
+  REQUIRE(soft.gates.size() == 2);
+  for (std::size_t t = 0; t < 9; ++t)
+    REQUIRE(soft.key_bias[t] == soft.gates[0].gate.values[t] + soft.gates[1].gate.values[t]);
+  const EncoderOutput<double> hard = s.forward(deletion(DeletionMode::hard));
+  REQUIRE(hard.gates[0].block == 0);
+  REQUIRE(hard.gates[1].block == 2);
+  REQUIRE(hard.gates[1].offsets.total() == static_cast<Index>(hard.gates[0].kept.size()));
+  REQUIRE(hard.hidden.total() == static_cast<Index>(hard.gates[1].kept.size()));
+  for (std::size_t i = 0; i < hard.kept.size(); ++i)
+    REQUIRE(hard.kept[i] == hard.gates[0].kept[static_cast<std::size_t>(hard.gates[1].kept[i])]);
+}
+
+TEST_CASE("a threshold or a rate of the call overrides the trained threshold", "[Encoder]") {
+  const Setup<double> s(config_of<double>(three_blocks(), {1}), {30, 1, 17, 0});
+  const EncoderOutput<double> trained = s.forward(deletion(DeletionMode::hard));
+  REQUIRE(trained.gates[0].threshold == -15.0);
+  for (const DeletionMode mode : {DeletionMode::soft, DeletionMode::hard}) {
+    DeletionOptions options = deletion(mode);
+    options.threshold = -29.0;
+    const EncoderOutput<double> output = s.forward(options);
+    REQUIRE(output.gates[0].threshold == -29.0);
+    std::vector<Index> expected;
+    for (Index t = 0; t < 48; ++t)
+      if (output.gates[0].gate.values[static_cast<std::size_t>(t)] > -29.0 || t == 30) expected.push_back(t);
+    REQUIRE(output.gates[0].kept == expected);
+    REQUIRE(expected.size() > trained.gates[0].kept.size());
+
+    for (const double rate : {0.0, 0.1, 0.5, 0.9, 1.0}) {
+      options = deletion(mode);
+      options.target_rate = rate;
+      const EncoderOutput<double> rated = s.forward(options);
+      const auto left = [&](Index n) { return std::max<Index>(n - std::lround(rate * static_cast<double>(n)), 1); };
+      REQUIRE(rated.deletion.kept == std::vector<Index>{left(30), 1, left(17), 0});
+    }
+  }
+  DeletionOptions options;
+  options.target_rate = 1.5;
+  REQUIRE_THROWS_AS(s.forward(options), std::invalid_argument);
+  options.target_rate = 0.5;
+  options.threshold = -3;
+  REQUIRE_THROWS_AS(s.forward(options), std::invalid_argument);
+}
+
+TEST_CASE("a sequence whose tokens are all deleted keeps the one of highest gate value", "[Encoder]") {
+  Setup<double> s(config_of<double>(three_blocks(), {1}));
+  s.encoder.gates[0].learned.bias(0) = -20;
+  const EncoderOutput<double> output = s.forward(deletion(DeletionMode::hard));
+  REQUIRE(output.deletion.kept == std::vector<Index>{1, 1, 1, 0});
+  const auto& values = output.gates[0].gate.values;
+  const auto best = std::max_element(values.begin() + 4, values.end()) - values.begin();
+  REQUIRE(output.kept[2] == best);
+  DeletionOptions first = deletion(DeletionMode::hard);
+  first.fully_deleted = merge::FullyDeletedSequence::keep_first;
+  REQUIRE(s.forward(first).kept == std::vector<Index>{0, 3, 4});
+}
+
+TEST_CASE("forced tokens are deleted whatever the gate thinks and count as nothing", "[Encoder]") {
+  Setup<double> s(config_of<double>(three_blocks(), {1}));
+  s.encoder.gates[0].learned.bias(0) = 50;  // keep everything
+  s.forced = {0, 1, 0, 0, 1, 0, 0, 0, 1};
+  const EncoderOutput<double> hard = s.forward(deletion(DeletionMode::hard));
+  REQUIRE(hard.kept == std::vector<Index>{0, 2, 3, 5, 6, 7});
+  REQUIRE(hard.deletion.tokens == std::vector<Index>{2, 1, 3, 0});
+  REQUIRE(hard.deletion.kept == std::vector<Index>{2, 1, 3, 0});
+  REQUIRE(hard.deletion.deletion_rate() == 0.0);
+  const EncoderOutput<double> soft = s.forward(deletion(DeletionMode::soft));
+  REQUIRE(soft.gates[0].gate.values[4] == -30.0);
+  REQUIRE(soft.key_bias[4] == -30.0);
+  REQUIRE(soft.gates[0].kept == hard.kept);
+}
+
+TEST_CASE("without gates, or with deletion off, everything stays", "[Encoder]") {
+  const Setup<double> gated(config_of<double>(three_blocks(), {0, 1})), plain(config_of<double>(three_blocks(), {}));
+  for (const DeletionMode mode : {DeletionMode::none, DeletionMode::soft, DeletionMode::hard}) {
+    const EncoderOutput<double> output =
+        mode == DeletionMode::none ? gated.forward(deletion(mode)) : plain.forward(deletion(mode));
+    REQUIRE(output.gates.empty());
+    REQUIRE(output.key_bias.empty());
+    REQUIRE(output.hidden.total() == 9);
+    REQUIRE(output.deletion.deletion_rate() == 0.0);
+    std::vector<Index> all(9);
+    std::iota(all.begin(), all.end(), Index{0});
+    REQUIRE(output.kept == all);
+  }
+}
+
+TEST_CASE("the control hands on nothing and says so", "[Encoder]") {
+  const Setup<double> s(config_of<double>(three_blocks(), {1}));
+  const EncoderOutput<double> output = s.forward(deletion(DeletionMode::everything));
+  REQUIRE(output.hidden.total() == 0);
+  REQUIRE(output.hidden.values.cols() == 6);
+  REQUIRE(output.hidden.count() == 4);
+  REQUIRE(output.kept.empty());
+  REQUIRE(output.deletion.tokens == std::vector<Index>{3, 1, 5, 0});
+  REQUIRE(output.deletion.kept == std::vector<Index>{0, 0, 0, 0});
+  REQUIRE(output.deletion.deletion_rate() == 1.0);
+  REQUIRE(output.deletion.deletion_rate(3) == 0.0);
+}
+
+TEST_CASE("a random gate needs a generator and repeats from its state", "[Encoder]") {
+  auto config = config_of<double>(three_blocks(), {1});
+  config.gates[0].kind = merge::GateKind::random;
+  config.gates[0].rate = 0.4;
+  const Setup<double> s(config, {300, 200});
+  REQUIRE(argument_error([&] { s.encoder.forward(s.input(), {}); }) ==
+          "Gate::forward: rng: got none, expected a generator, because the gate is random");
+  REQUIRE(s.forward({}).kept == s.forward({}).kept);
+  REQUIRE_THAT(s.forward({}).deletion.deletion_rate(), Catch::Matchers::WithinAbs(0.4, 0.08));
+  Rng other(10);
+  REQUIRE(s.encoder.forward(s.input(&other), {}).kept != s.forward({}).kept);
+}
+
+TEST_CASE("a batch without sequences passes through", "[Encoder]") {
+  const Setup<double> s(config_of<double>(three_blocks(), {1}), {});
+  for (const DeletionMode mode : {DeletionMode::none, DeletionMode::soft, DeletionMode::hard, DeletionMode::everything}) {
+    Encoder<double>::Cache cache;
+    const EncoderOutput<double> output = s.forward(deletion(mode), cache);
+    REQUIRE(output.hidden.count() == 0);
+    REQUIRE(s.encoder.excess_means(cache) == std::vector<double>{0, 0});
+    Encoder<double> gradients = zeros_like(s.encoder);
+    REQUIRE(s.encoder.backward(output.hidden.values, {}, {}, 1.0, cache, gradients).rows() == 0);
+    REQUIRE(largest_difference(gradients, zeros_like(s.encoder)) == 0.0);
+  }
+}
+
+TEST_CASE("an encoder names its gates with their blocks", "[Encoder]") {
+  Encoder<float> encoder(config_of<float>(three_blocks(), {0, 2}));
+  std::vector<std::string> gates;
+  for (const auto& view : parameter_views(encoder, "encoder."))
+    if (view.name.find("delete_gate") != std::string::npos) gates.push_back(view.name);
+  REQUIRE(gates == std::vector<std::string>{
+                       "encoder.block.0.delete_gate.layer_norm.weight", "encoder.block.0.delete_gate.feed_forward.weight",
+                       "encoder.block.0.delete_gate.feed_forward.bias", "encoder.block.2.delete_gate.layer_norm.weight",
+                       "encoder.block.2.delete_gate.feed_forward.weight", "encoder.block.2.delete_gate.feed_forward.bias"});
+}
+
+TEST_CASE("an encoder says what does not fit", "[Encoder]") {
+  const auto error = [](const std::vector<Index>& blocks) {
+    return argument_error([&] { Encoder<float>(config_of<float>(three_blocks(), blocks)); });
+  };
+  REQUIRE(error({3}) == "Encoder: gates: block: got 3, expected rising block numbers below 3");
+  REQUIRE(error({-1}) == "Encoder: gates: block: got -1, expected rising block numbers below 3");
+  REQUIRE(error({1, 1}) == "Encoder: gates: block: got 1, expected rising block numbers below 3");
+  REQUIRE(error({2, 0}) == "Encoder: gates: block: got 0, expected rising block numbers below 3");
+  Setup<float> s(config_of<float>(three_blocks(), {1}));
+  s.rows = Matrix<float>::Zero(9, 5);
+  REQUIRE(argument_error([&] { s.forward({}); }) == "Encoder::forward: embedded.values.cols(): got 5, expected 6");
+}
+
+TEST_CASE("ids are marked where they equal one, and not at all without one", "[Encoder]") {
+  REQUIRE(mark_ids(std::vector<TokenId>{3, 0, 4, 0}, 0) == std::vector<std::uint8_t>{0, 1, 0, 1});
+  REQUIRE(mark_ids(std::vector<TokenId>{3, 4}, 0).empty());
+  REQUIRE(mark_ids({}, 0).empty());
+}

@@ -1,0 +1,229 @@
+#include <merganser/models/sequence_classifier.hpp>
+
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include <merganser/training/objective.hpp>
+
+#include "models/tiny_models.hpp"
+#include "support/catch.hpp"
+#include "support/gradient_check.hpp"
+#include "support/laws.hpp"
+
+using namespace merganser;
+using namespace merganser::models;
+using namespace merganser::testing;
+using merge::DeletionMode;
+using merge::DeletionOptions;
+using merge::SurvivorBias;
+
+namespace {
+
+template <Real Scalar>
+using Config = typename SequenceClassifier<Scalar>::Config;
+
+template <Real Scalar>
+Config<Scalar> config_of(const std::vector<Index>& gates, Pooling pooling = Pooling::mean,
+                         const StackConfig& stack = tiny_stack()) {
+  Config<Scalar> config;
+  config.vocabulary = 11;
+  config.encoder = stack;
+  config.classes = 4;
+  config.pooling = pooling;
+  for (const Index block : gates) config.gates.push_back(gate_at(block));
+  return config;
+}
+
+/// A classifier and five sequences, one of them empty, with one class each.
+template <Real Scalar>
+struct Setup {
+  using Model = SequenceClassifier<Scalar>;
+  Model model;
+  TokenBatch ids, classes;
+  DeletionOptions deletion;
+  training::ObjectiveConfig objective{merge::GateRegulariser::mean_gate, 0.4, 0.5};
+  double alpha = 0.07;
+
+  explicit Setup(const Config<Scalar>& config, const DeletionOptions& options = {}, std::uint64_t seed = 1,
+                 const std::vector<Index>& lengths = {3, 1, 5, 0, 2})
+      : model(config), ids(random_tokens(lengths, config.vocabulary, seed + 1)), deletion(options) {
+    fill_model(model, seed);
+    for (std::size_t i = 0; i < lengths.size(); ++i)
+      classes.push_back(std::vector<TokenId>{static_cast<TokenId>((3 * i + 1) % 4)});
+  }
+
+  typename Model::ForwardOptions options() const {
+    typename Model::ForwardOptions result;
+    result.deletion = deletion;
+    if (objective.score_penalty != 0) result.excess_limit = objective.score_limit;
+    return result;
+  }
+
+  typename Model::Output trained(typename Model::Cache& cache) const {
+    Rng rng(9);
+    return model.forward_targets(ids, classes, options(), rng, cache);
+  }
+
+  typename Model::Output inferred() const { return model.forward_targets(ids, classes, options()); }
+
+  training::ObjectiveResult<Model> evaluate(typename Model::Cache& cache) const {
+    return training::evaluate_objective<Model>(trained(cache), classes.ids, objective, alpha);
+  }
+
+  double backward(Model& gradients) const {
+    typename Model::Cache cache;
+    const auto result = evaluate(cache);
+    model.backward(result.grad, cache, gradients);
+    return result.total;
+  }
+};
+
+std::vector<DeletionOptions> all_deletions() {
+  std::vector<DeletionOptions> all;
+  for (const DeletionMode mode : {DeletionMode::none, DeletionMode::soft, DeletionMode::hard, DeletionMode::everything})
+    all.push_back(deletion(mode));
+  all.push_back(deletion(DeletionMode::hard, SurvivorBias::dropped));
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("the gradients of a classifier's objective agree with finite differences", "[SequenceClassifier]") {
+  const Threads one(1);
+  StackConfig stack = tiny_stack();
+  for (const Pooling pooling : {Pooling::mean, Pooling::first})
+    for (const DeletionOptions& options : all_deletions()) {
+      stack.dropout = pooling == Pooling::first ? 0.2 : 0.0;
+      Setup<double> s(config_of<double>({0, 1}, pooling, stack), options, 4);
+      CAPTURE(static_cast<int>(pooling), static_cast<int>(options.mode), static_cast<int>(options.survivor_bias));
+      SequenceClassifier<double>::Cache cache;
+      s.objective.score_limit = limit_between_scores([&](double limit) {
+        s.objective.score_limit = limit;
+        return s.trained(cache).score_excess;
+      });
+      REQUIRE(plan_margin(s.trained(cache).encoded, options) > 0.1);
+      SequenceClassifier<double> gradients = zeros_like(s.model);
+      s.backward(gradients);
+      require_gradients([&] { return s.evaluate(cache).total; }, parameter_views(s.model), parameter_views(gradients));
+    }
+}
+
+TEST_CASE("mean pooling weighs survivors by softmax of their key bias, first takes the first", "[SequenceClassifier]") {
+  for (const DeletionOptions& options : all_deletions()) {
+    const Setup<double> mean(config_of<double>({1}), options), first(config_of<double>({1}, Pooling::first), options);
+    const auto output = mean.inferred();
+    const RaggedBatch<double>& hidden = output.encoded.hidden;
+    Matrix<double> of_mean = Matrix<double>::Zero(5, 6), of_first = of_mean;
+    for (Index i = 0; i < 5; ++i) {
+      double total = 0;
+      for (Index t = hidden.offsets.begin(i); t < hidden.offsets.end(i); ++t) {
+        const double weight =
+            output.encoded.key_bias.empty() ? 1.0 : std::exp(output.encoded.key_bias[static_cast<std::size_t>(t)]);
+        of_mean.row(i) += weight * hidden.values.row(t);
+        total += weight;
+      }
+      if (total > 0) of_mean.row(i) /= total;
+      if (hidden.offsets.length(i) > 0) of_first.row(i) = hidden.values.row(hidden.offsets.begin(i));
+    }
+    REQUIRE(relative_difference(output.logits, mean.model.head.forward(of_mean)) <= agreement<double>);
+    REQUIRE(relative_difference(first.inferred().logits, first.model.head.forward(of_first)) <= agreement<double>);
+    REQUIRE(output.logits.row(3).isZero(0));  // no tokens
+  }
+}
+
+TEMPLATE_TEST_CASE("a classifier keeps the laws", "[SequenceClassifier]", float, double) {
+  for (const DeletionOptions& options : all_deletions()) {
+    const Setup<TestType> s(config_of<TestType>({0, 1}), options), same = s;
+    typename SequenceClassifier<TestType>::Cache cache;
+    require_forward_agrees([&] { return s.inferred().logits; }, [&] { return s.trained(cache).logits; });
+    require_backward_adds(s.model, [&](SequenceClassifier<TestType>& gradients) { s.backward(gradients); });
+    REQUIRE(numbers_of(s.model) == numbers_of(same.model));
+
+    const Setup<TestType> large(config_of<TestType>({0, 1}, Pooling::mean, small_stack()), options, 1, {70, 1, 0, 33});
+    const auto together = large.inferred();
+    for (Index i = 0; i < 4; ++i) {
+      Setup<TestType> single = large;
+      single.ids = alone(large.ids, i);
+      single.classes = alone(large.classes, i);
+      REQUIRE(identical(single.inferred().logits, Matrix<TestType>(together.logits.row(i))));
+    }
+    require_same_bits_with_threads([&] { return large.inferred().logits; });
+    const auto gradients = [&](int threads) {
+      const Threads chosen(threads);
+      SequenceClassifier<TestType> result = zeros_like(large.model);
+      large.backward(result);
+      return numbers_of(result);
+    };
+    REQUIRE(gradients(1) == gradients(2));
+  }
+}
+
+TEST_CASE("a classifier in float follows the one in double", "[SequenceClassifier]") {
+  for (const DeletionOptions& options : all_deletions()) {
+    const Setup<float> single(config_of<float>({1}), options);
+    const Setup<double> twice(config_of<double>({1}), options);
+    require_float_follows_double([&] { return single.inferred().logits; }, [&] { return twice.inferred().logits; });
+  }
+}
+
+TEST_CASE("a softly deleted token weighs next to nothing in the mean", "[SequenceClassifier]") {
+  auto config = config_of<double>({0});
+  config.gates[0].norm = merge::GateNorm::none;
+  Setup<double> s(config, deletion(DeletionMode::soft));
+  // Even ids get logit 2, odd ones -60: values -3.6 and -30.
+  auto& gate = s.model.encoder.gates[0].learned;
+  gate.weight.setZero();
+  gate.weight(0, 0) = 31;
+  gate.bias(0) = -29;
+  for (Index id = 0; id < 11; ++id) s.model.embedding.weight(id, 0) = id % 2 == 0 ? 1 : -1;
+  s.ids.ids = {2, 3, 4, /**/ 6, /**/ 5, 8, 9, 2, 3, /**/ 10, 7};
+  const Matrix<double> soft = s.inferred().logits;
+  s.deletion.mode = DeletionMode::hard;
+  const auto hard = s.inferred();
+  REQUIRE(hard.encoded.kept == std::vector<Index>{0, 2, 3, 5, 7, 9});
+  REQUIRE(relative_difference(soft, hard.logits) < 1e-9);
+  s.deletion.mode = DeletionMode::none;
+  REQUIRE(relative_difference(soft, s.inferred().logits) > 1e-3);
+}
+
+TEST_CASE("when everything is deleted a classifier answers with zeros", "[SequenceClassifier]") {
+  const Setup<double> s(config_of<double>({1}), deletion(DeletionMode::everything));
+  REQUIRE(s.inferred().logits.isZero(0));
+  REQUIRE(s.inferred().encoded.deletion.deletion_rate() == 1.0);
+}
+
+TEST_CASE("pads are forced through the gates of a classifier", "[SequenceClassifier]") {
+  Setup<double> s(config_of<double>({0}));
+  s.model.encoder.gates[0].learned.bias(0) = 50;
+  const Matrix<double> expected = s.inferred().logits;
+  TokenBatch padded;
+  for (Index i = 0; i < 5; ++i) {
+    std::vector<TokenId> ids(s.ids.sequence(i).begin(), s.ids.sequence(i).end());
+    if (!ids.empty()) ids.resize(6, 0);
+    padded.push_back(ids);
+  }
+  s.ids = padded;
+  REQUIRE(relative_difference(s.inferred().logits, expected) <= agreement<double>);
+}
+
+TEST_CASE("a classifier names its tensors, starts from its seed and takes empty batches", "[SequenceClassifier]") {
+  SequenceClassifier<double> model(config_of<double>({1})), same(config_of<double>({1}));
+  Rng rng(3), other(3);
+  model.initialize(rng);
+  same.initialize(other);
+  REQUIRE(numbers_of(model) == numbers_of(same));
+  REQUIRE(all_finite(model));
+  const auto views = parameter_views(model);
+  REQUIRE(views.front().name == "shared.weight");
+  REQUIRE(views.back().name == "classification_head.weight");
+  REQUIRE(views.back().rows == 4);
+  REQUIRE(views.back().cols == 6);
+
+  for (const DeletionOptions& options : all_deletions()) {
+    const Setup<double> empty(config_of<double>({1}), options, 1, {});
+    SequenceClassifier<double> gradients = zeros_like(empty.model);
+    REQUIRE(empty.backward(gradients) == 0.0);
+    REQUIRE(empty.inferred().logits.rows() == 0);
+  }
+}

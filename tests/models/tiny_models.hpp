@@ -1,0 +1,185 @@
+// Tiny models and batches for the tests of models and training.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <merganser/core/parallel.hpp>
+#include <merganser/core/parameter.hpp>
+#include <merganser/core/ragged_batch.hpp>
+#include <merganser/core/random.hpp>
+#include <merganser/merge/deletion_options.hpp>
+#include <merganser/merge/gate.hpp>
+#include <merganser/models/encoder.hpp>
+#include <merganser/models/stack_config.hpp>
+#include <merganser/nn/cross_entropy.hpp>
+
+#include "support/catch.hpp"
+#include "support/gradient_check.hpp"
+#include "support/random_values.hpp"
+
+namespace merganser::testing {
+
+/// Sets the number of threads for a test case. Gradient checks run a tiny model ten thousand times, for which one thread
+/// is many times faster than two.
+class Threads {
+ public:
+  explicit Threads(int count) : before_(thread_count()) { set_thread_count(count); }
+  Threads(const Threads&) = delete;
+  Threads& operator=(const Threads&) = delete;
+  ~Threads() { set_thread_count(before_); }
+
+ private:
+  int before_;
+};
+
+/// Extents that differ pairwise, with inner width H K unlike D, and bucketed distances that saturate.
+inline models::StackConfig tiny_stack() {
+  models::StackConfig stack;
+  stack.width = 6;
+  stack.heads = 2;
+  stack.head_width = 4;
+  stack.feed_forward_width = 5;
+  stack.blocks = 2;
+  stack.buckets = 6;
+  stack.max_distance = 4;
+  stack.max_positions = 7;
+  return stack;
+}
+
+/// Large enough that products, norms and attention are cut into blocks.
+inline models::StackConfig small_stack() {
+  models::StackConfig stack;
+  stack.width = 20;
+  stack.heads = 3;
+  stack.head_width = 8;
+  stack.feed_forward_width = 37;
+  stack.max_positions = 150;
+  return stack;
+}
+
+inline merge::GateConfig gate_at(Index block) {
+  merge::GateConfig gate;
+  gate.block = block;
+  return gate;
+}
+
+/// Random numbers for every parameter: norms around 1, gates that decide clearly and both ways.
+template <class Model>
+void fill_model(Model& model, std::uint64_t seed, double deviation = 0.5) {
+  Rng rng(seed);
+  model.visit(
+      [&](const std::string& name, auto& tensor) {
+        using Scalar = typename std::decay_t<decltype(tensor)>::Scalar;
+        const bool of_gate = name.find("delete_gate.feed_forward") != std::string::npos;
+        fill_random(tensor, rng, of_gate ? 2.0 : deviation);
+        if (name.ends_with("layer_norm.weight")) tensor.array() += Scalar{1};
+      },
+      "");
+}
+
+/// One sequence a length, of ids in [2, vocabulary).
+inline TokenBatch random_tokens(const std::vector<Index>& lengths, Index vocabulary, std::uint64_t seed) {
+  Rng rng(seed);
+  TokenBatch batch;
+  for (const Index length : lengths) {
+    std::vector<TokenId> sequence(static_cast<std::size_t>(length));
+    for (TokenId& id : sequence) id = static_cast<TokenId>(2 + rng.below(static_cast<std::uint64_t>(vocabulary - 2)));
+    batch.push_back(sequence);
+  }
+  return batch;
+}
+
+/// One sequence of a batch as a batch of its own.
+inline TokenBatch alone(const TokenBatch& batch, Index sequence) {
+  TokenBatch result;
+  result.push_back(batch.sequence(sequence));
+  return result;
+}
+
+template <class Matrix>
+Matrix rows_of(const Matrix& matrix, const SequenceOffsets& offsets, Index sequence) {
+  return matrix.middleRows(offsets.begin(sequence), offsets.length(sequence));
+}
+
+inline merge::DeletionOptions deletion(merge::DeletionMode mode,
+                                       merge::SurvivorBias bias = merge::SurvivorBias::kept) {
+  merge::DeletionOptions options = merge::DeletionOptions::with_mode(mode);
+  options.survivor_bias = bias;
+  return options;
+}
+
+/// All numbers of a model in the order of its visit.
+template <class Model>
+auto numbers_of(const Model& model) {
+  Model copy = model;
+  std::vector<typename Model::ScalarType> numbers;
+  for (const auto& view : parameter_views(copy)) numbers.insert(numbers.end(), view.data, view.data + view.size());
+  return numbers;
+}
+
+/// The largest difference between the numbers of two models, relative to the largest of either, at least 1.
+template <class Model>
+double largest_difference(const Model& first, const Model& second) {
+  const auto a = numbers_of(first), b = numbers_of(second);
+  if (a.size() != b.size()) return std::numeric_limits<double>::infinity();
+  double largest = 1, difference = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (!std::isfinite(a[i]) || !std::isfinite(b[i])) return std::numeric_limits<double>::infinity();
+    largest = std::max({largest, std::abs(static_cast<double>(a[i])), std::abs(static_cast<double>(b[i]))});
+    difference = std::max(difference, std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
+  }
+  return difference / largest;
+}
+
+/// How far the gate values of a pass lie from where another token would be kept or deleted. A gradient check moves
+/// values by less than 0.02.
+template <Real Scalar>
+double plan_margin(const models::EncoderOutput<Scalar>& encoded, const merge::DeletionOptions& options) {
+  double margin = std::numeric_limits<double>::infinity();
+  if (options.mode != merge::DeletionMode::hard) return margin;
+  for (const auto& report : encoded.gates) {
+    std::vector<bool> kept(report.gate.values.size(), false);
+    for (const Index row : report.kept) kept[static_cast<std::size_t>(row)] = true;
+    for (Index i = 0; i < report.offsets.count(); ++i) {
+      double lowest_kept = std::numeric_limits<double>::infinity(), highest_deleted = -lowest_kept;
+      for (Index t = report.offsets.begin(i); t < report.offsets.end(i); ++t) {
+        const auto row = static_cast<std::size_t>(t);
+        const auto value = static_cast<double>(report.gate.values[row]);
+        if (kept[row]) lowest_kept = std::min(lowest_kept, value);
+        else highest_deleted = std::max(highest_deleted, value);
+        if (!options.target_rate) margin = std::min(margin, std::abs(value - report.threshold));
+      }
+      margin = std::min(margin, lowest_kept - highest_deleted);
+    }
+  }
+  return margin;
+}
+
+/// The distance of the nearest ReLU of a stack to its kink; infinite for other activations.
+template <class BlockCaches>
+double kink_margin(const BlockCaches& blocks, nn::Activation activation) {
+  double margin = std::numeric_limits<double>::infinity();
+  if (activation != nn::Activation::relu) return margin;
+  for (const auto& block : blocks)
+    if (block.feed_forward.inner.size() > 0) margin = std::min(margin, block.feed_forward.inner.cwiseAbs().minCoeff());
+  return margin;
+}
+
+/// A limit for scores with no score near it, where max(score - limit, 0) has its kink: as a function of the limit the
+/// excess is a straight line between two scores. `excess_at(limit)` is the excess of one forward pass.
+template <class Excess>
+double limit_between_scores(Excess&& excess_at) {
+  const double reach = 0.02;
+  for (double limit = 0.25; limit < 5; limit += 0.05) {
+    const double below = excess_at(limit - reach), at = excess_at(limit), above = excess_at(limit + reach);
+    if (at > 0 && std::abs(below - 2 * at + above) < 1e-11 * below) return limit;
+  }
+  throw std::logic_error("no limit that is far from all scores");
+}
+
+}  // namespace merganser::testing

@@ -1,0 +1,450 @@
+#include <merganser/training/trainer.hpp>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include <merganser/data/batcher.hpp>
+#include <merganser/models/encoder_decoder.hpp>
+#include <merganser/models/sequence_classifier.hpp>
+
+#include "models/tiny_models.hpp"
+#include "support/catch.hpp"
+#include "support/laws.hpp"
+#include "training/scripted_model.hpp"
+
+using namespace merganser;
+using namespace merganser::training;
+using namespace merganser::testing;
+using Catch::Matchers::WithinAbs;
+using Catch::Matchers::WithinRel;
+using merge::DeletionMode;
+
+namespace {
+
+using Model = models::EncoderDecoder<float>;
+using ScriptedTrainer = Trainer<ScriptedModel>;
+
+constexpr Index vocabulary = 9;
+
+Model tiny_model(std::uint64_t seed, double dropout = 0) {
+  Model::Config config;
+  config.vocabulary = vocabulary;
+  config.encoder = tiny_stack();
+  config.encoder.width = 16;
+  config.encoder.feed_forward_width = 24;
+  config.encoder.head_width = 8;
+  config.encoder.dropout = dropout;
+  config.encoder.score_bound = nn::ScoreBound::soft_cap(8);
+  config.gates.push_back(gate_at(1));
+  Model model(config);
+  Rng rng(seed);
+  model.initialize(rng);
+  return model;
+}
+
+/// Copy four ids and end.
+data::Batch copy_batch(Rng& rng, Index count = 8) {
+  return data::make_random_batch(
+      [](Rng& draw) {
+        data::Example example;
+        for (int t = 0; t < 4; ++t) example.source.push_back(static_cast<TokenId>(2 + draw.below(vocabulary - 2)));
+        example.target = example.source;
+        example.target.push_back(1);
+        return example;
+      },
+      count, rng);
+}
+
+Trainer<Model>::Config settings(double rate = 5e-3) {
+  Trainer<Model>::Config config;
+  config.schedule = {rate, 5, 1000, Decay::constant};
+  config.optimizer.beta2 = 0.98;
+  config.deletion.controller = {0.25, 1.0, 1e-3};
+  config.seed = 3;
+  return config;
+}
+
+/// Trains from seeds alone; the weights at the end.
+std::vector<float> train(const Trainer<Model>::Config& config, Index steps, double dropout = 0.1) {
+  Model model = tiny_model(1, dropout);
+  Trainer<Model> trainer(model, config);
+  Rng data(2);
+  trainer.run(steps, [&] { return copy_batch(data); });
+  return numbers_of(model);
+}
+
+data::Batch scripted_batch() {
+  data::Batch batch;
+  batch.push_back({{5, 6}, {0, 1, 1, 2}});
+  return batch;
+}
+
+/// Says how often and with what the trainer called.
+struct Listener {
+  std::vector<StepReport> steps;
+  std::vector<TrainingEvent> events;
+  Index stop_at_step = -1;
+  Continue on_events = Continue::yes;
+
+  TrainerCallbacks callbacks() {
+    TrainerCallbacks result;
+    result.on_step = [this](const StepReport& report) {
+      steps.push_back(report);
+      return report.step == stop_at_step ? Continue::no : Continue::yes;
+    };
+    result.on_event = [this](TrainingEvent event, const StepReport&) {
+      events.push_back(event);
+      return on_events;
+    };
+    return result;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("training on copying lowers the loss and raises the accuracy", "[Trainer]") {
+  const Threads one(1);
+  Model model = tiny_model(1);
+  Trainer<Model> trainer(model, settings());
+  Rng data(2);
+  Listener listener;
+  trainer.run(400, [&] { return copy_batch(data); }, listener.callbacks());
+  REQUIRE(listener.steps.size() == 400);
+  REQUIRE(listener.steps.front().total > 2.0);
+  REQUIRE(listener.steps.back().parts[0].value < 0.5 * listener.steps.front().parts[0].value);
+  REQUIRE(listener.steps.back().token_accuracy > 0.6);
+  REQUIRE(all_finite(model));
+}
+
+TEST_CASE("the same seed gives the same bits, another seed others", "[Trainer]") {
+  const Threads one(1);
+  auto config = settings();
+  config.deletion.hard_probability = 0.5;
+  const std::vector<float> first = train(config, 15);
+  REQUIRE(train(config, 15) == first);
+  config.seed = 4;
+  REQUIRE(train(config, 15) != first);
+}
+
+TEST_CASE("one and two threads train to the same bits", "[Trainer]") {
+  auto config = settings();
+  config.deletion.hard_probability = 0.5;
+  config.objective.score_penalty = 0.1;
+  config.objective.score_limit = 1;
+  const auto run = [&](int threads) {
+    const Threads chosen(threads);
+    return train(config, 8);
+  };
+  REQUIRE(run(1) == run(2));
+}
+
+TEST_CASE("two half batches make the gradient of one whole", "[Trainer]") {
+  const Threads one(1);
+  Rng data(2);
+  const data::Batch first = copy_batch(data, 3), second = copy_batch(data, 3);
+  data::Batch whole = first;
+  for (Index i = 0; i < 3; ++i)
+    whole.push_back({{second.source.sequence(i).begin(), second.source.sequence(i).end()},
+                     {second.target.sequence(i).begin(), second.target.sequence(i).end()}});
+  auto config = settings();
+  config.max_gradient_norm = 1e6;
+  Model at_once = tiny_model(1), in_parts = tiny_model(1);
+  Trainer<Model> single(at_once, config);
+  config.accumulated_batches = 2;
+  Trainer<Model> accumulating(in_parts, config);
+  const StepReport a = single.step(whole), b = accumulating.step(std::vector{first, second});
+  REQUIRE(largest_difference(single.gradients(), accumulating.gradients()) <= agreement<float>);
+  REQUIRE_THAT(b.total, WithinRel(a.total, 1e-5));
+  REQUIRE_THAT(b.gradient_norm, WithinRel(a.gradient_norm, 1e-4));
+  REQUIRE_THAT(b.deletion_rate, WithinAbs(a.deletion_rate, 1e-12));
+  REQUIRE_THAT(b.token_accuracy, WithinAbs(a.token_accuracy, 1e-12));
+  REQUIRE(b.source_tokens == a.source_tokens);
+  REQUIRE(b.target_tokens == 30);
+  REQUIRE(accumulating.steps_taken() == 1);
+  REQUIRE(argument_error([&] { accumulating.step(first); }) == "Trainer::step: batches.size(): got 1, expected 2");
+}
+
+TEST_CASE("a report says what happened in its step", "[Trainer]") {
+  const Threads one(1);
+  Model model = tiny_model(1);
+  auto config = settings();
+  config.max_gradient_norm = 0.01;
+  config.objective.score_penalty = 0.5;
+  config.objective.score_limit = 0.5;
+  Trainer<Model> trainer(model, config);
+  Rng data(2);
+  for (Index step = 0; step < 10; ++step) {
+    const StepReport report = trainer.step(copy_batch(data, 3));
+    REQUIRE(report.step == step);
+    REQUIRE(report.learning_rate == LearningRateSchedule(config.schedule).rate(step));
+    REQUIRE(report.source_tokens == 12);
+    REQUIRE(report.target_tokens == 15);
+    double total = 0;
+    for (const ObjectivePart& part : report.parts) total += part.weight * part.value;
+    REQUIRE_THAT(report.total, WithinRel(total, 1e-12));
+    REQUIRE(report.parts[1].weight == report.alpha);
+    REQUIRE(report.parts[2].value > 0);
+    REQUIRE(report.gradient_norm > 0.01);
+    REQUIRE_THAT(gradient_norm(trainer.gradients()), WithinRel(0.01, 1e-3));
+    REQUIRE(trainer.optimizer().steps == step + 1);
+  }
+}
+
+TEST_CASE("the gate is held open until its step", "[Trainer]") {
+  ScriptedModel model;
+  ScriptedTrainer::Config config;
+  config.deletion.gate_open_until = 3;
+  config.deletion.hard_probability = 1;
+  config.deletion.survivor_bias = merge::SurvivorBias::dropped;
+  ScriptedTrainer trainer(model, config);
+  trainer.run(5, scripted_batch);
+  const auto& asked = model.script->asked;
+  REQUIRE(asked.size() == 5);
+  for (std::size_t step = 0; step < 5; ++step)
+    REQUIRE(asked[step].deletion.mode == (step < 3 ? DeletionMode::none : DeletionMode::hard));
+  REQUIRE(asked[4].deletion.survivor_bias == merge::SurvivorBias::dropped);
+  REQUIRE_FALSE(asked[4].excess_limit.has_value());
+
+  Model real = tiny_model(1);
+  for (auto& gate : real.encoder.gates) gate.learned.bias(0) = -30;  // would delete everything
+  auto real_config = settings(1e-6);
+  real_config.deletion.gate_open_until = 1;
+  Trainer<Model> real_trainer(real, real_config);
+  Rng data(2);
+  REQUIRE(real_trainer.step(copy_batch(data)).deletion_rate == 0.0);
+  REQUIRE(real_trainer.step(copy_batch(data)).deletion_rate == 0.75);
+}
+
+TEST_CASE("the controller stands still until its step and then steers by the measured rate", "[Trainer]") {
+  for (const merge::ControllerRange range : {merge::ControllerRange::non_negative, merge::ControllerRange::two_sided}) {
+    ScriptedModel model;
+    ScriptedTrainer::Config config;
+    config.deletion.gate_open_until = 1;
+    config.deletion.regulariser_from = 3;
+    config.deletion.controller = {0.3, 2.0, 0.1, range};
+    ScriptedTrainer trainer(model, config);
+    merge::PiController expected(config.deletion.controller);
+    for (Index step = 0; step < 8; ++step) {
+      model.script->kept = step < 5 ? 9 : 2;
+      const StepReport report = trainer.step(scripted_batch());
+      REQUIRE_THAT(report.deletion_rate, WithinRel(step < 5 ? 0.1 : 0.8, 1e-12));
+      REQUIRE(report.alpha == (step < 3 ? 0.0 : expected.alpha()));
+      REQUIRE(report.parts[1].weight == report.alpha);
+      if (step >= 3) expected.update(report.deletion_rate);
+      REQUIRE(report.next_alpha == expected.alpha());
+    }
+    REQUIRE(trainer.controller().state().integral == expected.state().integral);
+    REQUIRE((trainer.controller().alpha() < 0) == (range == merge::ControllerRange::two_sided));
+  }
+}
+
+TEST_CASE("a share of the batches trains with hard deletion", "[Trainer]") {
+  const auto hard_share = [](double probability) {
+    ScriptedModel model;
+    ScriptedTrainer::Config config;
+    config.deletion.hard_probability = probability;
+    ScriptedTrainer trainer(model, config);
+    trainer.run(1000, scripted_batch);
+    double hard = 0;
+    for (const auto& asked : model.script->asked) hard += asked.deletion.mode == DeletionMode::hard ? 1 : 0;
+    return hard / 1000;
+  };
+  REQUIRE(hard_share(0) == 0.0);
+  REQUIRE(hard_share(1) == 1.0);
+  REQUIRE_THAT(hard_share(0.3), WithinAbs(0.3, 0.05));
+}
+
+TEST_CASE("a loss that is not finite is an event, and nothing changes", "[Trainer]") {
+  const Threads one(1);
+  Model model = tiny_model(1, 0.1);
+  auto config = settings();
+  config.deletion.hard_probability = 0.5;
+  Trainer<Model> trainer(model, config);
+  Rng data(2);
+  trainer.run(3, [&] { return copy_batch(data); });
+
+  const float healthy = model.shared.weight(5, 0);
+  model.shared.weight(5, 0) = std::numeric_limits<float>::quiet_NaN();
+  data::Batch poisoned = copy_batch(data);
+  poisoned.source.ids[0] = 5;
+  const Model before = model;
+  const auto moments = numbers_of(trainer.optimizer().first_moment);
+  const Rng::State random = trainer.rng().state();
+  const double alpha = trainer.controller().alpha();
+  Listener listener;
+  const StepReport report = trainer.step(poisoned, listener.callbacks());
+  REQUIRE(std::isnan(report.total));
+  REQUIRE(listener.events == std::vector{TrainingEvent::not_finite});
+  REQUIRE(listener.steps.empty());
+  REQUIRE(std::isnan(model.shared.weight(5, 0)));
+  Model now = model, then = before;
+  now.shared.weight(5, 0) = then.shared.weight(5, 0) = healthy;
+  REQUIRE(numbers_of(now) == numbers_of(then));
+  REQUIRE(numbers_of(trainer.optimizer().first_moment) == moments);
+  REQUIRE(trainer.optimizer().steps == 3);
+  REQUIRE(trainer.steps_taken() == 3);
+  REQUIRE(trainer.rng().state() == random);
+  REQUIRE(trainer.controller().alpha() == alpha);
+  REQUIRE(report.next_alpha == report.alpha);
+
+  model.shared.weight(5, 0) = healthy;  // and it goes on from there
+  REQUIRE(std::isfinite(trainer.step(copy_batch(data), listener.callbacks()).total));
+  REQUIRE(listener.steps.size() == 1);
+  REQUIRE(listener.steps[0].step == 3);
+  REQUIRE(all_finite(model));
+}
+
+TEST_CASE("a gradient that is not finite is an event, and nothing changes", "[Trainer]") {
+  for (const double factor : {std::numeric_limits<double>::infinity(), std::nan(""), 1e200}) {
+    ScriptedModel model;
+    ScriptedTrainer trainer(model, {});
+    model.script->random_draws = 5;
+    model.script->gradient_factor = factor;
+    Listener listener;
+    const StepReport report = trainer.step(scripted_batch(), listener.callbacks());
+    REQUIRE(std::isfinite(report.total));
+    REQUIRE_FALSE(std::isfinite(report.gradient_norm));
+    REQUIRE(listener.events == std::vector{TrainingEvent::not_finite});
+    REQUIRE(model.bias == ScriptedModel().bias);
+    REQUIRE(model.weight == ScriptedModel().weight);
+    REQUIRE(trainer.rng().state() == Rng(0).state());
+    REQUIRE(trainer.steps_taken() == 0);
+    model.script->gradient_factor = 1;
+    trainer.step(scripted_batch(), listener.callbacks());
+    REQUIRE(listener.steps.size() == 1);
+    REQUIRE(model.bias != ScriptedModel().bias);
+  }
+}
+
+TEST_CASE("a run of steps that are not finite ends", "[Trainer]") {
+  ScriptedModel model;
+  model.script->gradient_factor = std::nan("");
+  ScriptedTrainer trainer(model, {});
+  Listener listener;
+  trainer.run(7, scripted_batch, listener.callbacks());
+  REQUIRE(listener.events.size() == 7);
+  listener.events.clear();
+  listener.on_events = Continue::no;
+  trainer.run(7, scripted_batch, listener.callbacks());
+  REQUIRE(listener.events.size() == 1);
+  REQUIRE_NOTHROW(trainer.run(2, scripted_batch));  // nobody listens
+}
+
+TEST_CASE("a collapse is reported once, when it has lasted", "[Trainer]") {
+  ScriptedModel model;
+  model.script->tokens = 100;
+  ScriptedTrainer::Config config;
+  config.deletion.collapse_rate = 0.95;
+  config.deletion.collapse_steps = 4;
+  ScriptedTrainer trainer(model, config);
+  Listener listener;
+  const auto run = [&](Index kept, Index steps) {
+    model.script->kept = kept;
+    trainer.run(steps, scripted_batch, listener.callbacks());
+    return listener.events.size();
+  };
+  REQUIRE(run(1, 3) == 0);
+  REQUIRE(run(50, 1) == 0);  // interrupted: it counts from anew
+  REQUIRE(run(1, 3) == 0);
+  REQUIRE(run(1, 1) == 1);
+  REQUIRE(listener.events[0] == TrainingEvent::deletion_collapse);
+  REQUIRE(run(1, 20) == 1);
+  REQUIRE(run(5, 20) == 1);  // a rate of 0.95 is not above it
+  REQUIRE(run(1, 4) == 2);
+
+  listener.on_events = Continue::no;
+  run(50, 1);
+  listener.steps.clear();
+  REQUIRE(run(1, 20) == 3);
+  REQUIRE(listener.steps.size() == 4);  // the event stopped the run
+}
+
+TEST_CASE("a callback can stop a run", "[Trainer]") {
+  ScriptedModel model;
+  ScriptedTrainer trainer(model, {});
+  Listener listener;
+  listener.stop_at_step = 4;
+  REQUIRE(trainer.run(100, scripted_batch, listener.callbacks()).step == 4);
+  REQUIRE(trainer.steps_taken() == 5);
+  REQUIRE(listener.steps.size() == 5);
+  REQUIRE(trainer.run(2, scripted_batch, listener.callbacks()).step == 6);
+  REQUIRE(trainer.run(0, scripted_batch).step == 0);
+  REQUIRE(trainer.steps_taken() == 7);
+}
+
+TEST_CASE("the score penalty asks for its limit", "[Trainer]") {
+  ScriptedModel model;
+  model.script->score_excess = 2;
+  ScriptedTrainer::Config config;
+  config.objective = {merge::GateRegulariser::mean_gate, 0.25, 3.5};
+  ScriptedTrainer trainer(model, config);
+  const StepReport report = trainer.step(scripted_batch());
+  REQUIRE(model.script->asked[0].excess_limit == 3.5);
+  REQUIRE_THAT(report.total, WithinRel(std::log(3.0) + 0.25 * 2, 1e-12));
+}
+
+TEST_CASE("a classifier trains through the same trainer", "[Trainer]") {
+  const Threads one(1);
+  using Classifier = models::SequenceClassifier<float>;
+  Classifier::Config config;
+  config.vocabulary = 8;
+  config.encoder = tiny_stack();
+  config.encoder.width = 12;
+  config.encoder.blocks = 1;
+  config.gates.push_back(gate_at(0));
+  Classifier model(config);
+  Rng rng(1);
+  model.initialize(rng);
+  Trainer<Classifier>::Config training;
+  training.schedule = {1e-2, 5, 1000, Decay::constant};
+  Trainer<Classifier> trainer(model, training);
+  // Class 1: the id 7 is somewhere in the sequence.
+  const auto next = [&] {
+    return data::make_random_batch(
+        [](Rng& draw) {
+          data::Example example;
+          for (int t = 0; t < 5; ++t) example.source.push_back(static_cast<TokenId>(2 + draw.below(5)));
+          const bool present = draw.bernoulli(0.5);
+          if (present) example.source[draw.below(5)] = 7;
+          example.target = {present ? 1 : 0};
+          return example;
+        },
+        16, rng);
+  };
+  const double first = trainer.step(next()).total;
+  const StepReport last = trainer.run(200, next);
+  REQUIRE(last.parts[0].value < 0.3 * first);
+  REQUIRE(last.token_accuracy > 0.9);
+}
+
+TEST_CASE("an empty batch takes a step of nothing", "[Trainer]") {
+  const Threads one(1);
+  Model model = tiny_model(1);
+  const auto before = numbers_of(model);
+  Trainer<Model> trainer(model, settings());
+  const StepReport report = trainer.step(data::Batch());
+  REQUIRE(report.total == 0.0);
+  REQUIRE(report.gradient_norm == 0.0);
+  REQUIRE(numbers_of(model) == before);
+}
+
+TEST_CASE("a trainer refuses settings out of range", "[Trainer]") {
+  ScriptedModel model;
+  const auto error = [&](auto change) {
+    ScriptedTrainer::Config config;
+    change(config);
+    return argument_error([&] { ScriptedTrainer(model, config); });
+  };
+  REQUIRE(error([](auto& config) { config.accumulated_batches = 0; }) ==
+          "Trainer: accumulated_batches: got 0, expected at least 1");
+  REQUIRE(error([](auto& config) { config.deletion.hard_probability = 1.5; }) ==
+          "Trainer: deletion.hard_probability: got 1.5, expected in [0, 1]");
+  REQUIRE(error([](auto& config) { config.schedule.peak = -1; }) ==
+          "LearningRateSchedule: peak: got -1, expected a positive number");
+  REQUIRE(error([](auto& config) { config.optimizer.epsilon = 0; }) == "AdamW: epsilon: got 0, expected a positive number");
+  REQUIRE(error([](auto& config) { config.deletion.controller.target = 2; }) ==
+          "PiController: target: got 2, expected in [0, 1]");
+  REQUIRE(error([](auto& config) { config.max_gradient_norm = 0; }) ==
+          "Trainer: max_gradient_norm: got 0, expected a positive number");
+}
