@@ -25,8 +25,10 @@ constexpr Index timing_repetitions = 3;
 std::vector<data::Batch> batches_of(const std::vector<data::Example>& examples) {
   std::vector<data::Batch> batches;
   const std::span<const data::Example> all(examples);
-  for (std::size_t begin = 0; begin < all.size(); begin += sequences_a_batch)
-    batches.push_back(data::make_batch(all.subspan(begin, std::min<std::size_t>(sequences_a_batch, all.size() - begin))));
+  for (std::size_t begin = 0; begin < all.size(); begin += sequences_a_batch) {
+    const std::size_t count = std::min<std::size_t>(sequences_a_batch, all.size() - begin);
+    batches.push_back(data::make_batch(all.subspan(begin, count)));
+  }
   return batches;
 }
 
@@ -57,8 +59,8 @@ double predict_speed_up(const Model& model, const std::vector<data::Batch>& batc
     std::vector<std::vector<Index>> kept;
     for (const auto& report : model.encode(batch.source, options).gates) kept.push_back(kept_lengths(report));
     const std::vector<Index>& memories = kept.empty() ? sources : kept.back();
-    without += evaluation::encoder_flops(shape, sources) +
-               evaluation::decoder_flops(shape, targets, sources, vocabulary);
+    without +=
+        evaluation::encoder_flops(shape, sources) + evaluation::decoder_flops(shape, targets, sources, vocabulary);
     with += evaluation::encoder_flops(shape, sources, kept) +
             evaluation::decoder_flops(shape, targets, memories, vocabulary);
   }
@@ -117,9 +119,9 @@ void print_table(std::ostream& out, const ModelComparison& comparison) {
          "bits/byte: bits of the target for each source byte. ms: for all sequences.\n"
          "as reference: survivors lose their gate value, as in the code of the MrT5 paper.\n"
          "Soft and hard differ by "
-      << fixed(100 * measured.soft_hard_gap(), 2) << " % in bits per byte.\nSpeed-up of hard deletion: "
-      << fixed(measured.speed_up(), 2) << "x measured, " << fixed(comparison.predicted_speed_up, 2)
-      << "x predicted by the cost model.\n";
+      << fixed(100 * measured.soft_hard_gap(), 2)
+      << " % in bits per byte.\nSpeed-up of hard deletion: " << fixed(measured.speed_up(), 2) << "x measured, "
+      << fixed(comparison.predicted_speed_up, 2) << "x predicted by the cost model.\n";
 }
 
 nlohmann::ordered_json to_json(const ModelComparison& comparison) {

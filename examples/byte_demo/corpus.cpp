@@ -25,7 +25,7 @@ namespace {
 
 constexpr Index default_text_window = 128;
 constexpr Index default_letters = 32;
-constexpr Index held_back_share = 10;  // one part in so many is for evaluation
+constexpr Index held_back_share = 10;                    // one part in so many is for evaluation
 constexpr std::uint64_t evaluation_stream = 0x65766170;  // keeps evaluation apart from training under the same seed
 
 enum class TextTask { denoise, span_corruption };
@@ -110,7 +110,7 @@ TrainingData open_text(const DataOptions& options, Index batch, Index most, std:
     const Index held_back = std::max(whole.size() / held_back_share, window), trained = whole.size() - held_back;
     if (trained < window)
       throw IoError(options.text, "text", std::to_string(whole.size()) + " bytes",
-                    "two windows of " + std::to_string(window) + " bytes, one to train on and one held back, or --valid");
+                    "two windows of " + std::to_string(window) + " bytes, one of them held back, or --valid");
     const std::string& text = whole.text();
     const auto cut = static_cast<std::size_t>(trained);
     result.validation = windows_of(data::TextCorpus::from_text(text.substr(cut)), window, most, make, seed);
@@ -133,8 +133,7 @@ TrainingData open_tsv(const DataOptions& options, Index batch, Index most, std::
   } else {
     if (examples.size() < 2)
       throw IoError(options.tsv, "lines", examples.size(), "at least 2, one to train on and one held back, or --valid");
-    const auto held_back =
-        static_cast<std::ptrdiff_t>(std::max<std::size_t>(examples.size() / held_back_share, 1));
+    const auto held_back = static_cast<std::ptrdiff_t>(std::max<std::size_t>(examples.size() / held_back_share, 1));
     result.validation = spread({examples.end() - held_back, examples.end()}, most);
     examples.erase(examples.end() - held_back, examples.end());
   }

@@ -21,9 +21,9 @@ struct GateView {
 struct DeletionReport {
   std::vector<std::uint8_t> kept;  ///< [bytes], not 0 where the byte survived
   std::vector<GateView> gates;
-  Index tokens = 0;                ///< bytes and the end of every window
+  Index tokens = 0;  ///< bytes and the end of every window
   Index deleted_tokens = 0;
-  double deletion_rate = 0.0;      ///< deleted tokens of all tokens
+  double deletion_rate = 0.0;  ///< deleted tokens of all tokens
 
   Index deleted_bytes() const;
 };

@@ -2,10 +2,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <iostream>
 #include <new>
+#include <optional>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -56,17 +59,24 @@ CLI::Option* add_number(CLI::App& app, const std::string& name, Value& value, do
 
 void add_common(CLI::App& app, std::optional<int>& threads, std::uint64_t& seed) {
   add_count(app, "--threads", threads, 1, 1024, "All cores unless given; never changes a result");
-  app.add_option("--seed", seed, "Of everything random; 1 unless given")->option_text("N");
+  const auto unsigned_number = [](const std::string& text) -> std::string {  // CLI11 makes -1 a large number
+    const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+    return digits ? std::string() : text + " is not a number from 0";
+  };
+  app.add_option("--seed", seed, "Of everything random; 1 unless given")->check(unsigned_number)->option_text("N");
 }
 
 void add_color(CLI::App& app, ColorChoice& color) {
-  add_choice<ColorChoice>(app, "--color", color,
-                          {{"auto", ColorChoice::automatic}, {"always", ColorChoice::always}, {"never", ColorChoice::never}},
-                          "auto (the default: on terminals, unless NO_COLOR is set), always or never");
+  add_choice<ColorChoice>(
+      app, "--color", color,
+      {{"auto", ColorChoice::automatic}, {"always", ColorChoice::always}, {"never", ColorChoice::never}},
+      "auto (the default: on terminals, unless NO_COLOR is set), always or never");
 }
 
 void add_model_directory(CLI::App& app, std::string& directory) {
-  app.add_option("--model", directory, "Directory with config.json and model.safetensors")->required()->option_text("DIR");
+  app.add_option("--model", directory, "Directory with config.json and model.safetensors")
+      ->required()
+      ->option_text("DIR");
 }
 
 void add_rate(CLI::App& app, RateOptions& rate) {
@@ -77,7 +87,8 @@ void add_rate(CLI::App& app, RateOptions& rate) {
 }
 
 void add_json(CLI::App& app, OutputFormat& format) {
-  app.add_flag_function("--json", [&format](std::int64_t) { format = OutputFormat::json; }, "One JSON object instead");
+  app.add_flag_function(
+      "--json", [&format](std::int64_t) { format = OutputFormat::json; }, "One JSON object instead");
 }
 
 void add_data(CLI::App& app, DataOptions& options) {
@@ -86,8 +97,8 @@ void add_data(CLI::App& app, DataOptions& options) {
   app.add_option("--task", options.task,
                  "On --text: denoise (the default) or span_corruption. On letters of its own: copy, vowel_removal, "
                  "contextual_vowel_removal or sequence_merge")
-      ->check(CLI::IsMember({"denoise", "span_corruption", "copy", "vowel_removal", "contextual_vowel_removal",
-                             "sequence_merge"}))
+      ->check(CLI::IsMember(
+          {"denoise", "span_corruption", "copy", "vowel_removal", "contextual_vowel_removal", "sequence_merge"}))
       ->option_text("NAME");
   add_count(app, "--window", options.window, 1, 1000000, "Bytes of a sequence: 128 of a text, 32 letters of a task");
   add_number(app, "--noise", options.noise, 0, 1, "Share of the bytes that denoising masks, 0.1");
@@ -107,18 +118,23 @@ void add_gate(CLI::App& app, TrainOptions& options) {
   add_number(app, "--target", options.target, 0, 1, "Share of the bytes to delete, 0.3");
   auto* blocks = app.add_option("--gate-block", model.gate_blocks,
                                 "Encoder blocks, from 0, with a gate on entry, such as 1,3; 2 unless given")
-                     ->delimiter(',')->check(CLI::Range(0, 127))->option_text("N,...");
+                     ->delimiter(',')
+                     ->check(CLI::Range(0, 127))
+                     ->option_text("N,...");
   auto* gate = add_choice<std::optional<merge::GateKind>>(
       app, "--gate", model.gate,
       {{"learned", merge::GateKind::learned}, {"random", merge::GateKind::random}, {"fixed", merge::GateKind::fixed}},
       "learned (the default); random or fixed are baselines that delete the target rate");
-  app.add_flag_function("--no-gate", [&model](std::int64_t) { model.gate.reset(); }, "The twin that deletes nothing")
-      ->excludes(gate)->excludes(blocks);
-  add_choice<nn::ScoreBoundKind>(app, "--score-bound", model.score_bound,
-                                 {{"none", nn::ScoreBoundKind::none},
-                                  {"soft_cap", nn::ScoreBoundKind::soft_cap},
-                                  {"normalised", nn::ScoreBoundKind::normalised}},
-                                 "Keeps attention scores in the gate's reach: soft_cap (the default), normalised or none");
+  app.add_flag_function(
+         "--no-gate", [&model](std::int64_t) { model.gate.reset(); }, "The twin that deletes nothing")
+      ->excludes(gate)
+      ->excludes(blocks);
+  add_choice<nn::ScoreBoundKind>(
+      app, "--score-bound", model.score_bound,
+      {{"none", nn::ScoreBoundKind::none},
+       {"soft_cap", nn::ScoreBoundKind::soft_cap},
+       {"normalised", nn::ScoreBoundKind::normalised}},
+      "Keeps attention scores in the gate's reach: soft_cap (the default), normalised or none");
   add_number(app, "--score-bound-value", model.score_bound_value, 1e-6, large, "The bound, 8");
   add_number(app, "--score-penalty", options.score_penalty, 0, large, "Weight of the penalty on large scores, 0");
   add_number(app, "--hard-probability", options.hard_probability, 0, 1, "Share of the steps with hard deletion, 0");
@@ -139,7 +155,8 @@ void add_gate(CLI::App& app, TrainOptions& options) {
 
 void add_optimisation(CLI::App& app, TrainOptions& options) {
   auto* steps = add_count(app, "--steps", options.steps, 1, 1000000000, "Training steps, 2500");
-  add_number(app, "--minutes", options.minutes, 0.001, 1e6, "As many steps as fit; prints their number")->excludes(steps);
+  add_number(app, "--minutes", options.minutes, 0.001, 1e6, "As many steps as fit; prints their number")
+      ->excludes(steps);
   add_count(app, "--batch", options.batch, 1, 65536, "Sequences of a step, 32");
   add_number(app, "--learning-rate", options.learning_rate, 1e-12, large, "At its peak, 0.003");
   add_count(app, "--warmup", options.warmup, 0, 1000000000, "Steps to the peak, 200");
@@ -211,15 +228,17 @@ Job add_generate(CLI::App& app, GenerateOptions& options) {
 
 /// One line on stderr, whatever the message holds.
 int fail(std::string message, int exit_code) {
-  std::replace_if(message.begin(), message.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  std::replace_if(
+      message.begin(), message.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
   std::cerr << "byte_demo: " << message << std::endl;
   return exit_code;
 }
 
 int run(int argc, char** argv) {
-  CLI::App app("byte_demo: a small transformer learns which bytes it no longer needs, and drops them.\n"
-               "Without a subcommand: learns within minutes to leave vowels out, and shows what it deleted.",
-               "byte_demo");
+  CLI::App app(
+      "byte_demo: a small transformer learns which bytes it no longer needs, and drops them.\n"
+      "Without a subcommand: learns within minutes to leave vowels out, and shows what it deleted.",
+      "byte_demo");
   app.footer("byte_demo SUBCOMMAND --help says more, with an example.");
   app.require_subcommand(0, 1);
   MainJobOptions main_options;
@@ -242,10 +261,10 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return fail(error.what(), usage_exit);
   }
-  const bool main_settings = app.count("--threads") + app.count("--seed") + app.count("--steps") + app.count("--color") +
-                                 app.count("--save") > 0;
-  if (!app.get_subcommands().empty() && main_settings)
-    return fail("options belong behind the subcommand", usage_exit);
+  const bool main_settings =
+      app.count("--threads") + app.count("--seed") + app.count("--steps") + app.count("--color") + app.count("--save") >
+      0;
+  if (!app.get_subcommands().empty() && main_settings) return fail("options belong behind the subcommand", usage_exit);
   Job job = [&] { main_job(main_options); };
   for (const auto& [name, subcommand] : jobs)
     if (app.got_subcommand(name)) job = subcommand;

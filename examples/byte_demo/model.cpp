@@ -85,7 +85,8 @@ void check_can_save(const Model& model, const std::string& directory) {
   if (fs::exists(place, ignored))
     for (const char* name : {"config.json", "model.safetensors"})
       if (fs::exists(place / name, ignored) && !fs::is_regular_file(place / name, ignored))
-        throw IoError((place / name).string(), "file", "something that is not a regular file", "a new or a regular file");
+        throw IoError((place / name).string(), "file", "something that is not a regular file",
+                      "a new or a regular file");
   while (!fs::exists(place, ignored) && place != place.parent_path()) place = place.parent_path();
   if (!fs::is_directory(place, ignored)) throw IoError(place.string(), "--save", "not a directory", "a directory");
   std::string trial = (place / ".byte_demo-XXXXXX").string();  // permissions alone do not tell

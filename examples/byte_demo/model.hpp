@@ -35,8 +35,8 @@ void save_model(const Model& model, const std::string& directory);
 /// Hard deletion at the rate asked for.
 merge::DeletionOptions deletion_options(const RateOptions& rate);
 
-/// Uses the threads asked for, or all there are. A program built without OpenMP has one, and says so on stderr if more were
-/// asked for.
+/// Uses the threads asked for, or all there are. A program built without OpenMP has one, and says so on stderr if more
+/// were asked for.
 void use_threads(const std::optional<int>& asked);
 
 }  // namespace byte_demo

@@ -41,9 +41,9 @@ struct ModelOptions {
 struct TrainOptions {
   DataOptions data;
   ModelOptions model;
-  double target = 0.3;             ///< deletion rate
-  Index batch = 32;                ///< sequences
-  std::optional<Index> steps;      ///< 2,500 unless steps or minutes are given
+  double target = 0.3;         ///< deletion rate
+  Index batch = 32;            ///< sequences
+  std::optional<Index> steps;  ///< 2,500 unless steps or minutes are given
   std::optional<double> minutes;
   std::uint64_t seed = 1;
   std::optional<int> threads;
@@ -101,7 +101,7 @@ struct GenerateOptions {
   RateOptions rate;
   std::optional<double> temperature;  ///< empty: greedy
   Index top_k = 0;
-  Index max_length = 256;             ///< tokens
+  Index max_length = 256;  ///< tokens
   std::uint64_t seed = 1;
   std::optional<int> threads;
 };

@@ -37,8 +37,10 @@ inline std::string percent(double share, int digits = 1) { return fixed(100 * sh
 inline std::string clock_time(double seconds) {
   const auto all = static_cast<long>(seconds + 0.5);
   char text[64];
-  if (all < 3600) std::snprintf(text, sizeof text, "%ld:%02ld", all / 60, all % 60);
-  else std::snprintf(text, sizeof text, "%ld:%02ld:%02ld", all / 3600, all / 60 % 60, all % 60);
+  if (all < 3600)
+    std::snprintf(text, sizeof text, "%ld:%02ld", all / 60, all % 60);
+  else
+    std::snprintf(text, sizeof text, "%ld:%02ld:%02ld", all / 3600, all / 60 % 60, all % 60);
   return text;
 }
 

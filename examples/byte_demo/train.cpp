@@ -58,8 +58,8 @@ void train(const TrainOptions& options) {
   RunLog log(options.log, options.log_every);
 
   const Index parameters = merganser::parameter_count(model);
-  std::cerr << data.description << "; " << fixed(static_cast<double>(parameters) / 1e6, 2) << " M parameters, gate: "
-            << gate_name(options.model) << "\n";
+  std::cerr << data.description << "; " << fixed(static_cast<double>(parameters) / 1e6, 2)
+            << " M parameters, gate: " << gate_name(options.model) << "\n";
   const Index steps = options.minutes ? steps_in_minutes(model, options, data) : options.steps.value_or(default_steps);
   if (options.minutes) std::cerr << "planned: " << steps << " steps (repeat with --steps " << steps << ")\n";
   log.event("start", settings_json(options, model, steps, parameters));

@@ -30,8 +30,10 @@ struct Setup {
 
   explicit Setup(const StackConfig& config = tiny_stack(), const std::vector<Index>& lengths = {2, 4, 0, 3},
                  const std::vector<Index>& memory_lengths = {3, 0, 1, 5})
-      : block(config), offsets(SequenceOffsets::from_lengths(lengths)),
-        memory_offsets(SequenceOffsets::from_lengths(memory_lengths)), positions(counting_positions(offsets)) {
+      : block(config),
+        offsets(SequenceOffsets::from_lengths(lengths)),
+        memory_offsets(SequenceOffsets::from_lengths(memory_lengths)),
+        positions(counting_positions(offsets)) {
     fill_model(block, 1);
     Rng rng(2);
     PositionEncoding<Scalar> position(config, nn::Direction::backward);
@@ -188,12 +190,11 @@ TEST_CASE("a decoder block has the names of T5", "[DecoderBlock]") {
   DecoderBlock<float> block(tiny_stack());
   std::vector<std::string> names;
   for (const auto& view : parameter_views(block)) names.push_back(view.name);
-  REQUIRE(names == std::vector<std::string>{
-                       "layer.0.SelfAttention.q.weight", "layer.0.SelfAttention.k.weight",
-                       "layer.0.SelfAttention.v.weight", "layer.0.SelfAttention.o.weight", "layer.0.layer_norm.weight",
-                       "layer.1.EncDecAttention.q.weight", "layer.1.EncDecAttention.k.weight",
-                       "layer.1.EncDecAttention.v.weight", "layer.1.EncDecAttention.o.weight",
-                       "layer.1.layer_norm.weight", "layer.2.DenseReluDense.wi_0.weight",
-                       "layer.2.DenseReluDense.wi_1.weight", "layer.2.DenseReluDense.wo.weight",
-                       "layer.2.layer_norm.weight"});
+  REQUIRE(names == std::vector<std::string>{"layer.0.SelfAttention.q.weight", "layer.0.SelfAttention.k.weight",
+                                            "layer.0.SelfAttention.v.weight", "layer.0.SelfAttention.o.weight",
+                                            "layer.0.layer_norm.weight", "layer.1.EncDecAttention.q.weight",
+                                            "layer.1.EncDecAttention.k.weight", "layer.1.EncDecAttention.v.weight",
+                                            "layer.1.EncDecAttention.o.weight", "layer.1.layer_norm.weight",
+                                            "layer.2.DenseReluDense.wi_0.weight", "layer.2.DenseReluDense.wi_1.weight",
+                                            "layer.2.DenseReluDense.wo.weight", "layer.2.layer_norm.weight"});
 }

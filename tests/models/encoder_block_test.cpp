@@ -32,8 +32,11 @@ struct Setup {
   bool penalised = true;
 
   explicit Setup(const StackConfig& config = tiny_stack(), const std::vector<Index>& lengths = {3, 0, 1, 5})
-      : stack(config), block(config), offsets(SequenceOffsets::from_lengths(lengths)),
-        positions(counting_positions(offsets)), hidden(static_cast<std::size_t>(offsets.total()), 0) {
+      : stack(config),
+        block(config),
+        offsets(SequenceOffsets::from_lengths(lengths)),
+        positions(counting_positions(offsets)),
+        hidden(static_cast<std::size_t>(offsets.total()), 0) {
     fill_model(block, 1);
     Rng rng(2);
     key_bias = random_values<Scalar>(offsets.total(), rng);
@@ -135,7 +138,8 @@ TEMPLATE_TEST_CASE("an encoder block keeps the laws", "[EncoderBlock]", float, d
     EncoderBlock<TestType> gradients = zeros_like(large.block);
     large.backward(gradients);
     const auto numbers = numbers_of(gradients);
-    return RowVector<TestType>(Eigen::Map<const RowVector<TestType>>(numbers.data(), static_cast<Index>(numbers.size())));
+    return RowVector<TestType>(
+        Eigen::Map<const RowVector<TestType>>(numbers.data(), static_cast<Index>(numbers.size())));
   });
 }
 

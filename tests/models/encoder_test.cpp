@@ -71,12 +71,14 @@ struct Probe {
     hidden = random_matrix<double>(output.hidden.values.rows(), output.hidden.values.cols(), rng);
     key_bias = random_values<double>(static_cast<Index>(output.key_bias.size()), rng);
     for (const auto& report : output.gates)
-      gates.push_back({random_values<double>(report.offsets.total(), rng),
-                       random_values<double>(report.offsets.total(), rng)});
+      gates.push_back(
+          {random_values<double>(report.offsets.total(), rng), random_values<double>(report.offsets.total(), rng)});
   }
 
   double operator()(const EncoderOutput<double>& output, const std::vector<double>& excess_means) const {
-    const auto sum = [](const auto& a, const auto& b) { return std::inner_product(a.begin(), a.end(), b.begin(), 0.0); };
+    const auto sum = [](const auto& a, const auto& b) {
+      return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
+    };
     double total = probe_sum(hidden, output.hidden.values) + sum(key_bias, output.key_bias);
     for (std::size_t g = 0; g < gates.size(); ++g)
       total += sum(gates[g].values, output.gates[g].gate.values) + sum(gates[g].logits, output.gates[g].gate.logits);
@@ -98,7 +100,8 @@ void check_encoder(Setup<double>& s, const DeletionOptions& options) {
   REQUIRE(kink_margin(cache.blocks, s.encoder.config().stack.activation) > 0.005);
   const Probe probe(output);
   Encoder<double> gradients = zeros_like(s.encoder);
-  Matrix<double> grad_rows = s.encoder.backward(probe.hidden, probe.key_bias, probe.gates, probe.excess, cache, gradients);
+  Matrix<double> grad_rows =
+      s.encoder.backward(probe.hidden, probe.key_bias, probe.gates, probe.excess, cache, gradients);
   auto parameters = parameter_views(s.encoder), analytic = parameter_views(gradients);
   parameters.push_back(tensor_view("rows", s.rows));
   analytic.push_back(tensor_view("rows", grad_rows));
@@ -187,7 +190,8 @@ TEST_CASE("the gradients of an encoder agree with finite differences", "[Encoder
 
 TEMPLATE_TEST_CASE("training and inference agree in every mode", "[Encoder]", float, double) {
   const Setup<TestType> s(config_of<TestType>(three_blocks(), {0, 2}));
-  for (const DeletionMode mode : {DeletionMode::none, DeletionMode::soft, DeletionMode::hard, DeletionMode::everything}) {
+  for (const DeletionMode mode :
+       {DeletionMode::none, DeletionMode::soft, DeletionMode::hard, DeletionMode::everything}) {
     typename Encoder<TestType>::Cache cache;
     const auto trained = s.forward(deletion(mode), cache), inferred = s.forward(deletion(mode));
     REQUIRE(relative_difference(trained.hidden.values, inferred.hidden.values) <= agreement<TestType>);
@@ -203,7 +207,8 @@ TEMPLATE_TEST_CASE("training and inference agree in every mode", "[Encoder]", fl
 TEMPLATE_TEST_CASE("a sequence alone gives the bits that it gives in a batch", "[Encoder]", float, double) {
   const Setup<TestType> s(config_of<TestType>(small_stack(), {0, 1}), {70, 1, 0, 33, 5});
   std::vector<DeletionOptions> all;
-  for (const DeletionMode mode : {DeletionMode::none, DeletionMode::soft, DeletionMode::hard}) all.push_back(deletion(mode));
+  for (const DeletionMode mode : {DeletionMode::none, DeletionMode::soft, DeletionMode::hard})
+    all.push_back(deletion(mode));
   all.push_back(deletion(DeletionMode::hard, SurvivorBias::dropped));
   all.emplace_back().target_rate = 0.5;
   for (const DeletionOptions& options : all) {
@@ -429,7 +434,8 @@ TEST_CASE("a random gate needs a generator and repeats from its state", "[Encode
 
 TEST_CASE("a batch without sequences passes through", "[Encoder]") {
   const Setup<double> s(config_of<double>(three_blocks(), {1}), {});
-  for (const DeletionMode mode : {DeletionMode::none, DeletionMode::soft, DeletionMode::hard, DeletionMode::everything}) {
+  for (const DeletionMode mode :
+       {DeletionMode::none, DeletionMode::soft, DeletionMode::hard, DeletionMode::everything}) {
     Encoder<double>::Cache cache;
     const EncoderOutput<double> output = s.forward(deletion(mode), cache);
     REQUIRE(output.hidden.count() == 0);
@@ -445,10 +451,11 @@ TEST_CASE("an encoder names its gates with their blocks", "[Encoder]") {
   std::vector<std::string> gates;
   for (const auto& view : parameter_views(encoder, "encoder."))
     if (view.name.find("delete_gate") != std::string::npos) gates.push_back(view.name);
-  REQUIRE(gates == std::vector<std::string>{
-                       "encoder.block.0.delete_gate.layer_norm.weight", "encoder.block.0.delete_gate.feed_forward.weight",
-                       "encoder.block.0.delete_gate.feed_forward.bias", "encoder.block.2.delete_gate.layer_norm.weight",
-                       "encoder.block.2.delete_gate.feed_forward.weight", "encoder.block.2.delete_gate.feed_forward.bias"});
+  REQUIRE(gates ==
+          std::vector<std::string>{
+              "encoder.block.0.delete_gate.layer_norm.weight", "encoder.block.0.delete_gate.feed_forward.weight",
+              "encoder.block.0.delete_gate.feed_forward.bias", "encoder.block.2.delete_gate.layer_norm.weight",
+              "encoder.block.2.delete_gate.feed_forward.weight", "encoder.block.2.delete_gate.feed_forward.bias"});
 }
 
 TEST_CASE("an encoder says what does not fit", "[Encoder]") {

@@ -47,11 +47,13 @@ std::vector<TokenId> decode_slowly(const EncoderDecoder<Scalar>& model, const To
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("greedy generation with the key/value cache is greedy decoding by whole passes", "[generation]", float, double) {
+TEMPLATE_TEST_CASE("greedy generation with the key/value cache is greedy decoding by whole passes", "[generation]",
+                   float, double) {
   const Threads one(1);
   Index ended = 0, cut = 0;
   for (std::uint64_t seed = 1; seed <= 6; ++seed)
-    for (const DeletionMode mode : {DeletionMode::none, DeletionMode::soft, DeletionMode::hard, DeletionMode::everything}) {
+    for (const DeletionMode mode :
+         {DeletionMode::none, DeletionMode::soft, DeletionMode::hard, DeletionMode::everything}) {
       StackConfig stack = tiny_stack();
       if (seed % 2 == 0) stack.positions = PositionScheme::absolute;
       if (seed % 3 == 0) stack.score_bound = nn::ScoreBound::normalised(5);
@@ -135,7 +137,8 @@ TEST_CASE("tokens are drawn with the probabilities of the softmax", "[generation
   const auto require_shares = [&](std::map<TokenId, double> got, const std::vector<TokenId>& allowed) {
     double total = 0;
     for (const TokenId id : allowed) total += std::exp(logits(id) / 2.0);
-    for (const TokenId id : allowed) REQUIRE_THAT(got[id], Catch::Matchers::WithinAbs(std::exp(logits(id) / 2.0) / total, 0.015));
+    for (const TokenId id : allowed)
+      REQUIRE_THAT(got[id], Catch::Matchers::WithinAbs(std::exp(logits(id) / 2.0) / total, 0.015));
     REQUIRE(got.size() <= allowed.size());
   };
   require_shares(counts(0), {0, 1, 2, 3, 4});

@@ -55,8 +55,10 @@ TEST_CASE("a stack that cannot be is refused by its block", "[StackConfig]") {
     return argument_error([&] { EncoderBlock<float>{stack}; });
   };
   REQUIRE(error([](StackConfig& stack) { stack.width = 0; }) == "RmsNorm: width: got 0, expected at least 1");
-  REQUIRE(error([](StackConfig& stack) { stack.heads = -1; }) == "MultiHeadAttention: heads: got -1, expected at least 1");
-  REQUIRE(error([](StackConfig& stack) { stack.feed_forward_width = 0; }) == "FeedForward: hidden: got 0, expected at least 1");
+  REQUIRE(error([](StackConfig& stack) { stack.heads = -1; }) ==
+          "MultiHeadAttention: heads: got -1, expected at least 1");
+  REQUIRE(error([](StackConfig& stack) { stack.feed_forward_width = 0; }) ==
+          "FeedForward: hidden: got 0, expected at least 1");
   REQUIRE(error([](StackConfig& stack) { stack.dropout = 1; }) == "Dropout: rate: got 1, expected a rate in [0, 1)");
   REQUIRE(error([](StackConfig& stack) { stack.score_bound = nn::ScoreBound::soft_cap(0); }) ==
           "MultiHeadAttention: score_bound.value: got 0, expected a positive number");

@@ -24,8 +24,8 @@
 
 namespace merganser::testing {
 
-/// Sets the number of threads for a test case. Gradient checks run a tiny model ten thousand times, for which one thread
-/// is many times faster than two.
+/// Sets the number of threads for a test case. Gradient checks run a tiny model ten thousand times, for which one
+/// thread is many times faster than two.
 class Threads {
  public:
   explicit Threads(int count) : before_(thread_count()) { set_thread_count(count); }
@@ -106,8 +106,7 @@ Matrix rows_of(const Matrix& matrix, const SequenceOffsets& offsets, Index seque
   return matrix.middleRows(offsets.begin(sequence), offsets.length(sequence));
 }
 
-inline merge::DeletionOptions deletion(merge::DeletionMode mode,
-                                       merge::SurvivorBias bias = merge::SurvivorBias::kept) {
+inline merge::DeletionOptions deletion(merge::DeletionMode mode, merge::SurvivorBias bias = merge::SurvivorBias::kept) {
   merge::DeletionOptions options = merge::DeletionOptions::with_mode(mode);
   options.survivor_bias = bias;
   return options;
@@ -150,8 +149,10 @@ double plan_margin(const models::EncoderOutput<Scalar>& encoded, const merge::De
       for (Index t = report.offsets.begin(i); t < report.offsets.end(i); ++t) {
         const auto row = static_cast<std::size_t>(t);
         const auto value = static_cast<double>(report.gate.values[row]);
-        if (kept[row]) lowest_kept = std::min(lowest_kept, value);
-        else highest_deleted = std::max(highest_deleted, value);
+        if (kept[row])
+          lowest_kept = std::min(lowest_kept, value);
+        else
+          highest_deleted = std::max(highest_deleted, value);
         if (!options.target_rate) margin = std::min(margin, std::abs(value - report.threshold));
       }
       margin = std::min(margin, lowest_kept - highest_deleted);

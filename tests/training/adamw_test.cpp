@@ -39,7 +39,8 @@ Model<Scalar> random_model(std::uint64_t seed) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("AdamW follows its formula over several steps, with decay on matrices only", "[AdamW]", float, double) {
+TEMPLATE_TEST_CASE("AdamW follows its formula over several steps, with decay on matrices only", "[AdamW]", float,
+                   double) {
   const double b1 = 0.8, b2 = 0.95, epsilon = 1e-3, decay = 0.1;
   Model<TestType> model = random_model<TestType>(1);
   AdamW<Model<TestType>> optimizer(model, {b1, b2, epsilon, decay});
@@ -65,7 +66,8 @@ TEMPLATE_TEST_CASE("AdamW follows its formula over several steps, with decay on 
   const std::vector<TestType> result = numbers_of(model);
   for (std::size_t i = 0; i < count; ++i) {
     CAPTURE(i);
-    REQUIRE_THAT(static_cast<double>(result[i]), Catch::Matchers::WithinAbs(p[i], 20 * static_cast<double>(std::numeric_limits<TestType>::epsilon())));
+    REQUIRE_THAT(static_cast<double>(result[i]),
+                 Catch::Matchers::WithinAbs(p[i], 20 * static_cast<double>(std::numeric_limits<TestType>::epsilon())));
   }
 }
 

@@ -11,9 +11,9 @@
 using namespace merganser;
 using namespace merganser::training;
 using namespace merganser::testing;
-using merge::GateRegulariser;
 using Catch::Matchers::WithinAbs;
 using Catch::Matchers::WithinRel;
+using merge::GateRegulariser;
 
 namespace {
 
@@ -45,7 +45,8 @@ double cross_entropy(const Setup& s) {
 
 TEST_CASE("the objective is the weighted sum of its named parts", "[objective]") {
   const Setup s;
-  const auto result = evaluate_objective<ScriptedModel>(s.output, s.labels, {GateRegulariser::mean_gate, 0.4, 5.0}, 0.05);
+  const auto result =
+      evaluate_objective<ScriptedModel>(s.output, s.labels, {GateRegulariser::mean_gate, 0.4, 5.0}, 0.05);
   REQUIRE(result.parts.size() == 3);
   REQUIRE(result.parts[0].name == "cross_entropy");
   REQUIRE(result.parts[1].name == "gate");
@@ -96,7 +97,8 @@ TEST_CASE("without gates and without labels the objective is 0", "[objective]") 
   Setup s;
   s.output.encoded.gates.clear();
   s.output.score_excess = 0;
-  REQUIRE_THAT(evaluate_objective<ScriptedModel>(s.output, s.labels, {}, 1.0).total, WithinRel(cross_entropy(s), 1e-12));
+  REQUIRE_THAT(evaluate_objective<ScriptedModel>(s.output, s.labels, {}, 1.0).total,
+               WithinRel(cross_entropy(s), 1e-12));
   s.labels.assign(4, nn::ignored_label);
   const auto ignored = evaluate_objective<ScriptedModel>(s.output, s.labels, {}, 1.0);
   REQUIRE(ignored.total == 0.0);

@@ -9,9 +9,9 @@
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
+#include <merganser/merge/delete_gate.hpp>
 #include <merganser/merge/deletion_options.hpp>
 #include <merganser/merge/deletion_statistics.hpp>
-#include <merganser/merge/delete_gate.hpp>
 
 namespace merganser::testing {
 

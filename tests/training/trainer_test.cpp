@@ -109,7 +109,8 @@ TEST_CASE("training on copying lowers the loss and raises the accuracy", "[Train
   Trainer<Model> trainer(model, settings());
   Rng data(2);
   Listener listener;
-  trainer.run(400, [&] { return copy_batch(data); }, listener.callbacks());
+  trainer.run(
+      400, [&] { return copy_batch(data); }, listener.callbacks());
   REQUIRE(listener.steps.size() == 400);
   REQUIRE(listener.steps.front().total > 2.0);
   REQUIRE(listener.steps.back().parts[0].value < 0.5 * listener.steps.front().parts[0].value);
@@ -192,6 +193,7 @@ TEST_CASE("a report says what happened in its step", "[Trainer]") {
 }
 
 TEST_CASE("the gate is held open until its step", "[Trainer]") {
+  const Threads one(1);
   ScriptedModel model;
   ScriptedTrainer::Config config;
   config.deletion.gate_open_until = 3;
@@ -240,6 +242,7 @@ TEST_CASE("the controller stands still until its step and then steers by the mea
 }
 
 TEST_CASE("a share of the batches trains with hard deletion", "[Trainer]") {
+  const Threads one(1);
   const auto hard_share = [](double probability) {
     ScriptedModel model;
     ScriptedTrainer::Config config;
@@ -442,9 +445,12 @@ TEST_CASE("a trainer refuses settings out of range", "[Trainer]") {
           "Trainer: deletion.hard_probability: got 1.5, expected in [0, 1]");
   REQUIRE(error([](auto& config) { config.schedule.peak = -1; }) ==
           "LearningRateSchedule: peak: got -1, expected a positive number");
-  REQUIRE(error([](auto& config) { config.optimizer.epsilon = 0; }) == "AdamW: epsilon: got 0, expected a positive number");
+  REQUIRE(error([](auto& config) { config.optimizer.epsilon = 0; }) ==
+          "AdamW: epsilon: got 0, expected a positive number");
   REQUIRE(error([](auto& config) { config.deletion.controller.target = 2; }) ==
           "PiController: target: got 2, expected in [0, 1]");
   REQUIRE(error([](auto& config) { config.max_gradient_norm = 0; }) ==
           "Trainer: max_gradient_norm: got 0, expected a positive number");
+  REQUIRE(error([](auto& config) { config.deletion.collapse_steps = 0; }) ==
+          "Trainer: deletion.collapse_steps: got 0, expected at least 1");
 }

@@ -9,6 +9,7 @@
 #include <merganser/core/io_error.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
+#include <merganser/io/atomic_file.hpp>
 #include <merganser/io/hf_config.hpp>
 #include <merganser/io/safetensors.hpp>
 #include <merganser/models/encoder_decoder.hpp>
@@ -92,7 +93,8 @@ typename models::EncoderDecoder<Scalar>::Config model_config(const HfConfig& hf)
 }
 
 /// The config.json that describes a model.
-/// @throws std::invalid_argument if its gates differ in more than their block, which the format cannot say
+/// @throws std::invalid_argument if its gates differ in more than their block or a fixed gate has separators of its own,
+/// which the format cannot say
 template <class Config>
 HfConfig hf_config(const Config& config) {
   const models::StackConfig& stack = config.encoder;
@@ -139,6 +141,8 @@ HfConfig hf_config(const Config& config) {
                         gate.effective_threshold() == first.effective_threshold() && gate.norm == first.norm &&
                         gate.noise == first.noise && gate.rate == first.rate && gate.separators == first.separators;
       check_argument(same, "hf_config", "gates", "gates that differ", "gates that differ in their block only");
+      check_argument(gate.kind != merge::GateKind::fixed || gate.separators == data::ByteTokenizer::separator_ids(),
+                     "hf_config", "separators of a fixed gate", "other ids", "those of the byte tokenizer");
       if (config.gates.size() > 1) extension.gate_blocks.push_back(gate.block);
     }
   }
@@ -168,14 +172,15 @@ models::EncoderDecoder<Scalar> load_model(const std::filesystem::path& directory
 
 /// Writes `directory`/config.json and `directory`/model.safetensors, each whole or not at all; makes the directory.
 /// @throws IoError if something cannot be written
+/// @throws std::invalid_argument if no config.json describes the model; nothing is written then
 template <Real Scalar>
 void save_model(const models::EncoderDecoder<Scalar>& model, const std::filesystem::path& directory) {
-  const HfConfig hf = hf_config(model.config());
+  const std::string config = to_json(hf_config(model.config()));
   std::error_code error;
   std::filesystem::create_directories(directory, error);
   if (error) throw IoError(directory.string(), "directory", error.message(), "a directory that can be made");
   save_parameters(model, directory / "model.safetensors");
-  write_hf_config(directory / "config.json", hf);
+  write_file_atomically(directory / "config.json", config);
 }
 
 }  // namespace merganser::io

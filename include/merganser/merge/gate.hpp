@@ -47,7 +47,7 @@ struct GateConfig {
 struct GateInput {
   const SequenceOffsets& offsets;             ///< N sequences over the T rows
   std::span<const TokenId> ids = {};          ///< [T]; the fixed rule needs them
-  std::span<const std::uint8_t> forced = {};  ///< [T] or empty: not 0 deletes whatever the gate thinks (pads)
+  std::span<const std::uint8_t> forced = {};  ///< [T] or empty: not 0 deletes whatever a learned or random gate thinks (pads)
   FixedRuleScope fixed_rule_scope = FixedRuleScope::sequence;
 };
 

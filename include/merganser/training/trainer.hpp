@@ -91,6 +91,10 @@ class Trainer {
         rng_(config.seed) {
     check_argument(config.accumulated_batches >= 1, "Trainer", "accumulated_batches", config.accumulated_batches,
                    "at least 1");
+    check_argument(config.max_gradient_norm > 0, "Trainer", "max_gradient_norm", config.max_gradient_norm,
+                   "a positive number");
+    check_argument(config.deletion.collapse_steps >= 1, "Trainer", "deletion.collapse_steps",
+                   config.deletion.collapse_steps, "at least 1");
     check_argument(config.deletion.hard_probability >= 0 && config.deletion.hard_probability <= 1, "Trainer",
                    "deletion.hard_probability", config.deletion.hard_probability, "in [0, 1]");
   }
