@@ -118,6 +118,10 @@ void multiply_rows(Index rows, Strided<Scalar> a, const PackedMatrix<Scalar>& b,
 template <Real Scalar>
 void multiply_strided(Index rows, Strided<Scalar> a, const PackedMatrix<Scalar>& b, MutableMatrixRef<Scalar> c,
                       Store store) {
+  if (b.depth() == 0) {  // a sum of nothing, whose factors have no memory to point to
+    if (store == Store::overwrite) c.setZero();
+    return;
+  }
   if (rows * b.depth() * b.cols() < serial_below) {
     multiply_rows(rows, a, b, c.data(), c.outerStride(), store);
     return;
