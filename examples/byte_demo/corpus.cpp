@@ -23,7 +23,7 @@ using merganser::Rng;
 
 namespace {
 
-constexpr Index default_text_window = 128;
+constexpr Index default_text_window = 64;
 constexpr Index default_letters = 32;
 constexpr Index held_back_share = 10;                    // one part in so many is for evaluation
 constexpr std::uint64_t evaluation_stream = 0x65766170;  // keeps evaluation apart from training under the same seed

@@ -13,6 +13,10 @@
 #include <utility>
 #include <vector>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include <CLI/CLI.hpp>
 
 #include <options.hpp>
@@ -100,7 +104,7 @@ void add_data(CLI::App& app, DataOptions& options) {
       ->check(CLI::IsMember(
           {"denoise", "span_corruption", "copy", "vowel_removal", "contextual_vowel_removal", "sequence_merge"}))
       ->option_text("NAME");
-  add_count(app, "--window", options.window, 1, 1000000, "Bytes of a sequence: 128 of a text, 32 letters of a task");
+  add_count(app, "--window", options.window, 1, 1000000, "Bytes of a sequence: 64 of a text, 32 letters of a task");
   add_number(app, "--noise", options.noise, 0, 1, "Share of the bytes that denoising masks, 0.1");
 }
 
@@ -137,6 +141,8 @@ void add_gate(CLI::App& app, TrainOptions& options) {
       "Keeps attention scores in the gate's reach: soft_cap (the default), normalised or none");
   add_number(app, "--score-bound-value", model.score_bound_value, 1e-6, large, "The bound, 8");
   add_number(app, "--score-penalty", options.score_penalty, 0, large, "Weight of the penalty on large scores, 0");
+  add_number(app, "--open-probability", options.open_probability, 0, 1,
+             "Share of the steps without the gate once it is in, 0.1");
   add_number(app, "--hard-probability", options.hard_probability, 0, 1, "Share of the steps with hard deletion, 0");
   add_choice<merge::SurvivorBias>(app, "--survivor-bias", options.survivor_bias,
                                   {{"kept", merge::SurvivorBias::kept}, {"dropped", merge::SurvivorBias::dropped}},
@@ -145,8 +151,8 @@ void add_gate(CLI::App& app, TrainOptions& options) {
             "Step at which the gate is first applied: 2000, or 40 % of a shorter run");
   add_count(app, "--regulariser-from", options.regulariser_from, 0, 1000000000,
             "Step at which the controller sets in; at once with the gate");
-  add_number(app, "--kp", options.proportional_gain, 0, large, "Proportional gain of the controller, 1");
-  add_number(app, "--ki", options.integral_gain, 0, large, "Integral gain, 0.0003");
+  add_number(app, "--kp", options.proportional_gain, 0, large, "Proportional gain of the controller, 0.5");
+  add_number(app, "--ki", options.integral_gain, 0, large, "Integral gain, 0.001");
   add_choice<merge::ControllerRange>(
       app, "--controller", options.controller,
       {{"two-sided", merge::ControllerRange::two_sided}, {"non-negative", merge::ControllerRange::non_negative}},
@@ -205,7 +211,7 @@ Job add_show(CLI::App& app, ShowOptions& options) {
   add_model_directory(*show, options.model);
   auto* text = show->add_option("TEXT", options.text, "The text; else --input-file or standard input");
   show->add_option("--input-file", options.input_file, "A file of any bytes")->option_text("FILE")->excludes(text);
-  add_count(*show, "--window", options.window, 1, 1000000, "Longer texts are cut into sequences of so many bytes, 128");
+  add_count(*show, "--window", options.window, 1, 1000000, "Longer texts are cut into sequences of so many bytes, 64");
   add_rate(*show, options.rate);
   add_common(*show, options.threads, options.seed);
   add_color(*show, options.color);
@@ -276,7 +282,16 @@ int run(int argc, char** argv) {
 
 }  // namespace byte_demo
 
+/// Memory that a step frees is the memory of the next: the system would take it back and clear it every time.
+static void keep_freed_memory() {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+#endif
+}
+
 int main(int argc, char** argv) {
+  keep_freed_memory();
   std::signal(SIGPIPE, SIG_IGN);  // a reader that leaves early must not keep a model from being saved
   try {
     const int result = byte_demo::run(argc, argv);

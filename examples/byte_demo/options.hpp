@@ -23,7 +23,7 @@ namespace training = merganser::training;
 /// Where examples come from: a text, pairs of texts, or a task that makes its own. Empty: not given.
 struct DataOptions {
   std::string text, valid, tsv, task;
-  std::optional<Index> window;  ///< bytes; 128 for texts, 32 letters for generated tasks
+  std::optional<Index> window;  ///< bytes; 64 for texts, 32 letters for generated tasks
   double noise = 0.1;           ///< of denoising: chance of a byte to be masked
 };
 
@@ -53,9 +53,10 @@ struct TrainOptions {
   training::Decay schedule = training::Decay::linear;
   std::optional<Index> gate_open_until;   ///< the lesser of 2,000 and 40 % of the steps
   std::optional<Index> regulariser_from;  ///< at once when the gate is applied
-  double proportional_gain = 1.0, integral_gain = 3e-4;
+  double proportional_gain = 0.5, integral_gain = 1e-3;
   merge::ControllerRange controller = merge::ControllerRange::two_sided;
   double score_penalty = 0.0;
+  double open_probability = 0.1;
   double hard_probability = 0.0;
   merge::SurvivorBias survivor_bias = merge::SurvivorBias::kept;
 
@@ -87,7 +88,7 @@ struct ShowOptions {
   std::string model;
   std::optional<std::string> text;
   std::string input_file;
-  Index window = 128;  ///< bytes; longer texts are cut
+  Index window = 64;  ///< bytes; longer texts are cut
   RateOptions rate;
   std::uint64_t seed = 1;  ///< of a random gate
   std::optional<int> threads;

@@ -31,7 +31,10 @@ void Progress::update(const training::StepReport& report) {
   const auto average = [weight](double& mean, double value) { mean += weight * (value - mean); };
   average(loss_, report.parts.empty() ? report.total : report.parts.front().value);
   average(accuracy_, report.token_accuracy);
-  average(rate_, report.deletion_rate);
+  if (report.gated_batches > 0) {
+    ++gated_;
+    rate_ += (report.deletion_rate - rate_) / static_cast<double>(std::min(gated_, averaged_steps));
+  }
   alpha_ = report.alpha;
   bytes_ += static_cast<double>(report.source_tokens);
   const double since = std::chrono::duration<double>(Clock::now() - written_).count();

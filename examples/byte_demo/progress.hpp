@@ -37,7 +37,7 @@ class Progress {
   std::string line() const;
   void write(const std::string& text);
 
-  Index steps_, done_ = 0, shown_ = 0;
+  Index steps_, done_ = 0, shown_ = 0, gated_ = 0;
   Aim aim_;
   double target_;
   bool terminal_, open_ = false, finished_ = false;

@@ -22,7 +22,7 @@ void RunLog::step(const training::StepReport& report, double seconds) {
   object["loss"] = report.total;
   for (const auto& part : report.parts) object[part.name] = part.value;
   object["accuracy"] = report.token_accuracy;
-  object["deletion_rate"] = report.deletion_rate;
+  object["deletion_rate"] = report.gated_batches > 0 ? nlohmann::ordered_json(report.deletion_rate) : nullptr;
   object["alpha"] = report.alpha;
   object["learning_rate"] = report.learning_rate;
   object["gradient_norm"] = report.gradient_norm;

@@ -38,6 +38,7 @@ Trainer::Config trainer_config(const TrainOptions& options, Index steps) {
   constexpr Index longest_hold = 2000;
   config.deletion.gate_open_until = options.gate_open_until.value_or(std::min(longest_hold, steps * 2 / 5));
   config.deletion.regulariser_from = options.regulariser_from.value_or(config.deletion.gate_open_until);
+  config.deletion.open_probability = options.open_probability;
   config.deletion.hard_probability = options.hard_probability;
   config.deletion.survivor_bias = options.survivor_bias;
   config.deletion.controller = {options.target, options.proportional_gain, options.integral_gain, options.controller,

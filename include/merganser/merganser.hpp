@@ -47,6 +47,7 @@
 #include <merganser/models/encoder_block.hpp>
 #include <merganser/models/encoder_decoder.hpp>
 #include <merganser/models/generation.hpp>
+#include <merganser/models/model_output.hpp>
 #include <merganser/models/position_encoding.hpp>
 #include <merganser/models/sequence_classifier.hpp>
 #include <merganser/models/stack_config.hpp>

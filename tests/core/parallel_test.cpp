@@ -71,6 +71,23 @@ TEST_CASE("two threads both work, one thread is the caller's own", "[parallel]")
   }
 }
 
+TEST_CASE("little work stays on the calling thread, much is shared", "[parallel]") {
+  const ThreadCount two(2);
+  parallel_for(4, parallel_from - 1,
+               [caller = std::this_thread::get_id()](Index) { REQUIRE(std::this_thread::get_id() == caller); });
+  std::atomic<int> runs = 0;
+  parallel_for(3, Index{0}, [&](Index) { ++runs; });
+  REQUIRE(runs == 3);
+  if (has_openmp) {
+    std::atomic<int> arrived = 0;
+    parallel_for(2, parallel_from, [&](Index) {
+      ++arrived;
+      while (arrived < 2) std::this_thread::yield();
+    });
+    REQUIRE(arrived == 2);
+  }
+}
+
 TEST_CASE("a loop inside a task runs serially and completely", "[parallel]") {
   const ThreadCount two(2);
   std::atomic<int> inner = 0, threads_inside = 0;

@@ -101,8 +101,7 @@ TEST_CASE("every field is read", "[HfConfig]") {
                      {"use_gumbel_noise", false},
                      {"fixed_deletion_amount", 0.5},
                      {"random_deletion_probability", 1}});
-  object["merganser"] = {
-      {"score_bound", "soft_cap"}, {"score_bound_value", 8}, {"survivor_bias", "dropped"}, {"gate_blocks", {0, 1, 2}}};
+  object["merganser"] = {{"score_bound", "soft_cap"}, {"score_bound_value", 8}, {"gate_blocks", {0, 1, 2}}};
   HfConfig expected;
   expected.model_type = HfConfig::ModelType::mrt5;
   expected.vocab_size = 384;
@@ -133,8 +132,7 @@ TEST_CASE("every field is read", "[HfConfig]") {
   expected.use_gumbel_noise = false;
   expected.fixed_deletion_amount = 0.5;
   expected.random_deletion_probability = 1;
-  expected.merganser =
-      HfConfig::Extension{HfConfig::ScoreBound::soft_cap, 8.0, HfConfig::SurvivorBias::dropped, {0, 1, 2}};
+  expected.merganser = HfConfig::Extension{HfConfig::ScoreBound::soft_cap, 8.0, {0, 1, 2}};
   CHECK(parsed(object) == expected);
 
   // And back: the same fields, under the same names.
@@ -226,7 +224,6 @@ TEST_CASE("our own object is strict", "[HfConfig]") {
   CHECK(error({{"score_bound", "soft_cap"}}) ==
         "c.json: merganser.score_bound_value: got no such key, expected a positive number");
   CHECK_THAT(error({{"score_bound_value", 0}}), StartsWith("c.json: merganser.score_bound_value: got 0"));
-  CHECK_THAT(error({{"survivor_bias", true}}), StartsWith("c.json: merganser.survivor_bias: got true"));
   for (const Json& blocks : {Json{1, 1}, Json{1, 0}, Json{0, 2}, Json{1, 3}, Json{-1, 1}, Json{1, 1.5}, Json(1)})
     CHECK_THAT(error({{"gate_blocks", blocks}}), StartsWith("c.json: merganser.gate_blocks: got "));
 }

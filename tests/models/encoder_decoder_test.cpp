@@ -32,51 +32,15 @@ Config<Scalar> config_of(const std::vector<Index>& gates, const StackConfig& sta
   return config;
 }
 
-/// A model, four examples (one without source tokens), and what to ask of them.
+/// A model and four examples, one of them without source tokens.
 template <Real Scalar>
-struct Setup {
-  using Model = EncoderDecoder<Scalar>;
-  Model model;
-  TokenBatch source, target;
-  DeletionOptions deletion;
-  training::ObjectiveConfig objective{merge::GateRegulariser::mean_gate, 0.4, 0.5};
-  double alpha = 0.07;
-
+struct Setup : ModelSetup<EncoderDecoder<Scalar>> {
   explicit Setup(const Config<Scalar>& config, const DeletionOptions& options = {}, std::uint64_t seed = 1,
                  const std::vector<Index>& lengths = {3, 1, 5, 0},
                  const std::vector<Index>& target_lengths = {2, 4, 1, 3})
-      : model(config),
-        source(random_tokens(lengths, config.vocabulary, seed + 1)),
-        target(random_tokens(target_lengths, config.vocabulary, seed + 2)),
-        deletion(options) {
-    fill_model(model, seed);
-    if (target.total() > 3) target.ids[3] = nn::ignored_label;
-  }
-
-  typename Model::ForwardOptions options() const {
-    typename Model::ForwardOptions result;
-    result.deletion = deletion;
-    if (objective.score_penalty != 0) result.excess_limit = objective.score_limit;
-    return result;
-  }
-
-  typename Model::Output trained(typename Model::Cache& cache) const {
-    Rng rng(9);
-    return model.forward_targets(source, target, options(), rng, cache);
-  }
-
-  typename Model::Output inferred() const { return model.forward_targets(source, target, options()); }
-
-  training::ObjectiveResult<Model> evaluate(typename Model::Cache& cache) const {
-    return training::evaluate_objective<Model>(trained(cache), target.ids, objective, alpha);
-  }
-
-  /// Adds the gradients of the objective; returns its value.
-  double backward(Model& gradients) const {
-    typename Model::Cache cache;
-    const auto result = evaluate(cache);
-    model.backward(result.grad, cache, gradients);
-    return result.total;
+      : ModelSetup<EncoderDecoder<Scalar>>(config, random_tokens(lengths, config.vocabulary, seed + 1),
+                                           random_tokens(target_lengths, config.vocabulary, seed + 2), options, seed) {
+    if (this->target.total() > 3) this->target.ids[3] = nn::ignored_label;
   }
 };
 

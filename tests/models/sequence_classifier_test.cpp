@@ -35,48 +35,20 @@ Config<Scalar> config_of(const std::vector<Index>& gates, Pooling pooling = Pool
   return config;
 }
 
+TokenBatch classes_for(std::size_t sequences) {
+  TokenBatch classes;
+  for (std::size_t i = 0; i < sequences; ++i)
+    classes.push_back(std::vector<TokenId>{static_cast<TokenId>((3 * i + 1) % 4)});
+  return classes;
+}
+
 /// A classifier and five sequences, one of them empty, with one class each.
 template <Real Scalar>
-struct Setup {
-  using Model = SequenceClassifier<Scalar>;
-  Model model;
-  TokenBatch ids, classes;
-  DeletionOptions deletion;
-  training::ObjectiveConfig objective{merge::GateRegulariser::mean_gate, 0.4, 0.5};
-  double alpha = 0.07;
-
+struct Setup : ModelSetup<SequenceClassifier<Scalar>> {
   explicit Setup(const Config<Scalar>& config, const DeletionOptions& options = {}, std::uint64_t seed = 1,
                  const std::vector<Index>& lengths = {3, 1, 5, 0, 2})
-      : model(config), ids(random_tokens(lengths, config.vocabulary, seed + 1)), deletion(options) {
-    fill_model(model, seed);
-    for (std::size_t i = 0; i < lengths.size(); ++i)
-      classes.push_back(std::vector<TokenId>{static_cast<TokenId>((3 * i + 1) % 4)});
-  }
-
-  typename Model::ForwardOptions options() const {
-    typename Model::ForwardOptions result;
-    result.deletion = deletion;
-    if (objective.score_penalty != 0) result.excess_limit = objective.score_limit;
-    return result;
-  }
-
-  typename Model::Output trained(typename Model::Cache& cache) const {
-    Rng rng(9);
-    return model.forward_targets(ids, classes, options(), rng, cache);
-  }
-
-  typename Model::Output inferred() const { return model.forward_targets(ids, classes, options()); }
-
-  training::ObjectiveResult<Model> evaluate(typename Model::Cache& cache) const {
-    return training::evaluate_objective<Model>(trained(cache), classes.ids, objective, alpha);
-  }
-
-  double backward(Model& gradients) const {
-    typename Model::Cache cache;
-    const auto result = evaluate(cache);
-    model.backward(result.grad, cache, gradients);
-    return result.total;
-  }
+      : ModelSetup<SequenceClassifier<Scalar>>(config, random_tokens(lengths, config.vocabulary, seed + 1),
+                                               classes_for(lengths.size()), options, seed) {}
 };
 
 std::vector<DeletionOptions> all_deletions() {
@@ -144,8 +116,8 @@ TEMPLATE_TEST_CASE("a classifier keeps the laws", "[SequenceClassifier]", float,
     const auto together = large.inferred();
     for (Index i = 0; i < 4; ++i) {
       Setup<TestType> single = large;
-      single.ids = alone(large.ids, i);
-      single.classes = alone(large.classes, i);
+      single.source = alone(large.source, i);
+      single.target = alone(large.target, i);
       REQUIRE(identical(single.inferred().logits, Matrix<TestType>(together.logits.row(i))));
     }
     require_same_bits_with_threads([&] { return large.inferred().logits; });
@@ -177,7 +149,7 @@ TEST_CASE("a softly deleted token weighs next to nothing in the mean", "[Sequenc
   gate.weight(0, 0) = 31;
   gate.bias(0) = -29;
   for (Index id = 0; id < 11; ++id) s.model.embedding.weight(id, 0) = id % 2 == 0 ? 1 : -1;
-  s.ids.ids = {2, 3, 4, /**/ 6, /**/ 5, 8, 9, 2, 3, /**/ 10, 7};
+  s.source.ids = {2, 3, 4, /**/ 6, /**/ 5, 8, 9, 2, 3, /**/ 10, 7};
   const Matrix<double> soft = s.inferred().logits;
   s.deletion.mode = DeletionMode::hard;
   const auto hard = s.inferred();
@@ -199,11 +171,11 @@ TEST_CASE("pads are forced through the gates of a classifier", "[SequenceClassif
   const Matrix<double> expected = s.inferred().logits;
   TokenBatch padded;
   for (Index i = 0; i < 5; ++i) {
-    std::vector<TokenId> ids(s.ids.sequence(i).begin(), s.ids.sequence(i).end());
+    std::vector<TokenId> ids(s.source.sequence(i).begin(), s.source.sequence(i).end());
     if (!ids.empty()) ids.resize(6, 0);
     padded.push_back(ids);
   }
-  s.ids = padded;
+  s.source = padded;
   REQUIRE(relative_difference(s.inferred().logits, expected) <= agreement<double>);
 }
 

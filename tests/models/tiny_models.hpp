@@ -6,6 +6,7 @@
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <merganser/core/parallel.hpp>
@@ -17,6 +18,7 @@
 #include <merganser/models/encoder.hpp>
 #include <merganser/models/stack_config.hpp>
 #include <merganser/nn/cross_entropy.hpp>
+#include <merganser/training/objective.hpp>
 
 #include "support/catch.hpp"
 #include "support/gradient_check.hpp"
@@ -160,6 +162,49 @@ double plan_margin(const models::EncoderOutput<Scalar>& encoded, const merge::De
   }
   return margin;
 }
+
+/// A model, a batch for it, and what to ask of them.
+template <class M>
+struct ModelSetup {
+  using Model = M;
+  Model model;
+  TokenBatch source, target;
+  merge::DeletionOptions deletion;
+  training::ObjectiveConfig objective{merge::GateRegulariser::mean_gate, 0.4, 0.5};
+  double alpha = 0.07;
+
+  ModelSetup(const typename Model::Config& config, TokenBatch inputs, TokenBatch labels,
+             const merge::DeletionOptions& options, std::uint64_t seed)
+      : model(config), source(std::move(inputs)), target(std::move(labels)), deletion(options) {
+    fill_model(model, seed);
+  }
+
+  typename Model::ForwardOptions options() const {
+    typename Model::ForwardOptions result;
+    result.deletion = deletion;
+    if (objective.score_penalty != 0) result.excess_limit = objective.score_limit;
+    return result;
+  }
+
+  typename Model::Output trained(typename Model::Cache& cache) const {
+    Rng rng(9);
+    return model.forward_targets(source, target, options(), rng, cache);
+  }
+
+  typename Model::Output inferred() const { return model.forward_targets(source, target, options()); }
+
+  training::ObjectiveResult<Model> evaluate(typename Model::Cache& cache) const {
+    return training::evaluate_objective<Model>(trained(cache), target.ids, objective, alpha);
+  }
+
+  /// Adds the gradients of the objective; returns its value.
+  double backward(Model& gradients) const {
+    typename Model::Cache cache;
+    const auto result = evaluate(cache);
+    model.backward(result.grad, cache, gradients);
+    return result.total;
+  }
+};
 
 /// The distance of the nearest ReLU of a stack to its kink; infinite for other activations.
 template <class BlockCaches>

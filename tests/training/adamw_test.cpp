@@ -92,6 +92,9 @@ TEST_CASE("one and two threads give the same bits in AdamW", "[AdamW]") {
   const auto run = [](int threads) {
     const Threads chosen(threads);
     Model<float> model = random_model<float>(1), gradients = random_model<float>(2);
+    Rng rng(3);
+    model.weight = random_matrix<float>(70, 50, rng);  // enough work for two
+    gradients.weight = random_matrix<float>(70, 50, rng);
     AdamW<Model<float>> optimizer(model, {});
     for (int step = 0; step < 3; ++step) optimizer.step(model, gradients, 0.1);
     return numbers_of(model);

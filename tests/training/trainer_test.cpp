@@ -66,11 +66,11 @@ Trainer<Model>::Config settings(double rate = 5e-3) {
 }
 
 /// Trains from seeds alone; the weights at the end.
-std::vector<float> train(const Trainer<Model>::Config& config, Index steps, double dropout = 0.1) {
-  Model model = tiny_model(1, dropout);
+std::vector<float> train(const Trainer<Model>::Config& config, Index steps, Index batch = 8) {
+  Model model = tiny_model(1, 0.1);
   Trainer<Model> trainer(model, config);
   Rng data(2);
-  trainer.run(steps, [&] { return copy_batch(data); });
+  trainer.run(steps, [&] { return copy_batch(data, batch); });
   return numbers_of(model);
 }
 
@@ -135,7 +135,7 @@ TEST_CASE("one and two threads train to the same bits", "[Trainer]") {
   config.objective.score_limit = 1;
   const auto run = [&](int threads) {
     const Threads chosen(threads);
-    return train(config, 8);
+    return train(config, 8, 80);  // large enough for every kind of loop to be shared
   };
   REQUIRE(run(1) == run(2));
 }
@@ -230,7 +230,8 @@ TEST_CASE("the controller stands still until its step and then steers by the mea
     for (Index step = 0; step < 8; ++step) {
       model.script->kept = step < 5 ? 9 : 2;
       const StepReport report = trainer.step(scripted_batch());
-      REQUIRE_THAT(report.deletion_rate, WithinRel(step < 5 ? 0.1 : 0.8, 1e-12));
+      const double measured = step < 1 ? 0.0 : step < 5 ? 0.1 : 0.8;  // the gate comes in with step 1
+      REQUIRE_THAT(report.deletion_rate, WithinAbs(measured, 1e-12));
       REQUIRE(report.alpha == (step < 3 ? 0.0 : expected.alpha()));
       REQUIRE(report.parts[1].weight == report.alpha);
       if (step >= 3) expected.update(report.deletion_rate);
@@ -256,6 +257,40 @@ TEST_CASE("a share of the batches trains with hard deletion", "[Trainer]") {
   REQUIRE(hard_share(0) == 0.0);
   REQUIRE(hard_share(1) == 1.0);
   REQUIRE_THAT(hard_share(0.3), WithinAbs(0.3, 0.05));
+}
+
+TEST_CASE("a share of the batches trains without the gate, and nobody steers by them", "[Trainer]") {
+  const Threads one(1);
+  ScriptedModel model;
+  model.script->kept = 2;
+  ScriptedTrainer::Config config;
+  config.deletion.gate_open_until = 2;
+  config.deletion.open_probability = 0.3;
+  config.deletion.hard_probability = 1;
+  config.deletion.collapse_rate = 0.5;
+  config.deletion.collapse_steps = 50;
+  config.deletion.controller = {0.3, 2.0, 0.1, merge::ControllerRange::two_sided};
+  ScriptedTrainer trainer(model, config);
+  merge::PiController expected(config.deletion.controller);
+  Index gated = 0, collapsed_at = 0;
+  TrainerCallbacks callbacks;
+  callbacks.on_step = [&](const StepReport& report) {
+    const bool open = model.script->asked.back().deletion.mode == DeletionMode::none;
+    REQUIRE(report.gated_batches == (open ? 0 : 1));
+    REQUIRE_THAT(report.deletion_rate, WithinAbs(open ? 0.0 : 0.8, 1e-12));
+    if (!open) expected.update(report.deletion_rate);
+    REQUIRE(report.next_alpha == expected.alpha());
+    gated += open ? 0 : 1;
+    return Continue::yes;
+  };
+  callbacks.on_event = [&](TrainingEvent event, const StepReport&) {
+    REQUIRE(event == TrainingEvent::deletion_collapse);
+    collapsed_at = gated + 1;
+    return Continue::yes;
+  };
+  trainer.run(1002, scripted_batch, callbacks);
+  REQUIRE_THAT(static_cast<double>(gated) / 1000, WithinAbs(0.7, 0.05));
+  REQUIRE(collapsed_at == 50);  // steps without the gate neither count nor interrupt
 }
 
 TEST_CASE("a loss that is not finite is an event, and nothing changes", "[Trainer]") {
@@ -441,6 +476,8 @@ TEST_CASE("a trainer refuses settings out of range", "[Trainer]") {
   };
   REQUIRE(error([](auto& config) { config.accumulated_batches = 0; }) ==
           "Trainer: accumulated_batches: got 0, expected at least 1");
+  REQUIRE(error([](auto& config) { config.deletion.open_probability = -1; }) ==
+          "Trainer: deletion.open_probability: got -1, expected in [0, 1]");
   REQUIRE(error([](auto& config) { config.deletion.hard_probability = 1.5; }) ==
           "Trainer: deletion.hard_probability: got 1.5, expected in [0, 1]");
   REQUIRE(error([](auto& config) { config.schedule.peak = -1; }) ==

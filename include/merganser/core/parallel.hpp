@@ -53,4 +53,14 @@ void parallel_for(Index count, Task&& task) {
   for (Index i = 0; i < count; ++i) task(i);
 }
 
+/// Loops of fewer operations than this are over sooner than a second thread can wake.
+inline constexpr Index parallel_from = 1 << 15;
+
+/// The same for tasks of about `work` arithmetic operations together: on the calling thread where that is little.
+template <class Task>
+void parallel_for(Index count, Index work, Task&& task) {
+  if (work >= parallel_from) return parallel_for(count, task);
+  for (Index i = 0; i < count; ++i) task(i);
+}
+
 }  // namespace merganser

@@ -33,7 +33,6 @@ struct HfConfig {
   enum class FeedForward { relu, gated_gelu };
   enum class DeletionType { scaled_sigmoid, log_sigmoid, fixed, random };
   enum class ScoreBound { none, soft_cap, normalised };
-  enum class SurvivorBias { kept, dropped };
 
   ModelType model_type = ModelType::t5;
   Index vocab_size = 0;          ///< V
@@ -70,7 +69,6 @@ struct HfConfig {
   struct Extension {
     ScoreBound score_bound = ScoreBound::none;
     std::optional<double> score_bound_value;  ///< the cap or the scale; required with a bound
-    SurvivorBias survivor_bias = SurvivorBias::kept;
     /// Encoder blocks with a gate, rising, `delete_gate_layer` one of them; [] if there is no other.
     std::vector<Index> gate_blocks;
 
@@ -96,8 +94,6 @@ inline constexpr std::array<Choice<HfConfig::ScoreBound>, 3> score_bounds{
     {{"none", HfConfig::ScoreBound::none},
      {"soft_cap", HfConfig::ScoreBound::soft_cap},
      {"normalised", HfConfig::ScoreBound::normalised}}};
-inline constexpr std::array<Choice<HfConfig::SurvivorBias>, 2> survivor_biases{
-    {{"kept", HfConfig::SurvivorBias::kept}, {"dropped", HfConfig::SurvivorBias::dropped}}};
 
 template <class Value, std::size_t Count>
 std::string word_of(Value value, const std::array<Choice<Value>, Count>& choices) {
@@ -110,13 +106,12 @@ inline bool is_fraction(double value) { return value >= 0 && value <= 1; }
 inline bool is_positive(double value) { return value > 0 && std::isfinite(value); }
 
 inline HfConfig::Extension parse_extension(const JsonFields& fields, const HfConfig& config) {
-  fields.allow_only({"score_bound", "score_bound_value", "survivor_bias", "gate_blocks"});
+  fields.allow_only({"score_bound", "score_bound_value", "gate_blocks"});
   HfConfig::Extension extension;
   extension.score_bound = fields.choice("score_bound", score_bounds).value_or(extension.score_bound);
   extension.score_bound_value = fields.number("score_bound_value", is_positive, "a positive number");
   if (extension.score_bound != HfConfig::ScoreBound::none)
     fields.required(extension.score_bound_value, "score_bound_value", "a positive number");
-  extension.survivor_bias = fields.choice("survivor_bias", survivor_biases).value_or(extension.survivor_bias);
   extension.gate_blocks = fields.integers("gate_blocks", 0, config.num_layers - 1).value_or(extension.gate_blocks);
   const std::vector<Index>& blocks = extension.gate_blocks;
   if (std::adjacent_find(blocks.begin(), blocks.end(), std::greater_equal<>()) != blocks.end())
@@ -259,7 +254,6 @@ inline std::string to_json(const HfConfig& config) {
   if (config.merganser) {
     nlohmann::json& extension = object["merganser"];
     extension["score_bound"] = detail::word_of(config.merganser->score_bound, detail::score_bounds);
-    extension["survivor_bias"] = detail::word_of(config.merganser->survivor_bias, detail::survivor_biases);
     extension["gate_blocks"] = config.merganser->gate_blocks;
     if (config.merganser->score_bound_value) extension["score_bound_value"] = *config.merganser->score_bound_value;
   }

@@ -11,11 +11,12 @@
 
 namespace merganser::kernels {
 
-/// Calls task(r) for every row, in parallel where there are many.
+/// Calls task(r) for every row of a matrix of this shape, in parallel where it is large.
 template <class Task>
-void for_each_row(Index rows, Task&& task) {
+void for_each_row(Index rows, Index cols, Task&& task) {
   constexpr Index rows_a_task = 64;
-  parallel_for((rows + rows_a_task - 1) / rows_a_task, [&](Index i) {
+  constexpr Index operations = 8;  // of one element, about
+  parallel_for((rows + rows_a_task - 1) / rows_a_task, rows * cols * operations, [&](Index i) {
     for (Index r = i * rows_a_task; r < std::min((i + 1) * rows_a_task, rows); ++r) task(r);
   });
 }
@@ -55,7 +56,7 @@ struct PacketGelu {
 /// y = gelu(x) * gate. All blocks have one shape.
 template <Real Scalar>
 void gated_gelu(const Matrix<Scalar>& x, const Matrix<Scalar>& gate, Matrix<Scalar>& y) {
-  for_each_row(x.rows(), [&](Index r) {
+  for_each_row(x.rows(), x.cols(), [&](Index r) {
     transform(
         x.cols(), y.row(r).data(),
         []<class Packet>(const Packet& a, const Packet& b) {
@@ -70,7 +71,7 @@ template <Real Scalar>
 void gated_gelu_backward(const Matrix<Scalar>& x, const Matrix<Scalar>& gate, const Matrix<Scalar>& grad_y,
                          Matrix<Scalar>& grad_x, Matrix<Scalar>& grad_gate) {
   namespace simd = Eigen::internal;
-  for_each_row(x.rows(), [&](Index r) {
+  for_each_row(x.rows(), x.cols(), [&](Index r) {
     transform(
         x.cols(), grad_x.row(r).data(),
         []<class Packet>(const Packet& a, const Packet& b, const Packet& g) {

@@ -20,8 +20,6 @@ namespace detail {
 inline constexpr int block_rows = EIGEN_ARCH_DEFAULT_NUMBER_OF_REGISTERS >= 32 ? 12 : 6;
 /// Rows of the destination in one parallel task; a multiple of both block heights.
 inline constexpr Index task_rows = 48;
-/// Products below this many multiplications are not worth waking a thread.
-inline constexpr Index serial_below = 1 << 16;
 
 /// A left-hand factor read element by element: element (i, k) is data[i * row_stride + k * col_stride].
 template <Real Scalar>
@@ -122,12 +120,8 @@ void multiply_strided(Index rows, Strided<Scalar> a, const PackedMatrix<Scalar>&
     if (store == Store::overwrite) c.setZero();
     return;
   }
-  if (rows * b.depth() * b.cols() < serial_below) {
-    multiply_rows(rows, a, b, c.data(), c.outerStride(), store);
-    return;
-  }
   const Index tasks = (rows + task_rows - 1) / task_rows;
-  parallel_for(tasks, [&](Index task) {
+  parallel_for(tasks, rows * b.depth() * b.cols(), [&](Index task) {
     const Index row = task * task_rows;
     multiply_rows(std::min(task_rows, rows - row), a.rows_from(row), b, c.data() + row * c.outerStride(),
                   c.outerStride(), store);

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <vector>
 
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/packet_loop.hpp>
@@ -32,7 +31,7 @@ class PackedMatrix {
     const bool transposed = orientation == Orientation::transposed;
     depth_ = transposed ? source.cols() : source.rows();
     cols_ = transposed ? source.rows() : source.cols();
-    data_.resize(static_cast<std::size_t>(depth_ * padded_cols()));
+    data_.resize(depth_ * padded_cols());
     for (Index first = 0; first < cols_; first += panel_width) {
       if (transposed)
         pack_panel_transposed(source, first);
@@ -97,7 +96,7 @@ class PackedMatrix {
 
   Index depth_ = 0;
   Index cols_ = 0;
-  std::vector<Scalar> data_;
+  Eigen::Array<Scalar, Eigen::Dynamic, 1> data_;
 };
 
 }  // namespace merganser::kernels

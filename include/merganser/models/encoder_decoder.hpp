@@ -16,6 +16,7 @@
 #include <merganser/merge/deletion_options.hpp>
 #include <merganser/models/decoder.hpp>
 #include <merganser/models/encoder.hpp>
+#include <merganser/models/model_output.hpp>
 #include <merganser/nn/cross_entropy.hpp>
 #include <merganser/nn/embedding.hpp>
 #include <merganser/nn/linear.hpp>
@@ -71,19 +72,8 @@ class EncoderDecoder {
     Matrix<Scalar> head_input;  ///< [L x D]
   };
 
-  /// What a forward pass gives.
-  struct Output {
-    Matrix<Scalar> logits;          ///< [L x V]
-    EncoderOutput<Scalar> encoded;  ///< survivors, gate values, deletion statistics
-    double score_excess = 0.0;  ///< training, if asked for: mean over attention layers of mean max(score - limit, 0)
-  };
-
-  /// Gradients of a loss with respect to an Output.
-  struct OutputGradients {
-    Matrix<Scalar> logits;                    ///< [L x V]
-    std::vector<GateGradient<Scalar>> gates;  ///< one a gate report, or none
-    double score_excess = 0.0;
-  };
+  using Output = ModelOutput<Scalar>;  ///< logits [L x V]
+  using OutputGradients = ModelOutputGradients<Scalar>;
 
   /// What may accompany a batch.
   struct ForwardOptions {
@@ -104,8 +94,9 @@ class EncoderDecoder {
     if (config.head == Head::untied) lm_head = nn::Linear<Scalar>({config.encoder.width, config.vocabulary});
   }
 
-  /// T5 (Raffel et al. 2020), all times `factor`: embedding with deviation 1, head with D^-0.5 when it is untied, norms 1.
-  /// From scratch on a few thousand steps, a smaller `embedding_deviation` (0.3) lets attention speak up sooner.
+  /// T5 (Raffel et al. 2020), all times `factor`: embedding with deviation 1, head with D^-0.5 when it is untied,
+  /// norms 1. From scratch on a few thousand steps, a smaller `embedding_deviation` (0.3) lets attention speak up
+  /// sooner.
   void initialize(Rng& rng, double factor = 1.0, double embedding_deviation = 1.0) {
     const double head = factor / std::sqrt(static_cast<double>(config_.encoder.width));
     shared.initialize(factor * embedding_deviation, rng);

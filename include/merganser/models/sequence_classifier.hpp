@@ -15,6 +15,7 @@
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/models/encoder.hpp>
+#include <merganser/models/model_output.hpp>
 #include <merganser/nn/embedding.hpp>
 #include <merganser/nn/linear.hpp>
 
@@ -51,17 +52,8 @@ class SequenceClassifier {
     Matrix<Scalar> pooled;        ///< [N x D]
   };
 
-  struct Output {
-    Matrix<Scalar> logits;          ///< [N x C]
-    EncoderOutput<Scalar> encoded;  ///< survivors, gate values, deletion statistics
-    double score_excess = 0.0;      ///< training, if asked for: mean over gated blocks of mean max(score - limit, 0)
-  };
-
-  struct OutputGradients {
-    Matrix<Scalar> logits;                    ///< [N x C]
-    std::vector<GateGradient<Scalar>> gates;  ///< one a gate report, or none
-    double score_excess = 0.0;
-  };
+  using Output = ModelOutput<Scalar>;  ///< logits [N x C]
+  using OutputGradients = ModelOutputGradients<Scalar>;
 
   struct ForwardOptions {
     merge::DeletionOptions deletion;

@@ -51,7 +51,7 @@ class CrossEntropy {
     cache.labels.assign(labels.begin(), labels.end());
     Result result;
     result.per_label.assign(labels.size(), Scalar{0});
-    kernels::for_each_row(logits.rows(), [&](Index t) {
+    kernels::for_each_row(logits.rows(), logits.cols(), [&](Index t) {
       const Scalar log_sum =
           kernels::softmax_row(logits.cols(), cache.probabilities.row(t).data(), kernels::SoftmaxKind::softmax);
       const TokenId label = labels[static_cast<std::size_t>(t)];
@@ -72,7 +72,7 @@ class CrossEntropy {
     Matrix<Scalar> grad = Matrix<Scalar>::Zero(cache.probabilities.rows(), cache.probabilities.cols());
     if (cache.counted == 0) return grad;
     const Scalar weight = static_cast<Scalar>(factor / static_cast<double>(cache.counted));
-    kernels::for_each_row(grad.rows(), [&](Index t) {
+    kernels::for_each_row(grad.rows(), grad.cols(), [&](Index t) {
       const TokenId label = cache.labels[static_cast<std::size_t>(t)];
       if (label == ignored_label) return;
       grad.row(t) = weight * cache.probabilities.row(t);

@@ -156,6 +156,14 @@ class MultiHeadAttention {
     return scores;
   }
 
+  /// Multiplications of the scores, and again of the weighted values.
+  Index operations(const Context& context) const {
+    Index pairs = 0;
+    for (std::size_t i = 0; i < context.queries.size(); ++i)
+      pairs += context.queries[i].length * context.keys[i].length;
+    return 2 * pairs * config_.heads * config_.head_width;
+  }
+
   Config config_;
 };
 
@@ -172,7 +180,7 @@ Matrix<Scalar> MultiHeadAttention<Scalar>::attend(const MatrixRef<Scalar>& x, co
   if (cache != nullptr) cache->log_denominators.resize(heads, queries.rows());
   const Scalar limit = context.excess_limit != nullptr ? static_cast<Scalar>(*context.excess_limit) : Scalar{0};
   std::vector<double> excess(static_cast<std::size_t>(sequences * heads), 0.0);
-  parallel_for(sequences * heads, [&](Index task) {
+  parallel_for(sequences * heads, operations(context), [&](Index task) {
     const Index sequence = task / heads, head = task % heads;
     const RowRange& rows = context.queries[static_cast<std::size_t>(sequence)];
     const RowRange& keys = context.keys[static_cast<std::size_t>(sequence)];
@@ -216,7 +224,7 @@ auto MultiHeadAttention<Scalar>::backward(const MatrixRef<Scalar>& grad_y, const
   // One row a task, summed afterwards in a fixed order.
   Matrix<Scalar> grad_distance =
       Matrix<Scalar>::Zero(positioned ? sequences * heads : 0, positioned ? context.position_bias->values.cols() : 0);
-  parallel_for(sequences * heads, [&](Index task) {
+  parallel_for(sequences * heads, operations(context), [&](Index task) {
     const Index sequence = task / heads, head = task % heads;
     const RowRange& rows = context.queries[static_cast<std::size_t>(sequence)];
     const RowRange& keys = context.keys[static_cast<std::size_t>(sequence)];

@@ -63,7 +63,7 @@ class RmsNorm {
     check_equal("RmsNorm::backward", "grad_y.cols()", grad_y.cols(), scale.size());
     const Index width = scale.size();
     Matrix<Scalar> grad_x(grad_y.rows(), width);
-    kernels::for_each_row(grad_y.rows(), [&](Index t) {
+    kernels::for_each_row(grad_y.rows(), grad_y.cols(), [&](Index t) {
       const Scalar inverse = cache.inverse_rms[static_cast<std::size_t>(t)];
       const Scalar* x = cache.input.row(t).data();
       const Scalar* g = grad_y.row(t).data();
@@ -103,7 +103,7 @@ class RmsNorm {
     namespace simd = Eigen::internal;
     check_equal("RmsNorm::forward", "x.cols()", x.cols(), scale.size());
     const Index width = scale.size();
-    kernels::for_each_row(x.rows(), [&](Index t) {
+    kernels::for_each_row(x.rows(), x.cols(), [&](Index t) {
       const Scalar* row = x.row(t).data();
       const Scalar mean_square = kernels::dot(width, row, row) / static_cast<Scalar>(width);
       const Scalar inverse = Scalar{1} / std::sqrt(mean_square + epsilon_);

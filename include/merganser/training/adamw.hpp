@@ -52,7 +52,8 @@ class AdamW {
     const auto rate = static_cast<Scalar>(learning_rate / correction1);
     const auto root = static_cast<Scalar>(1 / std::sqrt(correction2));
     const auto epsilon = static_cast<Scalar>(config_.epsilon);
-    parallel_for(static_cast<Index>(p.size()), [&](Index task) {
+    constexpr Index operations = 12;  // of one parameter, about
+    parallel_for(static_cast<Index>(p.size()), parameter_count(model) * operations, [&](Index task) {
       const auto i = static_cast<std::size_t>(task);
       auto parameter = p[i].array();
       const auto gradient = g[i].array();

@@ -26,7 +26,8 @@ namespace merganser::training {
 struct DeletionSchedule {
   Index gate_open_until = 0;      ///< steps during which no gate is applied, so that attention learns to copy first
   Index regulariser_from = 0;     ///< step from which the controller steers alpha; before, alpha is 0
-  double hard_probability = 0.0;  ///< share of the batches that train with hard deletion, in [0, 1]
+  double open_probability = 0.0;  ///< share of the later batches without the gate, so that both ways stay learned
+  double hard_probability = 0.0;  ///< share of the gated batches that train with hard deletion, in [0, 1]
   merge::SurvivorBias survivor_bias = merge::SurvivorBias::kept;  ///< of hard batches
   merge::PiController::Config controller;
   double collapse_rate = 0.95;  ///< a deletion rate above this ...
@@ -39,7 +40,8 @@ struct StepReport {
   double total = 0.0;                ///< objective, nats
   std::vector<ObjectivePart> parts;  ///< its terms
   double token_accuracy = 0.0;       ///< share of the labels with the largest logit
-  double deletion_rate = 0.0;        ///< measured in this step
+  double deletion_rate = 0.0;        ///< mean over this step's batches with the gate; 0 if there are none
+  Index gated_batches = 0;           ///< batches of this step that had the gate
   double alpha = 0.0;                ///< weight of the gate regulariser in this step
   double next_alpha = 0.0;
   double learning_rate = 0.0;
@@ -95,6 +97,8 @@ class Trainer {
                    "a positive number");
     check_argument(config.deletion.collapse_steps >= 1, "Trainer", "deletion.collapse_steps",
                    config.deletion.collapse_steps, "at least 1");
+    check_argument(config.deletion.open_probability >= 0 && config.deletion.open_probability <= 1, "Trainer",
+                   "deletion.open_probability", config.deletion.open_probability, "in [0, 1]");
     check_argument(config.deletion.hard_probability >= 0 && config.deletion.hard_probability <= 1, "Trainer",
                    "deletion.hard_probability", config.deletion.hard_probability, "in [0, 1]");
   }
@@ -119,12 +123,9 @@ class Trainer {
       return report;
     }
     optimizer_.step(model_, gradients_, report.learning_rate);
-    if (gates_applied() && step_ >= config_.deletion.regulariser_from) controller_.update(report.deletion_rate);
+    const Index taken = step_++;
+    if (report.gated_batches > 0) watch_deletion(taken, report, callbacks);
     report.next_alpha = controller_.alpha();
-    ++step_;
-    collapsed_steps_ = report.deletion_rate > config_.deletion.collapse_rate ? collapsed_steps_ + 1 : 0;
-    if (collapsed_steps_ == config_.deletion.collapse_steps)
-      notify(callbacks, TrainingEvent::deletion_collapse, report);
     if (callbacks.on_step && callbacks.on_step(report) == Continue::no) last_answer_ = Continue::no;
     return report;
   }
@@ -156,14 +157,28 @@ class Trainer {
   Model& gradients() { return gradients_; }
 
  private:
-  bool gates_applied() const { return step_ >= config_.deletion.gate_open_until; }
+  /// Whether the next batch runs without, with soft or with hard deletion.
+  merge::DeletionMode draw_mode() {
+    const DeletionSchedule& schedule = config_.deletion;
+    if (step_ < schedule.gate_open_until) return merge::DeletionMode::none;
+    if (schedule.open_probability > 0 && rng_.bernoulli(schedule.open_probability)) return merge::DeletionMode::none;
+    if (schedule.hard_probability > 0 && rng_.bernoulli(schedule.hard_probability)) return merge::DeletionMode::hard;
+    return merge::DeletionMode::soft;
+  }
+
+  /// Steers by the deletion rate of step `taken` and watches it for collapse.
+  void watch_deletion(Index taken, StepReport& report, const TrainerCallbacks& callbacks) {
+    if (taken >= config_.deletion.regulariser_from) controller_.update(report.deletion_rate);
+    report.next_alpha = controller_.alpha();
+    collapsed_steps_ = report.deletion_rate > config_.deletion.collapse_rate ? collapsed_steps_ + 1 : 0;
+    if (collapsed_steps_ == config_.deletion.collapse_steps)
+      notify(callbacks, TrainingEvent::deletion_collapse, report);
+  }
 
   /// Adds one batch to the gradients and the report.
   void accumulate(const data::Batch& batch, StepReport& report) {
     typename Model::ForwardOptions options;
-    options.deletion.mode = gates_applied() ? merge::DeletionMode::soft : merge::DeletionMode::none;
-    if (gates_applied() && config_.deletion.hard_probability > 0 && rng_.bernoulli(config_.deletion.hard_probability))
-      options.deletion.mode = merge::DeletionMode::hard;
+    options.deletion.mode = draw_mode();
     options.deletion.survivor_bias = config_.deletion.survivor_bias;
     if (config_.objective.score_penalty != 0) options.excess_limit = config_.objective.score_limit;
     const auto output = model_.forward_targets(batch.source, batch.target, options, rng_, cache_);
@@ -178,7 +193,11 @@ class Trainer {
     for (std::size_t i = 0; i < report.parts.size(); ++i) report.parts[i].value += share * result.parts[i].value;
     if (result.counted > 0)
       report.token_accuracy += share * static_cast<double>(result.correct) / static_cast<double>(result.counted);
-    report.deletion_rate += share * output.encoded.deletion.deletion_rate();
+    if (options.deletion.mode != merge::DeletionMode::none) {
+      ++report.gated_batches;
+      report.deletion_rate +=
+          (output.encoded.deletion.deletion_rate() - report.deletion_rate) / static_cast<double>(report.gated_batches);
+    }
     report.source_tokens += batch.source.total();
     report.target_tokens += batch.target.total();
   }
