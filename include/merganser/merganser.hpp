@@ -30,6 +30,8 @@
 #include <merganser/kernels/packet_loop.hpp>
 #include <merganser/kernels/softmax.hpp>
 #include <merganser/merge/baseline_gates.hpp>
+#include <merganser/merge/boundary_predictor.hpp>
+#include <merganser/merge/boundary_prior.hpp>
 #include <merganser/merge/compaction.hpp>
 #include <merganser/merge/delete_gate.hpp>
 #include <merganser/merge/deletion_options.hpp>
@@ -40,6 +42,10 @@
 #include <merganser/merge/hard_deletion.hpp>
 #include <merganser/merge/merge_plan.hpp>
 #include <merganser/merge/pi_controller.hpp>
+#include <merganser/merge/reference_pooling.hpp>
+#include <merganser/merge/segment_mean.hpp>
+#include <merganser/merge/strided_convolution.hpp>
+#include <merganser/merge/token_pooling.hpp>
 #include <merganser/models/decoder.hpp>
 #include <merganser/models/decoder_block.hpp>
 #include <merganser/models/encoder.hpp>

@@ -99,3 +99,36 @@ TEST_CASE("one number that is not finite is found in any tensor", "[parameter]")
   layer.weight(0, 0) = std::numeric_limits<float>::quiet_NaN();
   REQUIRE_FALSE(all_finite(layer));
 }
+
+namespace {
+
+struct Convolution {
+  using ScalarType = float;
+
+  ConvolutionWeight<float> weight;
+  RowVector<float> bias = RowVector<float>::Ones(2);
+
+  Convolution() {
+    weight.setOnes(2, 12);
+    weight.taps = 4;
+  }
+
+  template <class Visitor>
+  void visit(Visitor&& visitor, const std::string& prefix) {
+    visitor(prefix + "weight", weight);
+    visitor(prefix + "bias", bias);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a view knows the extents of its tensor in a file", "[parameter]") {
+  Convolution layer, zeros = zeros_like(layer);
+  using Shape = std::vector<Index>;
+  REQUIRE(parameter_views(layer)[0].shape() == Shape{2, 3, 4});
+  REQUIRE(parameter_views(layer)[1].shape() == Shape{2});
+  REQUIRE(parameter_views(zeros)[0].shape() == Shape{2, 3, 4});
+  REQUIRE(zeros.weight.isZero(0));
+  REQUIRE(parameter_count(layer) == 26);
+  REQUIRE(ParameterView<float>{"", nullptr, 2, 5, false}.shape() == Shape{2, 5});
+}

@@ -1,17 +1,24 @@
-// One golden case directory: its tensors as ragged batches, and comparison within the stated tolerances.
+// One golden case directory: its model, its tensors as ragged batches, and comparison within the stated tolerances.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
 #include <filesystem>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include <merganser/core/ragged_batch.hpp>
+#include <merganser/io/model_directory.hpp>
 #include <merganser/io/safetensors.hpp>
 #include <merganser/models/encoder_decoder.hpp>
+
+#include "support/golden_dir.hpp"
 
 namespace merganser::testing {
 
@@ -129,6 +136,89 @@ std::vector<double> to_numbers(const Matrix<Scalar>& m) {
 template <Real Scalar>
 std::vector<double> to_numbers(const std::vector<Scalar>& values) {
   return {values.begin(), values.end()};
+}
+
+inline nlohmann::json read_json(const std::filesystem::path& path) { return nlohmann::json::parse(io::read_text_file(path)); }
+
+/// The parts of one case directory that every check reads.
+template <Real Scalar>
+struct Case {
+  using Model = models::EncoderDecoder<Scalar>;
+
+  explicit Case(const std::filesystem::path& path)
+      : directory(path),
+        about(read_json(path / "case.json")),
+        file(io::SafetensorsFile::read(path / "case.safetensors")),
+        model(io::load_model<Scalar>(path)) {}
+
+  /// The prefix under which the expected values of this precision stand: "soft." or "f64.soft."
+  std::string expected(const std::string& prefix) const { return sizeof(Scalar) == 4 ? prefix : "f64." + prefix; }
+
+  std::filesystem::path directory;
+  nlohmann::json about;
+  io::SafetensorsFile file;
+  Model model;
+  GoldenReport report;
+};
+
+inline TokenBatch labels_of(const io::SafetensorsFile& file, const std::string& name) {
+  return GoldenBatch::padded(file.integers(name), {}, file.tensor(name).shape.at(0)).tokens;
+}
+
+/// Compares a quantity with the value of this precision where there is one, and with the single one besides.
+template <Real Scalar, class Select>
+void compare(Case<Scalar>& c, const std::string& prefix, const std::string& name, const std::vector<double>& got,
+             Select&& select) {
+  const std::string exact = c.expected(prefix) + name;
+  if (sizeof(Scalar) == 8 && c.file.contains(exact))
+    c.report.template compare<double>(exact, got, select(to_numbers(c.file.template folded_matrix<double>(exact))));
+  if (c.file.contains(prefix + name))
+    c.report.template compare<float>(prefix + name, got,
+                                     select(to_numbers(c.file.template folded_matrix<double>(prefix + name))));
+}
+
+template <Real Scalar>
+void compare(Case<Scalar>& c, const std::string& prefix, const std::string& name, const std::vector<double>& got) {
+  compare(c, prefix, name, got, [](std::vector<double> values) { return values; });
+}
+
+/// The shortest name that stands for a quantity in the printed line: gradients and weights share one each.
+inline std::string group_of(const std::string& quantity) {
+  for (const char* group : {"hard.grad.", "grad.", "after."}) {
+    const std::size_t at = quantity.find(group);
+    if (at != std::string::npos) return quantity.substr(0, at) + std::string(group) + "*";
+  }
+  return quantity;
+}
+
+/// Prints the largest error of every quantity; true if all were within tolerance, and there was one.
+template <Real Scalar>
+bool finish(const Case<Scalar>& c) {
+  std::map<std::string, double> largest;
+  for (const auto& [quantity, error] : c.report.errors()) {
+    double& worst = largest[group_of(quantity)];
+    worst = std::max(worst, error);
+  }
+  std::printf("%s %-22s %s", c.report.failed() ? "MISS" : "ok  ", c.directory.filename().c_str(),
+              sizeof(Scalar) == 4 ? "float " : "double");
+  for (const auto& [quantity, error] : largest) std::printf(" %s %.1e", quantity.c_str(), error);
+  std::printf("\n");
+  for (const std::string& why : c.report.misses()) std::printf("     %s\n", why.c_str());
+  return !c.report.failed() && !c.report.errors().empty();
+}
+
+/// All case directories, in the order of their names.
+inline std::set<std::filesystem::path> case_directories() {
+  std::set<std::filesystem::path> directories;
+  for (const auto& entry : std::filesystem::directory_iterator(golden_dir()))
+    if (std::filesystem::exists(entry.path() / "case.safetensors")) directories.insert(entry.path());
+  return directories;
+}
+
+/// The baselines of the published paper that pool tokens in place of deleting them.
+inline bool is_pooling(const std::filesystem::path& directory) {
+  const std::string kind = read_json(directory / "case.json").at("kind");
+  return kind == "bpt5" || kind == "canine";
 }
 
 }  // namespace merganser::testing

@@ -1,13 +1,10 @@
 // Every case directory of the golden vectors: each quantity in float and in double, padded as the reference and ragged.
-#include <cstdio>
 #include <filesystem>
-#include <set>
 #include <string>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
-#include <merganser/io/model_directory.hpp>
 #include <merganser/merge/pi_controller.hpp>
 #include <merganser/models/generation.hpp>
 #include <merganser/training/adamw.hpp>
@@ -17,7 +14,6 @@
 
 #include "golden_cases/golden_case.hpp"
 #include "support/catch.hpp"
-#include "support/golden_dir.hpp"
 
 namespace merganser::testing {
 namespace {
@@ -25,53 +21,9 @@ namespace {
 using merge::DeletionMode;
 using merge::DeletionOptions;
 
-nlohmann::json read_json(const std::filesystem::path& path) { return nlohmann::json::parse(io::read_text_file(path)); }
-
-/// The parts of one case directory that every check reads.
-template <Real Scalar>
-struct Case {
-  using Model = models::EncoderDecoder<Scalar>;
-
-  explicit Case(const std::filesystem::path& path)
-      : directory(path),
-        about(read_json(path / "case.json")),
-        file(io::SafetensorsFile::read(path / "case.safetensors")),
-        model(io::load_model<Scalar>(path)) {}
-
-  /// The prefix under which the expected values of this precision stand: "soft." or "f64.soft."
-  std::string expected(const std::string& prefix) const { return sizeof(Scalar) == 4 ? prefix : "f64." + prefix; }
-
-  std::filesystem::path directory;
-  nlohmann::json about;
-  io::SafetensorsFile file;
-  Model model;
-  GoldenReport report;
-};
-
-TokenBatch labels_of(const io::SafetensorsFile& file, const std::string& name) {
-  return GoldenBatch::padded(file.integers(name), {}, file.tensor(name).shape.at(0)).tokens;
-}
-
 DeletionMode mode_of(const std::string& prefix) {
   if (prefix.starts_with("soft")) return DeletionMode::soft;
   return prefix.starts_with("hard") ? DeletionMode::hard : DeletionMode::none;
-}
-
-/// Compares a quantity with the value of this precision where there is one, and with the single one besides.
-template <Real Scalar, class Select>
-void compare(Case<Scalar>& c, const std::string& prefix, const std::string& name, const std::vector<double>& got,
-             Select&& select) {
-  const std::string exact = c.expected(prefix) + name;
-  if (sizeof(Scalar) == 8 && c.file.contains(exact))
-    c.report.template compare<double>(exact, got, select(to_numbers(c.file.template folded_matrix<double>(exact))));
-  if (c.file.contains(prefix + name))
-    c.report.template compare<float>(prefix + name, got,
-                                     select(to_numbers(c.file.template folded_matrix<double>(prefix + name))));
-}
-
-template <Real Scalar>
-void compare(Case<Scalar>& c, const std::string& prefix, const std::string& name, const std::vector<double>& got) {
-  compare(c, prefix, name, got, [](std::vector<double> values) { return values; });
 }
 
 /// The call exactly as the reference makes it: pads are tokens, hidden by the mask if there is one.
@@ -312,15 +264,6 @@ void check_training(Case<Scalar>& c) {
   }
 }
 
-/// The shortest name that stands for a quantity in the printed line: gradients and weights share one each.
-std::string group_of(const std::string& quantity) {
-  for (const char* group : {"hard.grad.", "grad.", "after."}) {
-    const std::size_t at = quantity.find(group);
-    if (at != std::string::npos) return quantity.substr(0, at) + std::string(group) + "*";
-  }
-  return quantity;
-}
-
 template <Real Scalar>
 bool check_case(const std::filesystem::path& directory) {
   Case<Scalar> c(directory);
@@ -334,36 +277,13 @@ bool check_case(const std::filesystem::path& directory) {
       if (c.file.contains(prefix + "loss.total")) check_gradients(c, prefix);
     }
   }
-  std::map<std::string, double> largest;
-  for (const auto& [quantity, error] : c.report.errors()) {
-    double& worst = largest[group_of(quantity)];
-    worst = std::max(worst, error);
-  }
-  std::printf("%s %-22s %s", c.report.failed() ? "MISS" : "ok  ", directory.filename().c_str(),
-              sizeof(Scalar) == 4 ? "float " : "double");
-  for (const auto& [quantity, error] : largest) std::printf(" %s %.1e", quantity.c_str(), error);
-  std::printf("\n");
-  for (const std::string& why : c.report.misses()) std::printf("     %s\n", why.c_str());
-  return !c.report.failed() && !c.report.errors().empty();
-}
-
-/// Pooling baselines of the published paper, which are no delete gates and not part of the library.
-bool is_pooling_baseline(const std::filesystem::path& directory) {
-  const std::string kind = read_json(directory / "case.json").at("kind");
-  return kind == "bpt5" || kind == "canine";
+  return finish(c);
 }
 
 TEST_CASE("every golden case directory agrees with the reference") {
-  std::set<std::filesystem::path> directories;
-  for (const auto& entry : std::filesystem::directory_iterator(golden_dir()))
-    if (std::filesystem::exists(entry.path() / "case.safetensors")) directories.insert(entry.path());
-  REQUIRE(!directories.empty());
   int checked = 0;
-  for (const auto& directory : directories) {
-    if (is_pooling_baseline(directory)) {
-      std::printf("skip %s: a pooling baseline\n", directory.filename().c_str());
-      continue;
-    }
+  for (const auto& directory : case_directories()) {
+    if (is_pooling(directory)) continue;  // pooling_golden_test.cpp
     INFO(directory);
     CHECK(check_case<float>(directory));
     CHECK(check_case<double>(directory));

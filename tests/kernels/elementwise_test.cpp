@@ -157,3 +157,23 @@ TEMPLATE_TEST_CASE("sigmoid and its logarithm do not overflow", "[elementwise]",
   }
   REQUIRE(std::isnan(sigmoid(std::numeric_limits<TestType>::quiet_NaN())));
 }
+
+TEMPLATE_TEST_CASE("exact gelu and its derivative are what the formulas say, far out as well", "[elementwise]", float,
+                   double) {
+  const double epsilon = static_cast<double>(std::numeric_limits<TestType>::epsilon());
+  for (int i = -40; i <= 40; ++i) {
+    const double x = static_cast<double>(i) / 8;
+    const auto at = static_cast<TestType>(x);
+    const double share = 0.5 * std::erfc(-x * std::sqrt(0.5));
+    const double density = std::exp(-0.5 * x * x) / std::sqrt(8 * std::atan(1.0));
+    CAPTURE(x);
+    REQUIRE_THAT(static_cast<double>(exact_gelu(at)), WithinAbs(x * share, 16 * epsilon));
+    REQUIRE_THAT(static_cast<double>(exact_gelu_derivative(at)), WithinAbs(share + x * density, 16 * epsilon));
+  }
+  REQUIRE(exact_gelu(TestType{1000}) == TestType{1000});
+  REQUIRE(exact_gelu(TestType{-1000}) == TestType{0});
+  REQUIRE(exact_gelu_derivative(TestType{1000}) == TestType{1});
+  REQUIRE(exact_gelu_derivative(TestType{-1000}) == TestType{0});
+  double x = 0.3;
+  REQUIRE_THAT(numeric_derivative([&] { return exact_gelu(x); }, x), WithinAbs(exact_gelu_derivative(0.3), 1e-10));
+}

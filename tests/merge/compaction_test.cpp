@@ -277,3 +277,13 @@ TEST_CASE("compaction says what does not fit", "[Compaction]") {
   REQUIRE(argument_error([&] { compact(RaggedBatch<float>(four, input), {two}); }) ==
           "Compaction: plans.size(): got 1, expected 2");
 }
+
+TEST_CASE("rows without a member are named", "[Compaction]") {
+  std::vector<MergePlan<double>> plans(3);
+  plans[0] = {{0, 0, -1}, {1, 1, 0}, {0, 1, 2}};  // rows 1 and 2 have none
+  plans[2] = {{1, 0}, {1, 1}, {0, 0, 1}};         // so has row 3 + 2
+  REQUIRE(Compaction<double>(plans, offsets_of({3, 0, 2})).memberless_rows() == Rows{1, 2, 5});
+  plans[0] = MergePlan<double>::keep(Rows{1}, 3);
+  plans[2] = MergePlan<double>::keep(Rows{0, 1}, 2);
+  REQUIRE(Compaction<double>(plans, offsets_of({3, 0, 2})).memberless_rows().empty());
+}

@@ -27,5 +27,66 @@ TEST_CASE("an empty output has no survivors, reports or rates") {
   CHECK(output.deletion.deletion_rate() == 0.0);
 }
 
+TEST_CASE("only survivors that were alive stay alive") {
+  std::vector<std::uint8_t> alive{1, 0, 1, 1};
+  keep_only(std::vector<Index>{0, 1, 3}, alive);
+  CHECK(alive == std::vector<std::uint8_t>{1, 0, 0, 1});
+  keep_only({}, alive);
+  CHECK(alive == std::vector<std::uint8_t>{0, 0, 0, 0});
+}
+
+TEST_CASE("an empty gradient is 0") {
+  std::vector<double> sum;
+  add_gradient<double>({}, sum);
+  CHECK(sum.empty());
+  add_gradient<double>(std::vector<double>{1, 2}, sum);
+  CHECK(sum == std::vector<double>{1, 2});
+  add_gradient<double>({}, sum);
+  add_gradient<double>(std::vector<double>{3, -1}, sum);
+  CHECK(sum == std::vector<double>{4, 1});
+}
+
+TEST_CASE("self-attention looks at the state that it is given") {
+  auto state = merge::TokenState<float>::start(SequenceOffsets::from_lengths(std::vector<Index>{2, 1}), {0, 4, 1});
+  nn::DistanceBias<float> bias;
+  const std::optional<double> limit = 5.0;
+  const auto bare = self_attention_context(state, bias, std::nullopt);
+  CHECK(bare.queries == state.offsets.ranges());
+  CHECK(bare.keys == bare.queries);
+  CHECK(bare.key_positions[1] == 4);
+  CHECK(bare.position_bias == nullptr);
+  CHECK(bare.key_bias.empty());
+  CHECK(bare.hidden_keys.empty());
+  CHECK(bare.excess_limit == nullptr);
+  bias.values.setZero(1, 3);
+  state.key_bias = {0, -1, 0};
+  state.hidden = {0, 0, 1};
+  const auto full = self_attention_context(state, bias, limit);
+  CHECK(full.position_bias == &bias);
+  CHECK(full.key_bias[1] == -1.0F);
+  CHECK(full.hidden_keys[2] == 1);
+  CHECK(*full.excess_limit == 5.0);
+}
+
+TEST_CASE("a gate is asked about the tokens of its state") {
+  merge::GateConfig config;
+  config.block = 3;
+  config.kind = merge::GateKind::fixed;
+  config.rate = 1.0;
+  config.separators = {7};
+  const merge::Gate<float> gate(config, 2);
+  auto state = merge::TokenState<float>::start(SequenceOffsets::single(3), {0, 1, 2});
+  const std::vector<TokenId> ids{7, 4, 5, 6};
+  EncoderInput<float> input{{Matrix<float>::Zero(4, 2), SequenceOffsets::single(4)}, ids};
+  state.origin = {0, 2, 3};
+  const auto report =
+      ask_gate<float>(gate, Matrix<float>::Zero(3, 2), state, input, merge::DeletionOptions(), nullptr, nullptr);
+  CHECK(report.block == 3);
+  CHECK(report.offsets == state.offsets);
+  CHECK(report.threshold == -15.0);
+  CHECK(report.gate.values == merge::FixedRuleGate{1.0, -30.0, {7}}.values<float>(
+                                  std::vector<TokenId>{7, 5, 6}, state.offsets, merge::FixedRuleScope::sequence));
+}
+
 }  // namespace
 }  // namespace merganser::models

@@ -115,3 +115,52 @@ TEST_CASE("labels that do not fit are refused", "[objective]") {
   s.labels.push_back(3);
   REQUIRE_THROWS_AS(evaluate_objective<ScriptedModel>(s.output, s.labels, {}, 0), std::invalid_argument);
 }
+
+namespace {
+
+/// A model whose output has the report of a boundary predictor.
+struct PooledModel : ScriptedModel {
+  struct Encoded : ScriptedModel::Encoded {
+    struct Report {
+      struct {
+        std::vector<std::uint8_t> hard{1, 0, 0, 1, 1};
+      } boundaries;
+      SequenceOffsets offsets = SequenceOffsets::from_lengths(std::vector<Index>{4, 1});
+      std::vector<Index> trials{4, 1};
+      double prior = 0.3;
+    };
+    std::optional<Report> pooling = Report();
+  };
+  struct Output {
+    Matrix<double> logits = Matrix<double>::Zero(1, 3);
+    Encoded encoded;
+    double score_excess = 0;
+  };
+  struct OutputGradients : ScriptedModel::OutputGradients {
+    std::vector<double> boundaries;
+  };
+};
+
+}  // namespace
+
+TEST_CASE("the prior loss of boundaries is a part of the objective", "[objective]") {
+  PooledModel::Output output;
+  const std::vector<TokenId> labels{1};
+  ObjectiveConfig config;
+  config.boundary_weight = 0.6;
+  const auto result = evaluate_objective<PooledModel>(output, labels, config, 0.0, 0.5);
+  // 2 of 4, 1 of 1: (-log(6 0.3^2 0.7^2) / 4 - log(0.3)) / 2
+  const double prior = (-std::log(6 * 0.09 * 0.49) / 4 - std::log(0.3)) / 2;
+  REQUIRE_THAT(result.part("boundary_prior"), WithinRel(prior, 1e-12));
+  REQUIRE_THAT(result.total, WithinRel(std::log(3.0) + 0.6 * prior, 1e-12));
+  const auto whole = merge::boundary_prior_loss<double>(output.encoded.pooling->boundaries.hard,
+                                                        output.encoded.pooling->offsets, std::vector<Index>{4, 1}, 0.3);
+  for (std::size_t t = 0; t < 5; ++t)
+    REQUIRE_THAT(result.grad.boundaries[t], WithinRel(0.6 * 0.5 * whole.grad_boundaries[t], 1e-12));
+  output.encoded.pooling->trials.clear();  // a pooling without a boundary predictor
+  REQUIRE(evaluate_objective<PooledModel>(output, labels, config, 0.0).parts.size() == 3);
+  output.encoded.pooling.reset();
+  const auto without = evaluate_objective<PooledModel>(output, labels, config, 0.0);
+  REQUIRE(without.parts.size() == 3);
+  REQUIRE(without.grad.boundaries.empty());
+}

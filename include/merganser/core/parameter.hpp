@@ -10,6 +10,13 @@
 
 namespace merganser {
 
+/// The weight of a convolution: tap k of input column i is in matrix column i taps + k.
+template <Real Scalar>
+struct ConvolutionWeight : Matrix<Scalar> {
+  using Matrix<Scalar>::operator=;
+  Index taps = 1;
+};
+
 /// A named tensor inside a layer: a view, valid as long as the layer neither moves nor changes shape.
 template <Real Scalar>
 struct ParameterView {
@@ -18,8 +25,17 @@ struct ParameterView {
   Index rows = 0;          ///< 1 for a vector
   Index cols = 0;
   bool is_vector = false;  ///< shape [cols], not [rows, cols]
+  Index taps = 0;          ///< above 0: shape [rows, cols / taps, taps]
 
   Index size() const { return rows * cols; }
+
+  /// Its extents in a file.
+  std::vector<Index> shape() const {
+    if (is_vector) return {cols};
+    if (taps > 0) return {rows, cols / taps, taps};
+    return {rows, cols};
+  }
+
   Eigen::Map<Eigen::Array<Scalar, Eigen::Dynamic, 1>> array() const { return {data, size()}; }
 };
 
@@ -35,6 +51,7 @@ auto parameter_views(Layer& layer, const std::string& prefix = "") {
   layer.visit(
       [&views]<class Tensor>(std::string name, Tensor& tensor) {
         views.push_back({std::move(name), tensor.data(), tensor.rows(), tensor.cols(), Tensor::RowsAtCompileTime == 1});
+        if constexpr (requires { tensor.taps; }) views.back().taps = tensor.taps;
       },
       prefix);
   return views;

@@ -20,6 +20,7 @@
 #include <merganser/core/io_error.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/io/atomic_file.hpp>
+#include <merganser/io/hf_pooling.hpp>
 #include <merganser/io/strict_json.hpp>
 
 namespace merganser::io {
@@ -64,6 +65,8 @@ struct HfConfig {
   std::optional<bool> use_gumbel_noise;
   std::optional<double> fixed_deletion_amount;        ///< in [0, 1]
   std::optional<double> random_deletion_probability;  ///< in [0, 1]
+
+  std::optional<merge::PoolingConfig> pooling;  ///< of the encoder of a T5; its keys are in hf_pooling.hpp
 
   /// What no Hugging Face key says, under the key "merganser".
   struct Extension {
@@ -201,6 +204,9 @@ inline HfConfig parse_hf_config(std::string_view text, const std::string& file_n
   config.tie_word_embeddings = fields.flag("tie_word_embeddings").value_or(config.tie_word_embeddings);
   config.use_softmax1 = fields.flag("use_softmax1").value_or(config.use_softmax1);
   detail::parse_gate(fields, config);
+  config.pooling = detail::parse_pooling(fields, config.num_layers);
+  if (config.pooling && config.model_type == HfConfig::ModelType::mrt5)
+    fields.fail("model_type", "\"mrt5\", beside a pooling", "gates or a pooling");
   if (const nlohmann::json* extension = fields.object("merganser"); extension != nullptr)
     config.merganser = detail::parse_extension(detail::JsonFields(*extension, file_name, "merganser."), config);
   return config;
@@ -250,6 +256,7 @@ inline std::string to_json(const HfConfig& config) {
   put("use_gumbel_noise", config.use_gumbel_noise);
   put("fixed_deletion_amount", config.fixed_deletion_amount);
   put("random_deletion_probability", config.random_deletion_probability);
+  if (config.pooling) detail::put_pooling(object, *config.pooling);
   if (config.deletion_type) object["deletion_type"] = detail::word_of(*config.deletion_type, detail::deletion_types);
   if (config.merganser) {
     nlohmann::json& extension = object["merganser"];

@@ -79,6 +79,7 @@ typename models::EncoderDecoder<Scalar>::Config model_config(const HfConfig& hf)
   config.pad = hf.pad_token_id;
   config.end = hf.eos_token_id;
   config.start = hf.decoder_start_token_id;
+  config.pooling = hf.pooling;
   if (hf.merganser && hf.merganser->score_bound != HfConfig::ScoreBound::none)
     stack.score_bound = {hf.merganser->score_bound == HfConfig::ScoreBound::soft_cap ? nn::ScoreBoundKind::soft_cap
                                                                                      : nn::ScoreBoundKind::normalised,
@@ -119,6 +120,7 @@ HfConfig hf_config(const Config& config) {
   hf.pad_token_id = config.pad;
   hf.eos_token_id = config.end;
   hf.decoder_start_token_id = config.start;
+  if (config.pooling) hf.pooling = detail::used_settings(*config.pooling);
   HfConfig::Extension extension;
   if (stack.score_bound.kind != nn::ScoreBoundKind::none) {
     extension.score_bound = stack.score_bound.kind == nn::ScoreBoundKind::soft_cap ? HfConfig::ScoreBound::soft_cap
@@ -150,7 +152,8 @@ HfConfig hf_config(const Config& config) {
   return hf;
 }
 
-/// Reads `directory`/config.json and `directory`/model.safetensors: a T5, ByT5 or MrT5 model, ours or not.
+/// Reads `directory`/config.json and `directory`/model.safetensors: a T5, ByT5 or MrT5 model or one
+/// with a pooling (BPT5, CANINE), ours or not.
 /// @throws IoError if a file is missing or damaged, or they do not fit each other
 template <Real Scalar>
 models::EncoderDecoder<Scalar> load_model(const std::filesystem::path& directory) {

@@ -144,12 +144,10 @@ class SafetensorsFile {
   }
 
   /// Requires a tensor to hold the numbers of a parameter.
-  /// @throws IoError if there is no such tensor, it holds integers, or its shape is not [rows, cols] ([cols] for a
-  /// vector)
+  /// @throws IoError if there is no such tensor, it holds integers, or its shape is not the parameter's
   template <Real Scalar>
   void require_fit(std::string_view name, const ParameterView<Scalar>& parameter) const {
-    std::vector<Index> expected{parameter.cols};
-    if (!parameter.is_vector) expected.insert(expected.begin(), parameter.rows);
+    const std::vector<Index> expected = parameter.shape();
     const TensorInfo& info = floating(name);
     if (info.shape != expected)
       throw IoError(file_name_, name, "shape " + shape_text(info.shape), "shape " + shape_text(expected));

@@ -49,13 +49,11 @@ class SafetensorsWriter {
     });
   }
 
-  /// Adds a parameter under a name, with shape [rows, cols], or [cols] for a vector.
+  /// Adds a parameter under a name.
   /// @throws std::invalid_argument as the general form
   template <Real Scalar>
   void add(const std::string& name, const ParameterView<Scalar>& parameter, DataType dtype = data_type_of<Scalar>) {
-    std::vector<Index> shape{parameter.cols};
-    if (!parameter.is_vector) shape.insert(shape.begin(), parameter.rows);
-    add(name, shape, std::span<const Scalar>(parameter.data, static_cast<std::size_t>(parameter.size())), dtype);
+    add(name, parameter.shape(), std::span<const Scalar>(parameter.data, static_cast<std::size_t>(parameter.size())), dtype);
   }
 
   /// Adds an integer tensor, stored as I64.

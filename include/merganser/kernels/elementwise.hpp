@@ -87,6 +87,19 @@ void gated_gelu_backward(const Matrix<Scalar>& x, const Matrix<Scalar>& gate, co
   });
 }
 
+/// The exact GELU, x Phi(x) with the normal distribution's Phi (Hendrycks and Gimpel 2016, arXiv 1606.08415, section 2).
+template <Real Scalar>
+Scalar exact_gelu(Scalar x) {
+  return x / 2 * std::erfc(-x / std::numbers::sqrt2_v<Scalar>);
+}
+
+/// Phi(x) + x phi(x)
+template <Real Scalar>
+Scalar exact_gelu_derivative(Scalar x) {
+  constexpr Scalar density = std::numbers::inv_sqrtpi_v<Scalar> / std::numbers::sqrt2_v<Scalar>;
+  return std::erfc(-x / std::numbers::sqrt2_v<Scalar>) / 2 + x * density * std::exp(-x * x / 2);
+}
+
 /// sigmoid(x) = 1 / (1 + exp(-x)), without overflow.
 template <Real Scalar>
 Scalar sigmoid(Scalar x) {

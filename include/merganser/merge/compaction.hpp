@@ -42,6 +42,13 @@ class Compaction {
   const SequenceOffsets& output_offsets() const { return output_; }
   const MergePlan<Scalar>& plan(Index sequence) const { return plans_[static_cast<std::size_t>(sequence)]; }
 
+  /// Output rows that are copies of their representative, because nothing was merged into them. Rising.
+  std::vector<Index> memberless_rows() const {
+    std::vector<Index> rows;
+    for (const Copy& copy : copies_) rows.push_back(copy.out);
+    return rows;
+  }
+
   /// x [T_in x D] to its merged rows [T_out x D].
   Matrix<Scalar> compact(const MatrixRef<Scalar>& x) const {
     check_equal("Compaction::compact", "x.rows()", x.rows(), input_.total());

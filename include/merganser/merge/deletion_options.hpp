@@ -45,6 +45,12 @@ enum class FixedRuleScope {
   batch,  ///< the reference: segment lengths are counted over all sequences together, one mask serves all
 };
 
+/// What a pooling makes of pads.
+enum class PooledPads {
+  left_out,  ///< a sequence is pooled as if it had none
+  pooled,    ///< the reference: pads are pooled like tokens, and poolings fill up to the longest sequence
+};
+
 /// The settings of one call. A default-made value is hard deletion with the trained threshold.
 struct DeletionOptions {
   DeletionMode mode = DeletionMode::hard;
@@ -56,6 +62,7 @@ struct DeletionOptions {
   FullyDeletedSequence fully_deleted = FullyDeletedSequence::keep_highest_gate;
   Filler filler = Filler::none;
   FixedRuleScope fixed_rule_scope = FixedRuleScope::sequence;
+  PooledPads pooled_pads = PooledPads::left_out;
 
   static DeletionOptions with_mode(DeletionMode mode) {
     DeletionOptions options;
@@ -72,6 +79,7 @@ struct DeletionOptions {
     options.fully_deleted = FullyDeletedSequence::keep_first;
     options.filler = Filler::pad_to_longest;
     options.fixed_rule_scope = FixedRuleScope::batch;
+    options.pooled_pads = PooledPads::pooled;
     return options;
   }
 

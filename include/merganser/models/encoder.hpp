@@ -1,7 +1,6 @@
-// The encoder: a stack of blocks with delete gates on entry to any of them.
+// The encoder: a stack of blocks with delete gates on entry to any of them, or a pooling on entry to one.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -17,6 +16,7 @@
 #include <merganser/merge/deletion_statistics.hpp>
 #include <merganser/merge/deletion_step.hpp>
 #include <merganser/merge/gate.hpp>
+#include <merganser/merge/token_pooling.hpp>
 #include <merganser/models/encoder_batch.hpp>
 #include <merganser/models/encoder_block.hpp>
 #include <merganser/models/position_encoding.hpp>
@@ -24,7 +24,8 @@
 
 namespace merganser::models {
 
-/// A stack of encoder blocks. A gate on entry to block K deletes softly or hard for the blocks from K on.
+/// A stack of encoder blocks. A gate on entry to block K deletes softly or hard for the blocks from K on; a pooling
+/// there, which a stack has in place of gates, works in every deletion mode.
 ///
 /// Position bias comes from the original positions, before and after deletion. Thread-safe while nobody writes to the
 /// parameters. Kallini et al. 2025, arXiv 2410.20771, section 3.
@@ -39,13 +40,15 @@ class Encoder {
   struct Config {
     StackConfig stack;
     std::vector<merge::GateConfig> gates;  ///< rising by block
+    std::optional<merge::PoolingConfig> pooling;
   };
 
   struct Cache {
-    /// The states the tokens pass through: one at the start, one more behind each gate.
+    /// The states the tokens pass through: one at the start, one more behind each gate and the pooling.
     std::vector<State> states;
     std::vector<merge::DeletionStep<Scalar>> steps;          ///< one a gate applied
     std::vector<typename merge::Gate<Scalar>::Cache> gates;  ///< one a gate applied
+    typename merge::TokenPooling<Scalar>::Cache pooling;
     std::vector<typename EncoderBlock<Scalar>::Cache> blocks;
     typename nn::RmsNorm<Scalar>::Cache final_norm;
     typename nn::Dropout<Scalar>::Cache input_dropout, output_dropout;
@@ -57,7 +60,8 @@ class Encoder {
 
   Encoder() = default;
 
-  /// @throws std::invalid_argument if a gate stands at a block that does not exist, or two at one block
+  /// @throws std::invalid_argument if a gate or pooling stands at a block that does not exist, two gates at one block, or
+  /// there are both
   explicit Encoder(const Config& config);
 
   /// T5 initialisation times `factor`.
@@ -65,6 +69,7 @@ class Encoder {
     position.initialize(factor, rng);
     for (EncoderBlock<Scalar>& block : blocks) block.initialize(factor, rng);
     for (merge::Gate<Scalar>& gate : gates) gate.initialize(factor, rng);
+    if (pooling) pooling->initialize(factor, rng);
   }
 
   /// Inference.
@@ -72,7 +77,7 @@ class Encoder {
     return run(input, options, input.rng, nullptr);
   }
 
-  /// Training: dropout, gate noise, cache. `excess_limit` in the cache is set by the caller beforehand.
+  /// Training: dropout, noise of gates and boundaries, cache. `excess_limit` in the cache is set by the caller beforehand.
   EncoderOutput<Scalar> forward(const EncoderInput<Scalar>& input, const merge::DeletionOptions& options, Rng& rng,
                                 Cache& cache) const {
     return run(input, options, &rng, &cache);
@@ -80,10 +85,11 @@ class Encoder {
 
   /// grad_hidden [T' x D] and grad_key_bias [T'] or empty: gradients of what was handed on; grad_gates: one a gate
   /// report, or none; excess_weight: gradient of the loss with respect to each penalised block's mean excess (see
-  /// `excess_means`). Returns the gradient of the embedded input [T x D].
+  /// `excess_means`); grad_boundaries: of the pooling's hard boundaries, or empty. Returns the gradient of the embedded
+  /// input [T x D].
   Matrix<Scalar> backward(const Matrix<Scalar>& grad_hidden, std::span<const Scalar> grad_key_bias,
                           std::span<const GateGradient<Scalar>> grad_gates, double excess_weight, const Cache& cache,
-                          Gradients& gradients) const;
+                          Gradients& gradients, std::span<const Scalar> grad_boundaries = {}) const;
 
   /// The mean over all heads and pairs of max(score - limit, 0), for each block from the first gate on.
   std::vector<double> excess_means(const Cache& cache) const {
@@ -105,6 +111,7 @@ class Encoder {
       blocks[b].visit(visitor, name);
       for (merge::Gate<Scalar>& gate : gates)
         if (gate.config().block == static_cast<Index>(b)) gate.visit(visitor, name);
+      if (pools_at(b)) pooling->visit(visitor, name);
     }
     final_norm.visit(visitor, prefix + "final_layer_norm.");
   }
@@ -114,32 +121,18 @@ class Encoder {
   PositionEncoding<Scalar> position;
   std::vector<EncoderBlock<Scalar>> blocks;
   std::vector<merge::Gate<Scalar>> gates;
+  std::optional<merge::TokenPooling<Scalar>> pooling;
   nn::RmsNorm<Scalar> final_norm;
 
  private:
+  bool pools_at(std::size_t block) const { return pooling && pooling->config().block == static_cast<Index>(block); }
+
   EncoderOutput<Scalar> run(const EncoderInput<Scalar>& input, const merge::DeletionOptions& options, Rng* rng,
                             Cache* cache) const;
 
   /// No gate: the number of blocks.
   Index first_gated_block() const {
     return gates.empty() ? static_cast<Index>(blocks.size()) : gates.front().config().block;
-  }
-
-  static Context context_of(const State& state, const nn::DistanceBias<Scalar>& bias,
-                            const std::optional<double>& excess_limit) {
-    Context context;
-    context.queries = context.keys = state.offsets.ranges();
-    context.query_positions = context.key_positions = state.positions;
-    if (bias.values.size() > 0) context.position_bias = &bias;
-    context.key_bias = state.key_bias;
-    context.hidden_keys = state.hidden;
-    if (excess_limit) context.excess_limit = &*excess_limit;
-    return context;
-  }
-
-  static merge::DeletionStatistics count_survivors(const EncoderInput<Scalar>& input,
-                                                   const std::vector<std::uint8_t>& alive) {
-    return merge::DeletionStatistics::count(input.embedded.offsets, alive, input.forced);
   }
 
   Config config_;
@@ -160,6 +153,11 @@ Encoder<Scalar>::Encoder(const Config& config)
     last = gate.block;
     gates.emplace_back(gate, config.stack.width);
   }
+  if (!config.pooling) return;
+  check_argument(config.gates.empty(), "Encoder", "pooling", "gates and a pooling", "one of them");
+  check_argument(config.pooling->block >= 0 && config.pooling->block < config.stack.blocks, "Encoder", "pooling: block",
+                 config.pooling->block, "a block number below " + std::to_string(config.stack.blocks));
+  pooling.emplace(*config.pooling, config.stack.width, config.stack.feed_forward_width);
 }
 
 template <Real Scalar>
@@ -190,27 +188,17 @@ EncoderOutput<Scalar> Encoder<Scalar>::run(const EncoderInput<Scalar>& input, co
 
   EncoderOutput<Scalar> output;
   std::vector<std::uint8_t> alive(static_cast<std::size_t>(embedded.total()), 1);
+  std::vector<std::uint8_t> unread;  // rows behind the pooling that no reader of the encoder sees
   std::size_t next_gate = 0;
   for (std::size_t b = 0; b < blocks.size(); ++b) {
     if (gated && next_gate < gates.size() && gates[next_gate].config().block == static_cast<Index>(b)) {
-      const merge::Gate<Scalar>& gate = gates[next_gate];
-      std::vector<TokenId> ids;
-      if (!input.ids.empty())
-        for (const Index row : state.origin) ids.push_back(input.ids[static_cast<std::size_t>(row)]);
-      const merge::GateInput gate_input{state.offsets, ids, state.forced, options.fixed_rule_scope};
-      GateReport<Scalar> report;
-      report.block = static_cast<Index>(b);
-      report.offsets = state.offsets;
-      report.forced = state.forced;
-      report.threshold = options.threshold.value_or(gate.config().effective_threshold());
-      report.gate = cache != nullptr ? gate.forward(x, gate_input, *rng, cache->gates[next_gate])
-                                     : gate.forward(x, gate_input, rng);
+      GateReport<Scalar> report = ask_gate(gates[next_gate], x, state, input, options, rng,
+                                           cache != nullptr ? &cache->gates[next_gate] : nullptr);
       merge::DeletionStep<Scalar> step(state, report.gate.values, report.threshold, options);
       report.kept = step.kept_rows();
-      std::vector<std::uint8_t> survives(alive.size(), 0);
-      for (const Index row : report.kept)
-        survives[static_cast<std::size_t>(state.origin[static_cast<std::size_t>(row)])] = 1;
-      for (std::size_t row = 0; row < alive.size(); ++row) alive[row] = alive[row] != 0 && survives[row] != 0 ? 1 : 0;
+      std::vector<Index> survivors;
+      for (const Index row : report.kept) survivors.push_back(state.origin[static_cast<std::size_t>(row)]);
+      keep_only(survivors, alive);
       x = step.forward(std::move(x));
       state = step.after();
       if (b == 0 && options.mode == merge::DeletionMode::hard &&
@@ -223,24 +211,35 @@ EncoderOutput<Scalar> Encoder<Scalar>::run(const EncoderInput<Scalar>& input, co
         cache->states.push_back(state);
       }
     }
-    const Context context = context_of(state, bias, excess_limit);
+    if (pools_at(b)) {
+      const merge::PoolingInput how{options.pooled_pads, input.boundary_noise};
+      auto pooled = cache != nullptr ? pooling->forward(x, state, how, *rng, cache->pooling)
+                                     : pooling->forward(x, state, how);
+      x = std::move(pooled.values);
+      state = std::move(pooled.state);
+      unread = std::move(pooled.hidden);
+      output.pooling = std::move(pooled.report);
+      keep_only(state.origin, alive);
+      if (cache != nullptr) cache->states.push_back(state);
+    }
+    const Context context = self_attention_context(state, bias, excess_limit);
     x = cache != nullptr ? blocks[b].forward(x, context, *rng, cache->blocks[b]) : blocks[b].forward(x, context);
   }
   x = cache != nullptr ? final_norm.forward(x, cache->final_norm) : final_norm.forward(x);
   if (cache != nullptr) dropout_.apply(x, *rng, cache->output_dropout);
 
+  if (options.mode == merge::DeletionMode::everything) alive.assign(alive.size(), 0);
+  output.deletion = merge::DeletionStatistics::count(embedded.offsets, alive, input.forced);
   if (options.mode == merge::DeletionMode::everything) {
-    output.deletion = count_survivors(input, std::vector<std::uint8_t>(alive.size(), 0));
     const std::vector<Index> none(static_cast<std::size_t>(embedded.count()), 0);
     output.hidden = RaggedBatch<Scalar>(Matrix<Scalar>(0, x.cols()), SequenceOffsets::from_lengths(none));
     return output;
   }
-  output.deletion = count_survivors(input, alive);
   std::vector<Position> positions;
   for (const Index row : state.origin) positions.push_back(embedded.positions[static_cast<std::size_t>(row)]);
   output.hidden = RaggedBatch<Scalar>(std::move(x), state.offsets, std::move(positions));
   output.key_bias = std::move(state.key_bias);
-  output.hidden_keys = std::move(state.hidden);
+  output.hidden_keys = std::move(pooling ? unread : state.hidden);
   output.kept = std::move(state.origin);
   return output;
 }
@@ -248,7 +247,8 @@ EncoderOutput<Scalar> Encoder<Scalar>::run(const EncoderInput<Scalar>& input, co
 template <Real Scalar>
 Matrix<Scalar> Encoder<Scalar>::backward(const Matrix<Scalar>& grad_hidden, std::span<const Scalar> grad_key_bias,
                                          std::span<const GateGradient<Scalar>> grad_gates, double excess_weight,
-                                         const Cache& cache, Gradients& gradients) const {
+                                         const Cache& cache, Gradients& gradients,
+                                         std::span<const Scalar> grad_boundaries) const {
   Matrix<Scalar> grad = grad_hidden;
   dropout_.backward(grad, cache.output_dropout);
   grad = final_norm.backward(grad, cache.final_norm, gradients.final_norm);
@@ -258,19 +258,19 @@ Matrix<Scalar> Encoder<Scalar>::backward(const Matrix<Scalar>& grad_hidden, std:
   std::vector<Scalar> grad_state_bias(grad_key_bias.begin(), grad_key_bias.end());
   std::size_t state = cache.states.size() - 1;
   for (std::size_t b = blocks.size(); b-- > 0;) {
-    const Context context = context_of(cache.states[state], cache.position_bias, cache.excess_limit);
+    const Context context = self_attention_context(cache.states[state], cache.position_bias, cache.excess_limit);
     const auto& attention = cache.blocks[b].attention;
     const bool penalised = static_cast<Index>(b) >= first_gated_block() && attention.pairs > 0;
     auto inner = blocks[b].backward(grad, context, cache.blocks[b], gradients.blocks[b],
                                     grad_bias.values.size() > 0 ? &grad_bias : nullptr,
                                     penalised ? excess_weight / attention.pairs : 0.0);
     grad = std::move(inner.x);
-    if (grad_state_bias.empty())
-      grad_state_bias = std::move(inner.key_bias);
-    else if (!inner.key_bias.empty())
-      std::transform(grad_state_bias.begin(), grad_state_bias.end(), inner.key_bias.begin(), grad_state_bias.begin(),
-                     std::plus<>());
-    if (state == 0 || gates[state - 1].config().block != static_cast<Index>(b)) continue;
+    add_gradient<Scalar>(inner.key_bias, grad_state_bias);
+    if (pools_at(b)) {
+      --state;
+      grad = pooling->backward(std::move(grad), grad_boundaries, cache.pooling, gradients.pooling.value());
+    }
+    if (pooling || state == 0 || gates[state - 1].config().block != static_cast<Index>(b)) continue;
     --state;
     const merge::DeletionStep<Scalar>& step = cache.steps[state];
     std::vector<Scalar> grad_values;
@@ -279,11 +279,7 @@ Matrix<Scalar> Encoder<Scalar>::backward(const Matrix<Scalar>& grad_hidden, std:
     std::span<const Scalar> grad_logits;
     if (state < grad_gates.size()) {
       grad_logits = grad_gates[state].logits;
-      const std::vector<Scalar>& more = grad_gates[state].values;
-      if (grad_values.empty())
-        grad_values = more;
-      else if (!more.empty())
-        std::transform(grad_values.begin(), grad_values.end(), more.begin(), grad_values.begin(), std::plus<>());
+      add_gradient<Scalar>(grad_gates[state].values, grad_values);
     }
     grad += gates[state].backward(grad_values, grad_logits, cache.gates[state], gradients.gates[state],
                                   step.input_tokens(), grad.cols());

@@ -1,16 +1,24 @@
-// What goes into an encoder and what comes out: batches, gate reports, survivors.
+// What goes into an encoder and what comes out: batches, gate reports, survivors; and what its blocks look at.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/merge/delete_gate.hpp>
+#include <merganser/merge/deletion_options.hpp>
 #include <merganser/merge/deletion_statistics.hpp>
+#include <merganser/merge/deletion_step.hpp>
+#include <merganser/merge/gate.hpp>
+#include <merganser/merge/token_pooling.hpp>
+#include <merganser/nn/attention_context.hpp>
 
 namespace merganser::models {
 
@@ -31,6 +39,7 @@ struct EncoderInput {
   std::span<const std::uint8_t> hidden = {};  ///< [T] or empty: not 0 where no query may look (pads)
   std::span<const std::uint8_t> forced = {};  ///< [T] or empty: not 0 where gates must delete (pads)
   Rng* rng = nullptr;                         ///< needed by random gates at inference
+  std::span<const double> boundary_noise = {};  ///< uniform draws, one a token at a boundary predictor, in place of rng's
 };
 
 /// What one gate said and did.
@@ -52,7 +61,8 @@ struct EncoderOutput {
   std::vector<std::uint8_t> hidden_keys;  ///< [T'] or empty: not 0 where nobody may look
   std::vector<Index> kept;                ///< [T'] row of the incoming batch of every row handed on
   std::vector<GateReport<Scalar>> gates;  ///< in block order; empty when deletion is off
-  merge::DeletionStatistics deletion;     ///< over all gates; soft: what hard deletion would do
+  std::optional<merge::PoolingReport<Scalar>> pooling;
+  merge::DeletionStatistics deletion;     ///< over all gates, or the pooling; soft: what hard deletion would do
 };
 
 /// Gradients of a loss with respect to what a gate said; either may be empty.
@@ -61,5 +71,53 @@ struct GateGradient {
   std::vector<Scalar> values;  ///< [T_g]
   std::vector<Scalar> logits;  ///< [T_g]
 };
+
+/// Unmarks everything in `alive` [T] that is not among the rows `survivors`.
+inline void keep_only(std::span<const Index> survivors, std::vector<std::uint8_t>& alive) {
+  std::vector<std::uint8_t> still(alive.size(), 0);
+  for (const Index row : survivors) still[static_cast<std::size_t>(row)] = alive[static_cast<std::size_t>(row)];
+  alive = std::move(still);
+}
+
+/// Adds gradients of one length; an empty one is 0.
+template <Real Scalar>
+void add_gradient(std::span<const Scalar> more, std::vector<Scalar>& sum) {
+  if (sum.empty()) sum.resize(more.size(), Scalar{0});
+  if (!more.empty()) std::transform(sum.begin(), sum.end(), more.begin(), sum.begin(), std::plus<>());
+}
+
+/// What self-attention in a state may look at. The context points into its arguments.
+template <Real Scalar>
+nn::AttentionContext<Scalar> self_attention_context(const merge::TokenState<Scalar>& state,
+                                                    const nn::DistanceBias<Scalar>& bias,
+                                                    const std::optional<double>& excess_limit) {
+  nn::AttentionContext<Scalar> context;
+  context.queries = context.keys = state.offsets.ranges();
+  context.query_positions = context.key_positions = state.positions;
+  if (bias.values.size() > 0) context.position_bias = &bias;
+  context.key_bias = state.key_bias;
+  context.hidden_keys = state.hidden;
+  if (excess_limit) context.excess_limit = &*excess_limit;
+  return context;
+}
+
+/// The report of a gate on x [T_g x D] in a state of the input's tokens; `kept` is left empty. With a cache, for
+/// training: `rng` must be there then.
+template <Real Scalar>
+GateReport<Scalar> ask_gate(const merge::Gate<Scalar>& gate, const Matrix<Scalar>& x,
+                            const merge::TokenState<Scalar>& state, const EncoderInput<Scalar>& input,
+                            const merge::DeletionOptions& options, Rng* rng, typename merge::Gate<Scalar>::Cache* cache) {
+  std::vector<TokenId> ids;
+  if (!input.ids.empty())
+    for (const Index row : state.origin) ids.push_back(input.ids[static_cast<std::size_t>(row)]);
+  const merge::GateInput gate_input{state.offsets, ids, state.forced, options.fixed_rule_scope};
+  GateReport<Scalar> report;
+  report.block = gate.config().block;
+  report.offsets = state.offsets;
+  report.forced = state.forced;
+  report.threshold = options.threshold.value_or(gate.config().effective_threshold());
+  report.gate = cache != nullptr ? gate.forward(x, gate_input, *rng, *cache) : gate.forward(x, gate_input, rng);
+  return report;
+}
 
 }  // namespace merganser::models

@@ -42,7 +42,8 @@ inline TokenBatch shift_right(const TokenBatch& labels, TokenId start, TokenId p
   return shifted;
 }
 
-/// A T5 encoder-decoder with delete gates: MrT5 (Kallini et al. 2025, arXiv 2410.20771); without gates, T5.
+/// A T5 encoder-decoder with delete gates: MrT5 (Kallini et al. 2025, arXiv 2410.20771); with a pooling instead, one of
+/// its baselines; without either, T5.
 ///
 /// Ids are any numbers below `vocabulary`. Source ids equal to `pad`, if any, are forced through the gates as deleted;
 /// ragged batches need no pads. Thread-safe while nobody writes to the parameters.
@@ -61,6 +62,7 @@ class EncoderDecoder {
     TokenId pad = 0;
     TokenId end = 1;    ///< ends a generated sequence
     TokenId start = 0;  ///< the decoder's first input
+    std::optional<merge::PoolingConfig> pooling;  ///< of the encoder, in place of gates
   };
 
   struct Cache {
@@ -88,7 +90,7 @@ class EncoderDecoder {
 
   explicit EncoderDecoder(const Config& config)
       : shared({config.vocabulary, config.encoder.width}),
-        encoder({config.encoder, config.gates}),
+        encoder({config.encoder, config.gates, config.pooling}),
         decoder(decoder_config(config)),
         config_(config) {
     if (config.head == Head::untied) lm_head = nn::Linear<Scalar>({config.encoder.width, config.vocabulary});
@@ -225,12 +227,12 @@ void EncoderDecoder<Scalar>::backward(const OutputGradients& grad, const Cache& 
   const double excess_weight = grad.score_excess == 0 ? 0.0 : grad.score_excess / penalised_layers(cache);
   auto decoded = decoder.backward(grad_hidden, cache.encoded, excess_weight, cache.decoder, gradients.decoder);
   shared.backward(decoded.embedded, cache.target_ids, gradients.shared);
-  if (cache.encoded.hidden.total() == 0) {  // nobody read the encoder, but its scores may be penalised all the same
-    if (excess_weight == 0) return;
-    decoded.memory.setZero(static_cast<Index>(cache.source_ids.size()), config_.encoder.width);
+  if (cache.encoded.hidden.total() == 0) {  // nobody read the encoder, but it may be penalised all the same
+    if (excess_weight == 0 && grad.boundaries.empty()) return;
+    decoded.memory.setZero(cache.encoder.states.back().total(), config_.encoder.width);
   }
   const Matrix<Scalar> grad_source =
-      encoder.backward(decoded.memory, decoded.key_bias, grad.gates, excess_weight, cache.encoder, gradients.encoder);
+      encoder.backward(decoded.memory, decoded.key_bias, grad.gates, excess_weight, cache.encoder, gradients.encoder, grad.boundaries);
   shared.backward(grad_source, cache.source_ids, gradients.shared);
 }
 

@@ -24,6 +24,7 @@ struct ModelOutputGradients {
   Matrix<Scalar> logits;                    ///< as the logits
   std::vector<GateGradient<Scalar>> gates;  ///< one a gate report, or none
   double score_excess = 0.0;
+  std::vector<Scalar> boundaries;  ///< of the pooling's hard boundaries [T_p], or empty
 };
 
 }  // namespace merganser::models

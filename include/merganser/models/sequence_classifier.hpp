@@ -41,6 +41,7 @@ class SequenceClassifier {
     Index classes = 2;
     Pooling pooling = Pooling::mean;
     TokenId pad = 0;
+    std::optional<merge::PoolingConfig> token_pooling;  ///< of the encoder, in place of gates
   };
 
   struct Cache {
@@ -65,7 +66,7 @@ class SequenceClassifier {
 
   explicit SequenceClassifier(const Config& config)
       : embedding({config.vocabulary, config.encoder.width}),
-        encoder({config.encoder, config.gates}),
+        encoder({config.encoder, config.gates, config.token_pooling}),
         head({config.encoder.width, config.classes}),
         config_(config) {}
 
@@ -120,9 +121,9 @@ class SequenceClassifier {
     const RaggedBatch<Scalar>& hidden = cache.encoded.hidden;
     const double layers = static_cast<double>(encoder.excess_means(cache.encoder).size());
     const double excess_weight = grad.score_excess == 0 || layers == 0 ? 0.0 : grad.score_excess / layers;
-    if (hidden.total() == 0 && excess_weight == 0) return;
-    // When everything was deleted nobody read the encoder, but its scores may be penalised all the same.
-    const Index rows = hidden.total() == 0 ? static_cast<Index>(cache.ids.size()) : hidden.total();
+    if (hidden.total() == 0 && excess_weight == 0 && grad.boundaries.empty()) return;
+    // When everything was deleted nobody read the encoder, but it may be penalised all the same.
+    const Index rows = cache.encoder.states.back().total();
     Matrix<Scalar> grad_hidden = Matrix<Scalar>::Zero(rows, hidden.values.cols());
     std::vector<Scalar> grad_bias(cache.encoded.key_bias.size(), Scalar{0});
     for (Index i = 0; i < hidden.count(); ++i) {
@@ -134,7 +135,8 @@ class SequenceClassifier {
       }
     }
     const Matrix<Scalar> grad_embedded =
-        encoder.backward(grad_hidden, grad_bias, grad.gates, excess_weight, cache.encoder, gradients.encoder);
+        encoder.backward(grad_hidden, grad_bias, grad.gates, excess_weight, cache.encoder, gradients.encoder,
+                         grad.boundaries);
     embedding.backward(grad_embedded, cache.ids, gradients.embedding);
   }
 

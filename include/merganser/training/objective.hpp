@@ -9,23 +9,26 @@
 #include <vector>
 
 #include <merganser/core/types.hpp>
+#include <merganser/merge/boundary_prior.hpp>
 #include <merganser/merge/gate_regulariser.hpp>
 #include <merganser/nn/cross_entropy.hpp>
 
 namespace merganser::training {
 
-/// total = cross entropy + alpha * gate regulariser + beta * score excess.
+/// total = cross entropy + alpha * gate regulariser + beta * score excess, or + gamma * boundary prior loss where a
+/// boundary predictor stands in place of gates.
 ///
 /// Kallini et al. 2025, arXiv 2410.20771, sections 3.2 and 3.3. alpha comes from the controller at every step.
 struct ObjectiveConfig {
   merge::GateRegulariser regulariser = merge::GateRegulariser::mean_gate;
   double score_penalty = 0.0;  ///< beta, on the mean of max(score - score_limit, 0); wanted with unbounded scores
   double score_limit = 5.0;
+  double boundary_weight = 1.0;  ///< gamma
 };
 
 /// One term of the objective.
 struct ObjectivePart {
-  std::string name;    ///< "cross_entropy", "gate", "score_excess"
+  std::string name;    ///< "cross_entropy", "gate", "score_excess"; with a boundary predictor "boundary_prior"
   double value = 0.0;  ///< before weighting
   double weight = 1.0;
 };
@@ -65,6 +68,24 @@ double regularise_gates(const typename Model::Output& output, merge::GateRegular
   return reports.empty() ? 0.0 : sum / static_cast<double>(reports.size());
 }
 
+/// The prior loss of an output's boundaries, and its gradient times `weight`; nothing without a boundary predictor. A
+/// model's output need not know of poolings.
+template <class Model>
+std::optional<double> regularise_boundaries(const typename Model::Output& output, double weight,
+                                            typename Model::OutputGradients& grad) {
+  if constexpr (requires { output.encoded.pooling; }) {
+    const auto& report = output.encoded.pooling;
+    if (!report || report->trials.empty()) return std::nullopt;
+    using Scalar = typename Model::ScalarType;
+    auto result =
+        merge::boundary_prior_loss<Scalar>(report->boundaries.hard, report->offsets, report->trials, report->prior);
+    grad.boundaries = std::move(result.grad_boundaries);
+    for (Scalar& g : grad.boundaries) g *= static_cast<Scalar>(weight);
+    return result.value;
+  }
+  return std::nullopt;
+}
+
 /// Evaluates the objective of one forward pass. `labels` are those of the logit rows; `factor` scales the gradients
 /// (one over the number of accumulated batches).
 template <class Model>
@@ -87,6 +108,8 @@ ObjectiveResult<Model> evaluate_objective(const typename Model::Output& output, 
   result.parts.push_back({"gate", gate, alpha});
   result.grad.score_excess = config.score_penalty * factor;
   result.parts.push_back({"score_excess", output.score_excess, config.score_penalty});
+  const auto prior = regularise_boundaries<Model>(output, config.boundary_weight * factor, result.grad);
+  if (prior) result.parts.push_back({"boundary_prior", *prior, config.boundary_weight});
   for (const ObjectivePart& part : result.parts) result.total += part.weight * part.value;
   return result;
 }

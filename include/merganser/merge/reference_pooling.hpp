@@ -1,0 +1,68 @@
+// How the published implementation pools a padded batch: fillers and pads that count.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <merganser/core/check.hpp>
+#include <merganser/core/sequence_offsets.hpp>
+#include <merganser/core/types.hpp>
+#include <merganser/merge/merge_plan.hpp>
+#include <merganser/merge/segment_mean.hpp>
+
+namespace merganser::merge {
+
+/// Lengthens the plans of segments to the longest of them with fillers at the position of the first token: the first
+/// filler is the mean of the sequence's pads, the others have no member and are meant to be 0. `pads` [T] or empty.
+///
+/// Sequences without rows stay empty. Returns one mark a row that the plans make: not 0 at a filler.
+/// @throws std::invalid_argument if a length differs
+template <Real Scalar>
+std::vector<std::uint8_t> fill_up_segments(std::vector<MergePlan<Scalar>>& plans, const SequenceOffsets& offsets,
+                                           std::span<const std::uint8_t> pads) {
+  check_equal("fill_up_segments", "plans.size()", static_cast<Index>(plans.size()), offsets.count());
+  if (!pads.empty()) check_equal("fill_up_segments", "pads.size()", static_cast<Index>(pads.size()), offsets.total());
+  Index longest = 0;
+  for (const MergePlan<Scalar>& plan : plans) longest = std::max(longest, plan.output_count());
+  std::vector<std::uint8_t> fillers;
+  for (Index i = 0; i < offsets.count(); ++i) {
+    MergePlan<Scalar>& plan = plans[static_cast<std::size_t>(i)];
+    const Index segments = plan.output_count();
+    fillers.resize(fillers.size() + static_cast<std::size_t>(segments), 0);
+    if (segments == longest || plan.input_count() == 0) continue;
+    if (!pads.empty()) {
+      const auto marks = pads.subspan(static_cast<std::size_t>(offsets.begin(i)), plan.group.size());
+      const Index count = static_cast<Index>(marks.size()) - std::count(marks.begin(), marks.end(), std::uint8_t{0});
+      for (std::size_t row = 0; row < marks.size(); ++row) {
+        if (marks[row] == 0) continue;
+        plan.group[row] = segments;
+        plan.weight[row] = segment_weight<Scalar>(count);
+      }
+    }
+    plan.representative.resize(static_cast<std::size_t>(longest), 0);
+    fillers.resize(fillers.size() + static_cast<std::size_t>(longest - segments), 1);
+  }
+  return fillers;
+}
+
+/// Plans of strided groups that take pads for tokens and drop a last group of fewer than `rate` rows.
+/// @throws std::invalid_argument if the rate is below 1
+template <Real Scalar>
+std::vector<MergePlan<Scalar>> whole_group_plans(const SequenceOffsets& offsets, Index rate) {
+  check_argument(rate >= 1, "whole_group_plans", "rate", rate, "at least 1");
+  std::vector<MergePlan<Scalar>> plans;
+  for (Index i = 0; i < offsets.count(); ++i) {
+    MergePlan<Scalar>& plan = plans.emplace_back();
+    const Index groups = offsets.length(i) / rate;
+    for (Index group = 0; group < groups; ++group) plan.representative.push_back(group * rate);
+    for (Index row = 0; row < offsets.length(i); ++row) {
+      plan.group.push_back(row / rate < groups ? row / rate : -1);
+      plan.weight.push_back(row / rate < groups ? Scalar{1} : Scalar{0});
+    }
+  }
+  return plans;
+}
+
+}  // namespace merganser::merge

@@ -1,0 +1,86 @@
+// Segments of tokens pooled to their mean, and the gradient of where they end.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <merganser/core/check.hpp>
+#include <merganser/core/sequence_offsets.hpp>
+#include <merganser/core/types.hpp>
+#include <merganser/merge/compaction.hpp>
+#include <merganser/merge/merge_plan.hpp>
+
+namespace merganser::merge {
+
+/// Weight of each of `count` tokens in their mean: sum / (count + 1e-9), as published.
+template <Real Scalar>
+Scalar segment_weight(Index count) {
+  return static_cast<Scalar>(1 / (static_cast<double>(count) + 1e-9));
+}
+
+/// One plan a sequence that makes every segment its mean; pads are dropped.
+///
+/// A boundary (not 0 in `boundaries` [T]) is the last token of its segment; tokens behind the last boundary are a segment
+/// too. `pads` [T] or empty: not 0 at a pad. A segment stands at the position of its first token.
+/// @throws std::invalid_argument if a length differs
+template <Real Scalar>
+std::vector<MergePlan<Scalar>> segment_plans(std::span<const std::uint8_t> boundaries, const SequenceOffsets& offsets,
+                                             std::span<const std::uint8_t> pads = {}) {
+  check_equal("segment_plans", "boundaries.size()", static_cast<Index>(boundaries.size()), offsets.total());
+  if (!pads.empty()) check_equal("segment_plans", "pads.size()", static_cast<Index>(pads.size()), offsets.total());
+  std::vector<MergePlan<Scalar>> plans;
+  for (Index i = 0; i < offsets.count(); ++i) {
+    MergePlan<Scalar>& plan = plans.emplace_back();
+    std::vector<Index> lengths;
+    bool open = false;
+    for (Index row = 0; row < offsets.length(i); ++row) {
+      const auto t = static_cast<std::size_t>(offsets.begin(i) + row);
+      const bool pad = !pads.empty() && pads[t] != 0;
+      if (!pad && !open) {
+        plan.representative.push_back(row);
+        lengths.push_back(0);
+      }
+      plan.group.push_back(pad ? -1 : plan.output_count() - 1);
+      if (pad) continue;
+      ++lengths.back();
+      open = boundaries[t] == 0;
+    }
+    for (const Index group : plan.group)
+      plan.weight.push_back(group < 0 ? Scalar{0} : segment_weight<Scalar>(lengths[static_cast<std::size_t>(group)]));
+  }
+  return plans;
+}
+
+/// The straight-through gradient of the boundaries [T] of segment means: x [T x D] in, grad_means [T' x D] of the means.
+///
+/// The surrogate: token l weighs 1 + sum over j < l of (b_j - its value), in its segment as it is; a boundary that grows
+/// makes all tokens behind it heavier. In a later segment they all grow alike, which leaves the mean: so only tokens
+/// of the same segment count. Nawrot et al. 2023, arXiv 2211.09761.
+template <Real Scalar>
+std::vector<Scalar> segment_boundary_gradient(const MatrixRef<Scalar>& x, const Compaction<Scalar>& segments,
+                                              const MatrixRef<Scalar>& grad_means) {
+  const SequenceOffsets& input = segments.input_offsets();
+  const SequenceOffsets& output = segments.output_offsets();
+  check_equal("segment_boundary_gradient", "x.rows()", x.rows(), input.total());
+  check_equal("segment_boundary_gradient", "grad_means.rows()", grad_means.rows(), output.total());
+  const Matrix<Scalar> means = segments.compact(x);
+  std::vector<Scalar> gradient(static_cast<std::size_t>(input.total()), Scalar{0});
+  for (Index i = 0; i < input.count(); ++i) {
+    const MergePlan<Scalar>& plan = segments.plan(i);
+    // Of each segment: gradient of a common addition to the weights of its tokens behind this one.
+    std::vector<Scalar> behind(static_cast<std::size_t>(plan.output_count()), Scalar{0});
+    for (Index row = input.length(i); row-- > 0;) {
+      const Index group = plan.group[static_cast<std::size_t>(row)];
+      if (group < 0) continue;
+      Scalar& sum = behind[static_cast<std::size_t>(group)];
+      const Index t = input.begin(i) + row, mean = output.begin(i) + group;
+      gradient[static_cast<std::size_t>(t)] = sum;
+      sum += plan.weight[static_cast<std::size_t>(row)] * grad_means.row(mean).dot(x.row(t) - means.row(mean));
+    }
+  }
+  return gradient;
+}
+
+}  // namespace merganser::merge

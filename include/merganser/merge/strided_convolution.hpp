@@ -1,0 +1,153 @@
+// Groups of consecutive tokens pooled by a convolution.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <merganser/core/check.hpp>
+#include <merganser/core/parameter.hpp>
+#include <merganser/core/random.hpp>
+#include <merganser/core/sequence_offsets.hpp>
+#include <merganser/core/types.hpp>
+#include <merganser/kernels/elementwise.hpp>
+#include <merganser/kernels/matmul.hpp>
+#include <merganser/merge/compaction.hpp>
+#include <merganser/merge/merge_plan.hpp>
+#include <merganser/nn/linear.hpp>
+
+namespace merganser::merge {
+
+/// One plan a sequence that puts rows 0 .. rate-1 into one group, the next `rate` rows into another, and so on.
+///
+/// The last group may have fewer. Pads (not 0 in `pads` [T] or empty) are in no group, and a group of pads is none. A
+/// group's representative is its first row, pad or not; the row's tap is its distance from there.
+/// @throws std::invalid_argument if a length differs or the rate is below 1
+template <Real Scalar>
+std::vector<MergePlan<Scalar>> strided_plans(const SequenceOffsets& offsets, Index rate,
+                                             std::span<const std::uint8_t> pads = {}) {
+  check_argument(rate >= 1, "strided_plans", "rate", rate, "at least 1");
+  if (!pads.empty()) check_equal("strided_plans", "pads.size()", static_cast<Index>(pads.size()), offsets.total());
+  std::vector<MergePlan<Scalar>> plans;
+  for (Index i = 0; i < offsets.count(); ++i) {
+    MergePlan<Scalar>& plan = plans.emplace_back();
+    for (Index row = 0; row < offsets.length(i); ++row) {
+      const bool pad = !pads.empty() && pads[static_cast<std::size_t>(offsets.begin(i) + row)] != 0;
+      const Index first = row / rate * rate;
+      if (!pad && (plan.representative.empty() || plan.representative.back() != first))
+        plan.representative.push_back(first);
+      plan.group.push_back(pad ? -1 : plan.output_count() - 1);
+      plan.weight.push_back(pad ? Scalar{0} : Scalar{1});
+    }
+  }
+  return plans;
+}
+
+/// y_s = gelu(sum over taps k of W_k x_(s,k) + b), where x_(s,k) is the row of group s at tap k, or 0 if there is none.
+///
+/// Parameters: weight [D x D rate] (see ConvolutionWeight), bias [D]; gelu in the exact form. Clark et al. 2022, arXiv
+/// 2103.06874 (the downsampling of CANINE).
+template <Real Scalar>
+class StridedConvolution {
+ public:
+  using ScalarType = Scalar;
+  using Gradients = StridedConvolution;
+
+  struct Config {
+    Index width = 0;  ///< D
+    Index rate = 4;   ///< rows of a group
+  };
+
+  struct Cache {
+    Matrix<Scalar> unfolded;  ///< [T' x D rate]
+    Matrix<Scalar> inner;     ///< [T' x D], before the activation
+  };
+
+  StridedConvolution() = default;
+
+  /// @throws std::invalid_argument if width or rate is not positive
+  explicit StridedConvolution(const Config& config) {
+    check_argument(config.width > 0, "StridedConvolution", "width", config.width, "at least 1");
+    check_argument(config.rate > 0, "StridedConvolution", "rate", config.rate, "at least 1");
+    weight.setZero(config.width, config.width * config.rate);
+    weight.taps = config.rate;
+    bias.setZero(config.width);
+  }
+
+  /// Weight normal with deviation factor * (D rate)^-0.5, bias 0.
+  void initialize(double factor, Rng& rng) {
+    nn::fill_normal(weight, factor / std::sqrt(static_cast<double>(weight.cols())), rng);
+  }
+
+  /// x [T x D] to one row a group [T' x D].
+  /// @throws std::invalid_argument if x does not fit the groups or a group is longer than the rate
+  Matrix<Scalar> forward(const MatrixRef<Scalar>& x, const Compaction<Scalar>& groups) const {
+    Cache cache;
+    return forward(x, groups, cache);
+  }
+
+  Matrix<Scalar> forward(const MatrixRef<Scalar>& x, const Compaction<Scalar>& groups, Cache& cache) const {
+    check_equal("StridedConvolution::forward", "x.rows()", x.rows(), groups.input_offsets().total());
+    check_equal("StridedConvolution::forward", "x.cols()", x.cols(), weight.rows());
+    cache.unfolded = Matrix<Scalar>::Zero(groups.output_offsets().total(), weight.cols());
+    for_each_tap(groups, [&](Index in, Index out, Index tap) {
+      for (Index c = 0; c < x.cols(); ++c) cache.unfolded(out, c * weight.taps + tap) = x(in, c);
+    });
+    cache.inner.resize(cache.unfolded.rows(), weight.rows());
+    kernels::multiply<Scalar>(cache.unfolded,
+                              kernels::PackedMatrix<Scalar>(weight, kernels::Orientation::transposed), cache.inner);
+    cache.inner.rowwise() += bias;
+    return cache.inner.unaryExpr([](Scalar value) { return kernels::exact_gelu(value); });
+  }
+
+  /// grad_y [T' x D] to the gradient of x [T x D].
+  Matrix<Scalar> backward(const MatrixRef<Scalar>& grad_y, const Compaction<Scalar>& groups, const Cache& cache,
+                          Gradients& gradients) const {
+    check_equal("StridedConvolution::backward", "grad_y.rows()", grad_y.rows(), cache.inner.rows());
+    check_equal("StridedConvolution::backward", "grad_y.cols()", grad_y.cols(), cache.inner.cols());
+    using kernels::Orientation;
+    using kernels::PackedMatrix;
+    const Matrix<Scalar> grad_inner =
+        grad_y.cwiseProduct(cache.inner.unaryExpr([](Scalar value) { return kernels::exact_gelu_derivative(value); }));
+    gradients.bias += grad_inner.colwise().sum();
+    kernels::multiply_transposed<Scalar>(grad_inner, PackedMatrix<Scalar>(cache.unfolded, Orientation::as_is),
+                                         gradients.weight, kernels::Store::add);
+    Matrix<Scalar> grad_unfolded(cache.unfolded.rows(), cache.unfolded.cols());
+    kernels::multiply<Scalar>(grad_inner, PackedMatrix<Scalar>(weight, Orientation::as_is), grad_unfolded);
+    Matrix<Scalar> grad_x = Matrix<Scalar>::Zero(groups.input_offsets().total(), weight.rows());
+    for_each_tap(groups, [&](Index in, Index out, Index tap) {
+      for (Index c = 0; c < grad_x.cols(); ++c) grad_x(in, c) = grad_unfolded(out, c * weight.taps + tap);
+    });
+    return grad_x;
+  }
+
+  template <class Visitor>
+  void visit(Visitor&& visitor, const std::string& prefix) {
+    visitor(prefix + "weight", weight);
+    visitor(prefix + "bias", bias);
+  }
+
+  ConvolutionWeight<Scalar> weight;
+  RowVector<Scalar> bias;
+
+ private:
+  /// Calls visit(input row, output row, tap) for every row of a group.
+  template <class Visit>
+  void for_each_tap(const Compaction<Scalar>& groups, Visit&& visit) const {
+    for (Index i = 0; i < groups.input_offsets().count(); ++i) {
+      const MergePlan<Scalar>& plan = groups.plan(i);
+      for (Index row = 0; row < plan.input_count(); ++row) {
+        const Index group = plan.group[static_cast<std::size_t>(row)];
+        if (group < 0) continue;
+        const Index tap = row - plan.representative[static_cast<std::size_t>(group)];
+        check_argument(tap >= 0 && tap < weight.taps, "StridedConvolution", "row of a group", tap,
+                       "a distance from its representative below the rate");
+        visit(groups.input_offsets().begin(i) + row, groups.output_offsets().begin(i) + group, tap);
+      }
+    }
+  }
+};
+
+}  // namespace merganser::merge

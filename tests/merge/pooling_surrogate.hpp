@@ -1,0 +1,57 @@
+// Segment means as a smooth function of soft boundaries, in plain loops: what the straight-through gradient derives.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <merganser/core/types.hpp>
+#include <merganser/merge/boundary_predictor.hpp>
+#include <merganser/merge/segment_mean.hpp>
+
+namespace merganser::testing {
+
+/// Segments as they were at the start; a soft boundary that has moved since then moves the weights of all tokens behind.
+struct PoolingSurrogate {
+  SequenceOffsets offsets;
+  std::vector<std::uint8_t> pads;
+  merge::Boundaries<double> start;
+
+  merge::Compaction<double> segments() const {
+    return {merge::segment_plans<double>(start.hard, offsets, pads), offsets};
+  }
+
+  /// Means [T' x D] of x [T x D].
+  Matrix<double> means(const Matrix<double>& x, const std::vector<double>& soft) const {
+    const merge::Compaction<double> groups = segments();
+    Matrix<double> sums = Matrix<double>::Zero(groups.output_offsets().total(), x.cols());
+    std::vector<double> weights(static_cast<std::size_t>(sums.rows()), 0.0), counts = weights;
+    for (Index i = 0; i < offsets.count(); ++i) {
+      double moved = 0;
+      for (Index row = 0; row < offsets.length(i); ++row) {
+        const auto t = static_cast<std::size_t>(offsets.begin(i) + row);
+        const Index group = groups.plan(i).group[static_cast<std::size_t>(row)];
+        if (group < 0) continue;
+        const Index out = groups.output_offsets().begin(i) + group;
+        sums.row(out) += (1 + moved) * x.row(static_cast<Index>(t));
+        weights[static_cast<std::size_t>(out)] += 1 + moved;
+        counts[static_cast<std::size_t>(out)] += 1;
+        if (start.settled[t] == 0) moved += soft[t] - start.soft[t];
+      }
+    }
+    for (Index row = 0; row < sums.rows(); ++row) {
+      const auto out = static_cast<std::size_t>(row);
+      sums.row(row) *= counts[out] / (counts[out] + 1e-9) / weights[out];
+    }
+    return sums;
+  }
+
+  /// sum of weights [T] times the boundaries that are the predictor's choice.
+  double weighted(const std::vector<double>& weights, const std::vector<double>& soft) const {
+    double sum = 0;
+    for (std::size_t t = 0; t < weights.size(); ++t)
+      if (start.settled[t] == 0) sum += weights[t] * soft[t];
+    return sum;
+  }
+};
+
+}  // namespace merganser::testing

@@ -1,0 +1,93 @@
+#include <merganser/merge/segment_mean.hpp>
+
+#include <vector>
+
+#include "merge/pooling_surrogate.hpp"
+#include "support/catch.hpp"
+#include "support/gradient_check.hpp"
+#include "support/laws.hpp"
+#include "support/random_values.hpp"
+
+using namespace merganser;
+using namespace merganser::merge;
+using namespace merganser::testing;
+using Catch::Matchers::ContainsSubstring;
+
+namespace {
+
+using Marks = std::vector<std::uint8_t>;
+using Rows = std::vector<Index>;
+
+std::vector<MergePlan<double>> plans_of(const Marks& boundaries, const Rows& lengths, const Marks& pads = {}) {
+  return segment_plans<double>(boundaries, SequenceOffsets::from_lengths(lengths), pads);
+}
+
+}  // namespace
+
+TEST_CASE("a boundary is the last token of its segment", "[segment_mean]") {
+  const auto plans = plans_of({0, 1, 1, 0, 0, 1, /**/ 255, /**/ 0, 0}, {6, 1, 0, 2});
+  REQUIRE(plans.size() == 4);
+  REQUIRE(plans[0].group == Rows{0, 0, 1, 2, 2, 2});
+  REQUIRE(plans[0].representative == Rows{0, 2, 3});
+  REQUIRE(plans[0].weight == std::vector<double>{segment_weight<double>(2), segment_weight<double>(2),
+                                                 segment_weight<double>(1), segment_weight<double>(3),
+                                                 segment_weight<double>(3), segment_weight<double>(3)});
+  REQUIRE(plans[1].group == Rows{0});
+  REQUIRE(plans[2].input_count() == 0);
+  REQUIRE(plans[2].output_count() == 0);
+  REQUIRE(plans[3].group == Rows{0, 0});  // behind the last boundary is a segment too
+}
+
+TEST_CASE("pads are in no segment, wherever they stand", "[segment_mean]") {
+  const auto plans = plans_of({0, 1, 0, 0, 1, 0, /**/ 1, 1}, {6, 2}, {1, 0, 0, 1, 0, 1, /**/ 1, 1});
+  REQUIRE(plans[0].group == Rows{-1, 0, 1, -1, 1, -1});
+  REQUIRE(plans[0].representative == Rows{1, 2});
+  REQUIRE(plans[0].weight[3] == 0);
+  REQUIRE(plans[0].weight[2] == segment_weight<double>(2));
+  REQUIRE(plans[1].group == Rows{-1, -1});
+  REQUIRE(plans[1].output_count() == 0);
+}
+
+TEMPLATE_TEST_CASE("segments become their means", "[segment_mean]", float, double) {
+  Rng rng(1);
+  const auto x = random_matrix<TestType>(6, 3, rng);
+  const auto offsets = SequenceOffsets::from_lengths(Rows{4, 2});
+  const Compaction<TestType> segments(segment_plans<TestType>(Marks{0, 1, 1, 1, 0, 1}, offsets), offsets);
+  Matrix<TestType> expected(4, 3);
+  expected << (x.row(0) + x.row(1)) / 2, x.row(2), x.row(3), (x.row(4) + x.row(5)) / 2;
+  REQUIRE(relative_difference(segments.compact(x), expected) < 1e-6);
+}
+
+TEST_CASE("the gradient of boundaries is that of the surrogate with moved weights", "[segment_mean]") {
+  PoolingSurrogate surrogate;
+  surrogate.offsets = SequenceOffsets::from_lengths(Rows{7, 1, 0, 5, 9});
+  surrogate.start.hard = {0, 0, 0, 1, 0, 1, 1, /**/ 1, /**/ 0, 0, 0, 0, 1, /**/ 1, 0, 0, 1, 0, 0, 0, 1, 0};
+  surrogate.pads.assign(22, 0);
+  surrogate.pads[2] = surrogate.pads[21] = 1;
+  surrogate.start.settled = surrogate.pads;
+  Rng rng(2);
+  surrogate.start.soft = random_values<double>(22, rng);
+  auto x = random_matrix<double>(22, 3, rng);
+  const Compaction<double> segments = surrogate.segments();
+  const auto probe = random_matrix<double>(segments.output_offsets().total(), 3, rng);
+  std::vector<double> soft = surrogate.start.soft;
+  std::vector<double> gradient = segment_boundary_gradient<double>(x, segments, probe);
+  for (std::size_t t = 0; t < 22; ++t) {
+    if (surrogate.start.hard[t] != 0) REQUIRE(gradient[t] == 0.0);  // nothing of the segment is behind its end
+    if (surrogate.pads[t] != 0) REQUIRE(gradient[t] == 0.0);
+  }
+  Matrix<double> grad_x = segments.compact_backward(probe);
+  require_gradients([&] { return probe_sum(probe, surrogate.means(x, soft)); },
+                    {{"soft", soft.data(), 1, 22, true}, tensor_view("x", x)},
+                    {{"soft", gradient.data(), 1, 22, true}, tensor_view("x", grad_x)});
+}
+
+TEST_CASE("lengths that differ are named", "[segment_mean]") {
+  REQUIRE_THAT(argument_error([] { plans_of({1}, {2}); }), ContainsSubstring("boundaries.size(): got 1, expected 2"));
+  REQUIRE_THAT(argument_error([] { plans_of({1, 1}, {2}, {0}); }), ContainsSubstring("pads.size(): got 1, expected 2"));
+  const Compaction<double> segments(plans_of({0, 1}, {2}), SequenceOffsets::single(2));
+  REQUIRE_THROWS_AS(segment_boundary_gradient<double>(Matrix<double>::Zero(3, 1), segments, Matrix<double>::Zero(1, 1)),
+                    std::invalid_argument);
+  REQUIRE_THROWS_AS(segment_boundary_gradient<double>(Matrix<double>::Zero(2, 1), segments, Matrix<double>::Zero(2, 1)),
+                    std::invalid_argument);
+}
