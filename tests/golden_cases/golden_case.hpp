@@ -138,7 +138,9 @@ std::vector<double> to_numbers(const std::vector<Scalar>& values) {
   return {values.begin(), values.end()};
 }
 
-inline nlohmann::json read_json(const std::filesystem::path& path) { return nlohmann::json::parse(io::read_text_file(path)); }
+inline nlohmann::json read_json(const std::filesystem::path& path) {
+  return nlohmann::json::parse(io::read_text_file(path));
+}
 
 /// The parts of one case directory that every check reads.
 template <Real Scalar>

@@ -27,8 +27,12 @@ struct Source {
       : batch(std::move(tokens)),
         forced(models::mark_ids(batch.tokens.ids, c.model.config().pad)),
         noise(std::move(uniform)),
-        input{{c.model.shared.forward(batch.tokens.ids), batch.tokens.offsets}, batch.tokens.ids, batch.hidden, forced,
-              nullptr, noise} {}
+        input{{c.model.shared.forward(batch.tokens.ids), batch.tokens.offsets},
+              batch.tokens.ids,
+              batch.hidden,
+              forced,
+              nullptr,
+              noise} {}
   Source(const Source&) = delete;
   Source& operator=(const Source&) = delete;
 };
@@ -120,8 +124,8 @@ void check_ragged(Case<Scalar>& c, const std::string& prefix) {
   const Padded slots = Padded::of(c.file, prefix + "encoder_last_hidden_state");
   Index rows = 0;
   for (Index row = 0; row < input.batch; ++row) {
-    const bool alike = strided ? source.batch.tokens.offsets.length(row) == input.length
-                               : offsets.length(row) == slots.length;
+    const bool alike =
+        strided ? source.batch.tokens.offsets.length(row) == input.length : offsets.length(row) == slots.length;
     if (!alike) continue;
     ++rows;
     const auto of_row = [&](const Padded& shape) {

@@ -22,7 +22,7 @@ using models::EncoderDecoder;
 namespace {
 
 Json t5() {
-  return {{"model_type", "t5"}, {"vocab_size", 384}, {"d_model", 32}, {"d_kv", 8},
+  return {{"model_type", "t5"}, {"vocab_size", 384}, {"d_model", 32},  {"d_kv", 8},
           {"d_ff", 64},         {"num_heads", 4},    {"num_layers", 3}};
 }
 
@@ -70,7 +70,8 @@ TEST_CASE("the keys of a pooling are read and written back", "[hf_pooling]") {
   REQUIRE_FALSE(parsed(t5()).pooling);
   const auto boundaries = parsed(bpt5()), strided = parsed(canine());
   REQUIRE(boundaries.pooling == PoolingConfig{1, PoolingKind::boundaries, 0.25, 0.75});
-  REQUIRE(strided.pooling == PoolingConfig{2, PoolingKind::strided, PoolingConfig().prior, PoolingConfig().temperature, 5});
+  REQUIRE(strided.pooling ==
+          PoolingConfig{2, PoolingKind::strided, PoolingConfig().prior, PoolingConfig().temperature, 5});
   REQUIRE(parsed(Json::parse(io::to_json(boundaries))) == boundaries);
   REQUIRE(parsed(Json::parse(io::to_json(strided))) == strided);
   REQUIRE(Json::parse(io::to_json(boundaries))["architectures"][0] == "BPT5ForConditionalGeneration");

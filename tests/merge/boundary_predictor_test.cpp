@@ -126,7 +126,8 @@ TEST_CASE("without a word on noise a share of sigmoid(logit) of noisy boundaries
 
 TEST_CASE("no tokens have no boundaries, and what does not fit is named", "[BoundaryPredictor]") {
   const Setup<float> s;
-  REQUIRE(s.predictor.forward(Matrix<float>(0, 4), SequenceOffsets::from_lengths(std::vector<Index>{0, 0})).hard.empty());
+  REQUIRE(
+      s.predictor.forward(Matrix<float>(0, 4), SequenceOffsets::from_lengths(std::vector<Index>{0, 0})).hard.empty());
   REQUIRE_THAT(argument_error([&] { s.predictor.forward(s.x, SequenceOffsets::single(2)); }),
                ContainsSubstring("x.rows(): got 13, expected 2"));
   const std::vector<double> short_noise(2, 0.5), low(13, 0.0), high(13, 1.0);

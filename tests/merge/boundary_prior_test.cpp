@@ -57,8 +57,8 @@ TEST_CASE("the gradient of the prior loss is the slope between whole counts", "[
 TEST_CASE("sequences share the mean, and float follows double", "[boundary_prior]") {
   const auto one = loss({1, 0}, {2}, {2}, 0.2), two = loss({1, 0, 0, 1, 1}, {2, 3}, {2, 3}, 0.2);
   REQUIRE_THAT(two.grad_boundaries[0], WithinRel(one.grad_boundaries[0] / 2, 1e-14));
-  const auto single = boundary_prior_loss<float>(Marks{1, 0, 0, 1, 1},
-                                                 SequenceOffsets::from_lengths(Counts{2, 3}), Counts{2, 3}, 0.2);
+  const auto single =
+      boundary_prior_loss<float>(Marks{1, 0, 0, 1, 1}, SequenceOffsets::from_lengths(Counts{2, 3}), Counts{2, 3}, 0.2);
   REQUIRE(single.value == two.value);
   for (std::size_t t = 0; t < 5; ++t) REQUIRE_THAT(single.grad_boundaries[t], WithinAbs(two.grad_boundaries[t], 1e-7));
 }

@@ -10,7 +10,8 @@
 
 namespace merganser::testing {
 
-/// Segments as they were at the start; a soft boundary that has moved since then moves the weights of all tokens behind.
+/// Segments as they were at the start; a soft boundary that has moved since then moves the weights of all tokens
+/// behind.
 struct PoolingSurrogate {
   SequenceOffsets offsets;
   std::vector<std::uint8_t> pads;

@@ -38,8 +38,9 @@ struct Setup {
 }  // namespace
 
 TEST_CASE("groups are consecutive rows; pads are in none, and the last may be short", "[StridedConvolution]") {
-  const auto plans = strided_plans<double>(SequenceOffsets::from_lengths(Rows{6, 1, 0, 7, 8}), 3,
-                                           Marks{0, 0, 0, 0, 0, 0, /**/ 0, /**/ 0, 0, 0, 0, 0, 0, 0, /**/ 0, 1, 0, 1, 1, 1, 0, 1});
+  const auto plans =
+      strided_plans<double>(SequenceOffsets::from_lengths(Rows{6, 1, 0, 7, 8}), 3,
+                            Marks{0, 0, 0, 0, 0, 0, /**/ 0, /**/ 0, 0, 0, 0, 0, 0, 0, /**/ 0, 1, 0, 1, 1, 1, 0, 1});
   REQUIRE(plans[0].group == Rows{0, 0, 0, 1, 1, 1});
   REQUIRE(plans[0].representative == Rows{0, 3});
   REQUIRE(plans[1].group == Rows{0});
@@ -91,9 +92,8 @@ TEMPLATE_TEST_CASE("a strided convolution keeps the laws of a layer", "[StridedC
   require_forward_agrees([&] { return s.layer.forward(s.x, groups); },
                          [&] { return s.layer.forward(s.x, groups, cache); });
   const Matrix<TestType> ones = Matrix<TestType>::Ones(5, 5);
-  require_backward_adds(s.layer, [&](StridedConvolution<TestType>& gradients) {
-    s.layer.backward(ones, groups, cache, gradients);
-  });
+  require_backward_adds(
+      s.layer, [&](StridedConvolution<TestType>& gradients) { s.layer.backward(ones, groups, cache, gradients); });
   const Compaction<TestType> own(strided_plans<TestType>(SequenceOffsets::single(6), 3), SequenceOffsets::single(6));
   REQUIRE(identical(s.layer.forward(s.x.topRows(6), own), Matrix<TestType>(s.layer.forward(s.x, groups).topRows(2))));
 }
@@ -114,7 +114,8 @@ TEST_CASE("no rows make no groups, and what does not fit is named", "[StridedCon
   REQUIRE_THROWS_AS(s.layer.forward(Matrix<float>(2, 5), s.groups()), std::invalid_argument);
   const Compaction<float> longer(strided_plans<float>(s.offsets, 4), s.offsets);
   REQUIRE_THAT(argument_error([&] { s.layer.forward(s.x, longer); }), ContainsSubstring("row of a group: got 3"));
-  REQUIRE_THAT(argument_error([] { strided_plans<float>(SequenceOffsets::single(2), 0); }), ContainsSubstring("rate: got 0"));
+  REQUIRE_THAT(argument_error([] { strided_plans<float>(SequenceOffsets::single(2), 0); }),
+               ContainsSubstring("rate: got 0"));
   REQUIRE_THROWS_AS(strided_plans<float>(SequenceOffsets::single(2), 2, Marks{0}), std::invalid_argument);
   REQUIRE_THROWS_AS(StridedConvolution<float>({5, 0}), std::invalid_argument);
 }

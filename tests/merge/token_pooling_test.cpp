@@ -137,8 +137,8 @@ TEST_CASE("the gradients of a strided pooling agree with finite differences", "[
   auto parameters = parameter_views(s.pooling), analytic = parameter_views(gradients);
   parameters.push_back(tensor_view("x", s.x));
   analytic.push_back(tensor_view("x", grad_x));
-  require_gradients([&] { return probe_sum(probe, s.pooling.forward(s.x, s.state, s.input(pads)).values); },
-                    parameters, analytic);
+  require_gradients([&] { return probe_sum(probe, s.pooling.forward(s.x, s.state, s.input(pads)).values); }, parameters,
+                    analytic);
 }
 
 TEMPLATE_TEST_CASE("pads at the end change nothing", "[TokenPooling]", float, double) {
@@ -210,11 +210,11 @@ TEST_CASE("parameters have their Hugging Face names, of the kind that there is",
     for (const auto& view : parameter_views(pooling)) result.push_back(view.name);
     return result;
   };
-  REQUIRE(names(PoolingKind::boundaries) ==
-          std::vector<std::string>{"boundary_predictor.boundary_predictor.0.weight",
-                                   "boundary_predictor.boundary_predictor.0.bias",
-                                   "boundary_predictor.boundary_predictor.2.weight",
-                                   "boundary_predictor.boundary_predictor.2.bias", "down_ln.weight"});
+  REQUIRE(names(PoolingKind::boundaries) == std::vector<std::string>{"boundary_predictor.boundary_predictor.0.weight",
+                                                                     "boundary_predictor.boundary_predictor.0.bias",
+                                                                     "boundary_predictor.boundary_predictor.2.weight",
+                                                                     "boundary_predictor.boundary_predictor.2.bias",
+                                                                     "down_ln.weight"});
   REQUIRE(names(PoolingKind::strided) == std::vector<std::string>{"downsampling_module.conv.weight",
                                                                   "downsampling_module.conv.bias", "down_ln.weight"});
 }

@@ -87,7 +87,7 @@ void gated_gelu_backward(const Matrix<Scalar>& x, const Matrix<Scalar>& gate, co
   });
 }
 
-/// The exact GELU, x Phi(x) with the normal distribution's Phi (Hendrycks and Gimpel 2016, arXiv 1606.08415, section 2).
+/// The exact GELU (Hendrycks and Gimpel 2016, arXiv 1606.08415, section 2): x Phi(x), Phi of the normal distribution.
 template <Real Scalar>
 Scalar exact_gelu(Scalar x) {
   return x / 2 * std::erfc(-x / std::numbers::sqrt2_v<Scalar>);

@@ -36,8 +36,8 @@ struct Boundaries {
 ///
 /// u is uniform noise while training and 1/2, which adds nothing, otherwise. Of each sequence the last token that is no
 /// pad always ends a segment and a pad never does. Backward passes the gradient of the hard boundary straight through
-/// to the soft one. Parameters: W1 [F x D], b1 [F], w2 [1 x F], b2 [1]; gelu in the exact form. Nawrot et al. 2023, arXiv
-/// 2211.09761 (the boundaries of "gumbel" kind).
+/// to the soft one. Parameters: W1 [F x D], b1 [F], w2 [1 x F], b2 [1]; gelu in the exact form. Nawrot et al. 2023,
+/// arXiv 2211.09761 (the boundaries of "gumbel" kind).
 template <Real Scalar>
 class BoundaryPredictor {
  public:
@@ -124,7 +124,8 @@ class BoundaryPredictor {
     }
     gradients.outer_bias += grad_logits.colwise().sum();
     Matrix<Scalar> grad_inner = outer.backward(grad_logits, cache.activated, gradients.outer);
-    grad_inner.array() *= cache.inner.unaryExpr([](Scalar value) { return kernels::exact_gelu_derivative(value); }).array();
+    grad_inner.array() *=
+        cache.inner.unaryExpr([](Scalar value) { return kernels::exact_gelu_derivative(value); }).array();
     gradients.inner_bias += grad_inner.colwise().sum();
     return inner.backward(grad_inner, cache.input, gradients.inner);
   }

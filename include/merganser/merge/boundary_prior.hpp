@@ -22,10 +22,10 @@ struct BoundaryPriorResult {
 
 /// The mean over sequences of -log Binomial(k; n, prior) / n, with k boundaries among n tokens.
 ///
-/// boundaries [T], not 0 at the end of a segment; trials [N]: n of every sequence, which is left out of the mean when it
-/// is 0; prior in (0, 1): the expected share of boundaries. Between whole numbers k! is Gamma(k + 1): so the gradient of
-/// k, which every boundary of the sequence receives, is (H_k - H_{n-k} - log(prior / (1 - prior))) / n with harmonic
-/// numbers H. Nawrot et al. 2023, arXiv 2211.09761; Kallini et al. 2025, arXiv 2410.20771 (BPT5).
+/// boundaries [T], not 0 at the end of a segment; trials [N]: n of every sequence, which is left out of the mean when
+/// it is 0; prior in (0, 1): the expected share of boundaries. Between whole numbers k! is Gamma(k + 1): so the
+/// gradient of k, which every boundary of the sequence receives, is (H_k - H_{n-k} - log(prior / (1 - prior))) / n with
+/// harmonic numbers H. Nawrot et al. 2023, arXiv 2211.09761; Kallini et al. 2025, arXiv 2410.20771 (BPT5).
 /// @throws std::invalid_argument if a length differs, a sequence has more boundaries than trials, or the prior is
 /// outside (0, 1)
 template <Real Scalar>
@@ -40,8 +40,8 @@ BoundaryPriorResult<Scalar> boundary_prior_loss(std::span<const std::uint8_t> bo
   BoundaryPriorResult<Scalar> result;
   result.grad_boundaries.assign(boundaries.size(), Scalar{0});
   for (Index i = 0; i < offsets.count(); ++i) {
-    const auto row = boundaries.subspan(static_cast<std::size_t>(offsets.begin(i)),
-                                        static_cast<std::size_t>(offsets.length(i)));
+    const auto row =
+        boundaries.subspan(static_cast<std::size_t>(offsets.begin(i)), static_cast<std::size_t>(offsets.length(i)));
     const Index tokens = trials[static_cast<std::size_t>(i)];
     const Index ends = static_cast<Index>(row.size()) - std::count(row.begin(), row.end(), std::uint8_t{0});
     check_argument(ends <= tokens, "boundary_prior_loss", "trials", tokens, "at least as many as there are boundaries");

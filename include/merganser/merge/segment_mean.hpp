@@ -22,8 +22,8 @@ Scalar segment_weight(Index count) {
 
 /// One plan a sequence that makes every segment its mean; pads are dropped.
 ///
-/// A boundary (not 0 in `boundaries` [T]) is the last token of its segment; tokens behind the last boundary are a segment
-/// too. `pads` [T] or empty: not 0 at a pad. A segment stands at the position of its first token.
+/// A boundary (not 0 in `boundaries` [T]) is the last token of its segment; tokens behind the last boundary are a
+/// segment too. `pads` [T] or empty: not 0 at a pad. A segment stands at the position of its first token.
 /// @throws std::invalid_argument if a length differs
 template <Real Scalar>
 std::vector<MergePlan<Scalar>> segment_plans(std::span<const std::uint8_t> boundaries, const SequenceOffsets& offsets,
@@ -53,11 +53,12 @@ std::vector<MergePlan<Scalar>> segment_plans(std::span<const std::uint8_t> bound
   return plans;
 }
 
-/// The straight-through gradient of the boundaries [T] of segment means: x [T x D] in, grad_means [T' x D] of the means.
+/// The straight-through gradient of the boundaries [T] of segment means: x [T x D] in, grad_means [T' x D] of the
+/// means.
 ///
-/// The surrogate: token l weighs 1 + sum over j < l of (b_j - its value), in its segment as it is; a boundary that grows
-/// makes all tokens behind it heavier. In a later segment they all grow alike, which leaves the mean: so only tokens
-/// of the same segment count. Nawrot et al. 2023, arXiv 2211.09761.
+/// The surrogate: token l weighs 1 + sum over j < l of (b_j - its value), in its segment as it is; a boundary that
+/// grows makes all tokens behind it heavier. In a later segment they all grow alike, which leaves the mean: so only
+/// tokens of the same segment count. Nawrot et al. 2023, arXiv 2211.09761.
 template <Real Scalar>
 std::vector<Scalar> segment_boundary_gradient(const MatrixRef<Scalar>& x, const Compaction<Scalar>& segments,
                                               const MatrixRef<Scalar>& grad_means) {

@@ -96,8 +96,8 @@ class StridedConvolution {
       for (Index c = 0; c < x.cols(); ++c) cache.unfolded(out, c * weight.taps + tap) = x(in, c);
     });
     cache.inner.resize(cache.unfolded.rows(), weight.rows());
-    kernels::multiply<Scalar>(cache.unfolded,
-                              kernels::PackedMatrix<Scalar>(weight, kernels::Orientation::transposed), cache.inner);
+    kernels::multiply<Scalar>(cache.unfolded, kernels::PackedMatrix<Scalar>(weight, kernels::Orientation::transposed),
+                              cache.inner);
     cache.inner.rowwise() += bias;
     return cache.inner.unaryExpr([](Scalar value) { return kernels::exact_gelu(value); });
   }

@@ -50,9 +50,9 @@ struct PoolingReport {
   SequenceOffsets offsets;          ///< of the T tokens that reached the pooling
   std::vector<Index> lengths;       ///< [N] rows that each sequence became, without fillers
   std::vector<Position> positions;  ///< [T'] of the rows that go on: of a segment or group the first
-  Boundaries<Scalar> boundaries;    ///< [T]; empty for the strided kind
-  std::vector<Index> trials;        ///< [N] tokens of each sequence for `boundary_prior_loss`; empty likewise
-  double prior = 0.0;               ///< its prior
+  Boundaries<Scalar> boundaries;    ///< [T]; like all below empty for the strided kind
+  std::vector<Index> trials;        ///< [N] tokens of each sequence for its prior loss (the reference: with pads)
+  double prior = 0.0;               ///< see boundary_prior_loss
 };
 
 /// Boundaries: the means over segments of x, where the predictor reads norm(x). Strided: the convolution over groups of
@@ -76,9 +76,9 @@ class TokenPooling {
   };
 
   struct Output {
-    Matrix<Scalar> values;              ///< [T' x D]
-    State state;                        ///< of the T' rows
-    std::vector<std::uint8_t> hidden;   ///< [T'] or empty: not 0 where no reader of the encoder may look
+    Matrix<Scalar> values;             ///< [T' x D]
+    State state;                       ///< of the T' rows
+    std::vector<std::uint8_t> hidden;  ///< [T'] or empty: not 0 where no reader of the encoder may look
     PoolingReport<Scalar> report;
   };
 

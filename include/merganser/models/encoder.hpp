@@ -60,8 +60,8 @@ class Encoder {
 
   Encoder() = default;
 
-  /// @throws std::invalid_argument if a gate or pooling stands at a block that does not exist, two gates at one block, or
-  /// there are both
+  /// @throws std::invalid_argument if a gate or pooling stands at a block that does not exist, two gates at one block,
+  /// or there are both
   explicit Encoder(const Config& config);
 
   /// T5 initialisation times `factor`.
@@ -77,7 +77,7 @@ class Encoder {
     return run(input, options, input.rng, nullptr);
   }
 
-  /// Training: dropout, noise of gates and boundaries, cache. `excess_limit` in the cache is set by the caller beforehand.
+  /// Training: dropout, noise of gates and boundaries, cache. `excess_limit` in the cache is set beforehand.
   EncoderOutput<Scalar> forward(const EncoderInput<Scalar>& input, const merge::DeletionOptions& options, Rng& rng,
                                 Cache& cache) const {
     return run(input, options, &rng, &cache);
@@ -213,8 +213,8 @@ EncoderOutput<Scalar> Encoder<Scalar>::run(const EncoderInput<Scalar>& input, co
     }
     if (pools_at(b)) {
       const merge::PoolingInput how{options.pooled_pads, input.boundary_noise};
-      auto pooled = cache != nullptr ? pooling->forward(x, state, how, *rng, cache->pooling)
-                                     : pooling->forward(x, state, how);
+      auto pooled =
+          cache != nullptr ? pooling->forward(x, state, how, *rng, cache->pooling) : pooling->forward(x, state, how);
       x = std::move(pooled.values);
       state = std::move(pooled.state);
       unread = std::move(pooled.hidden);

@@ -34,12 +34,12 @@ inline std::vector<std::uint8_t> mark_ids(std::span<const TokenId> ids, TokenId 
 /// A batch on its way into the encoder.
 template <Real Scalar>
 struct EncoderInput {
-  RaggedBatch<Scalar> embedded;               ///< [T x D] with original positions
-  std::span<const TokenId> ids = {};          ///< [T]; only fixed-rule gates look at them
-  std::span<const std::uint8_t> hidden = {};  ///< [T] or empty: not 0 where no query may look (pads)
-  std::span<const std::uint8_t> forced = {};  ///< [T] or empty: not 0 where gates must delete (pads)
-  Rng* rng = nullptr;                         ///< needed by random gates at inference
-  std::span<const double> boundary_noise = {};  ///< uniform draws, one a token at a boundary predictor, in place of rng's
+  RaggedBatch<Scalar> embedded;                 ///< [T x D] with original positions
+  std::span<const TokenId> ids = {};            ///< [T]; only fixed-rule gates look at them
+  std::span<const std::uint8_t> hidden = {};    ///< [T] or empty: not 0 where no query may look (pads)
+  std::span<const std::uint8_t> forced = {};    ///< [T] or empty: not 0 where gates must delete (pads)
+  Rng* rng = nullptr;                           ///< needed by random gates at inference
+  std::span<const double> boundary_noise = {};  ///< [T] or empty: draws for a boundary predictor in place of rng's
 };
 
 /// What one gate said and did.
@@ -62,7 +62,7 @@ struct EncoderOutput {
   std::vector<Index> kept;                ///< [T'] row of the incoming batch of every row handed on
   std::vector<GateReport<Scalar>> gates;  ///< in block order; empty when deletion is off
   std::optional<merge::PoolingReport<Scalar>> pooling;
-  merge::DeletionStatistics deletion;     ///< over all gates, or the pooling; soft: what hard deletion would do
+  merge::DeletionStatistics deletion;  ///< over all gates, or the pooling; soft: what hard deletion would do
 };
 
 /// Gradients of a loss with respect to what a gate said; either may be empty.
@@ -106,7 +106,8 @@ nn::AttentionContext<Scalar> self_attention_context(const merge::TokenState<Scal
 template <Real Scalar>
 GateReport<Scalar> ask_gate(const merge::Gate<Scalar>& gate, const Matrix<Scalar>& x,
                             const merge::TokenState<Scalar>& state, const EncoderInput<Scalar>& input,
-                            const merge::DeletionOptions& options, Rng* rng, typename merge::Gate<Scalar>::Cache* cache) {
+                            const merge::DeletionOptions& options, Rng* rng,
+                            typename merge::Gate<Scalar>::Cache* cache) {
   std::vector<TokenId> ids;
   if (!input.ids.empty())
     for (const Index row : state.origin) ids.push_back(input.ids[static_cast<std::size_t>(row)]);

@@ -62,7 +62,8 @@ class EncoderDecoder {
     TokenId pad = 0;
     TokenId end = 1;    ///< ends a generated sequence
     TokenId start = 0;  ///< the decoder's first input
-    std::optional<merge::PoolingConfig> pooling;  ///< of the encoder, in place of gates
+    /// Of the encoder, in place of gates.
+    std::optional<merge::PoolingConfig> pooling;
   };
 
   struct Cache {
@@ -231,8 +232,8 @@ void EncoderDecoder<Scalar>::backward(const OutputGradients& grad, const Cache& 
     if (excess_weight == 0 && grad.boundaries.empty()) return;
     decoded.memory.setZero(cache.encoder.states.back().total(), config_.encoder.width);
   }
-  const Matrix<Scalar> grad_source =
-      encoder.backward(decoded.memory, decoded.key_bias, grad.gates, excess_weight, cache.encoder, gradients.encoder, grad.boundaries);
+  const Matrix<Scalar> grad_source = encoder.backward(decoded.memory, decoded.key_bias, grad.gates, excess_weight,
+                                                      cache.encoder, gradients.encoder, grad.boundaries);
   shared.backward(grad_source, cache.source_ids, gradients.shared);
 }
 

@@ -134,9 +134,8 @@ class SequenceClassifier {
           grad_bias[row] = cache.weights[row] * grad_pooled.row(i).dot(hidden.values.row(t) - cache.pooled.row(i));
       }
     }
-    const Matrix<Scalar> grad_embedded =
-        encoder.backward(grad_hidden, grad_bias, grad.gates, excess_weight, cache.encoder, gradients.encoder,
-                         grad.boundaries);
+    const Matrix<Scalar> grad_embedded = encoder.backward(grad_hidden, grad_bias, grad.gates, excess_weight,
+                                                          cache.encoder, gradients.encoder, grad.boundaries);
     embedding.backward(grad_embedded, cache.ids, gradients.embedding);
   }
 
