@@ -138,6 +138,7 @@ TEST_CASE("the gradients of a whole model with a strided convolution agree with 
   ModelSetup<EncoderDecoder<double>> s(model_config<double>(PoolingKind::strided), random_tokens({5, 1, 0, 8}, 11, 2),
                                        random_tokens({2, 4, 1, 3}, 11, 3), {}, 1);
   s.objective.score_penalty = 0;
+  s.model.encoder.pooling->convolution.bias.array() += 1.5;  // rows near 0 are where the norm behind them bends most
   EncoderDecoder<double>::Cache cache;
   EncoderDecoder<double> gradients = zeros_like(s.model);
   s.backward(gradients);

@@ -40,7 +40,7 @@ class Encoder {
   struct Config {
     StackConfig stack;
     std::vector<merge::GateConfig> gates;  ///< rising by block
-    std::optional<merge::PoolingConfig> pooling;
+    std::optional<merge::PoolingConfig> pooling = std::nullopt;
   };
 
   struct Cache {
