@@ -10,6 +10,7 @@
 #include <merganser/core/sequence_offsets.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/data/batcher.hpp>
+#include <merganser/data/byte_stream.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/data/denoising.hpp>
 #include <merganser/data/diagnostic_tasks.hpp>

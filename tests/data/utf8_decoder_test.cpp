@@ -86,6 +86,7 @@ TEST_CASE("The text does not depend on how the bytes are cut", "[data][utf8_deco
   for (int round = 0; round < 2000; ++round) {
     std::string bytes;
     for (std::uint64_t left = rng.below(12); left > 0; --left) bytes.push_back(alphabet[rng.below(alphabet.size())]);
+    CHECK(to_utf8(bytes, InvalidUtf8::keep) == bytes);
     for (const InvalidUtf8 policy : {InvalidUtf8::drop, InvalidUtf8::replace}) {
       Utf8Decoder decoder(policy);
       std::string streamed;
@@ -115,4 +116,10 @@ TEST_CASE("After finish the decoder is as new", "[data][utf8_decoder]") {
   CHECK(replacing.push("\xE6\x97").empty());
   CHECK(replacing.finish() == "\xEF\xBF\xBD");
   CHECK(replacing.finish().empty());
+
+  Utf8Decoder keeping(InvalidUtf8::keep);
+  CHECK(keeping.push("\xE6\x97").empty());
+  CHECK(keeping.push("\xFFz") == "\xE6\x97\xFFz");
+  CHECK(keeping.push("\xF0").empty());
+  CHECK(keeping.finish() == "\xF0");
 }

@@ -1,4 +1,4 @@
-// Bytes that arrive a few at a time, handed on as well-formed UTF-8.
+// Bytes that arrive a few at a time, handed on in whole UTF-8 characters.
 #pragma once
 
 #include <string>
@@ -8,13 +8,15 @@ namespace merganser::data {
 
 /// What becomes of bytes that are not UTF-8.
 enum class InvalidUtf8 {
-  drop,    ///< they vanish
-  replace  ///< U+FFFD for each longest start of a character that cannot be completed, and for each stray byte
+  drop,     ///< they vanish
+  replace,  ///< U+FFFD for each longest start of a character that cannot be completed, and for each stray byte
+  keep      ///< they come out as they are, as soon as it is known that they are invalid
 };
 
 /// Turns a stream of bytes into text that can be shown at any moment, for bytes generated one by one.
 ///
-/// What `push` and `finish` return, joined, is well-formed UTF-8 and does not depend on how the bytes were cut.
+/// What `push` and `finish` return, joined, is well-formed UTF-8 (or, with `keep`, the bytes themselves) and does not
+/// depend on how the bytes were cut. No character is split between two returns.
 /// Overlong forms, surrogates and values above U+10FFFF are invalid.
 /// Source: The Unicode Standard 15.0, table 3-7 and section 3.9, "substitution of maximal subparts".
 class Utf8Decoder {
@@ -32,7 +34,7 @@ class Utf8Decoder {
   /// Ends the stream: an incomplete tail is invalid. The decoder is then as new.
   std::string finish() {
     std::string text;
-    if (!tail_.empty()) reject(text);
+    if (!tail_.empty()) reject_tail(text);
     return text;
   }
 
@@ -54,7 +56,7 @@ class Utf8Decoder {
         return;
       }
       // The byte does not continue the character, but may begin the next one.
-      reject(text);
+      reject_tail(text);
     }
     begin_character(byte, value, text);
   }
@@ -77,16 +79,22 @@ class Utf8Decoder {
       if (value == 0xF0) low_ = 0x90;   // below: overlong
       if (value == 0xF4) high_ = 0x8F;  // above: beyond U+10FFFF
     } else {
-      reject(text);
+      reject({&byte, 1}, text);
       return;
     }
     tail_.push_back(byte);
   }
 
-  void reject(std::string& text) {
+  void reject_tail(std::string& text) {
+    reject(tail_, text);
     tail_.clear();
     missing_ = 0;
+  }
+
+  /// One longest start of a character, or one stray byte.
+  void reject(std::string_view bytes, std::string& text) const {
     if (policy_ == InvalidUtf8::replace) text += "\xEF\xBF\xBD";
+    if (policy_ == InvalidUtf8::keep) text += bytes;
   }
 
   InvalidUtf8 policy_;
