@@ -27,11 +27,11 @@ void generate(const GenerateOptions& options) {
   const Model model = load_model(options.model);
   models::GenerationOptions generation;
   generation.max_length = options.max_length;
-  generation.top_k = options.top_k;
+  generation.sampling.top_k = options.top_k;
   generation.seed = options.seed;
   if (options.temperature) {
-    generation.sampling = models::Sampling::temperature;
-    generation.temperature = *options.temperature;
+    generation.sampling.method = models::Sampling::random;
+    generation.sampling.temperature = *options.temperature;
   }
   std::cout << answer(model, options.text, generation, deletion_options(options.rate));
   if (is_terminal(STDOUT_FILENO)) std::cout << "\n";

@@ -47,8 +47,10 @@
 #include <merganser/merge/segment_mean.hpp>
 #include <merganser/merge/strided_convolution.hpp>
 #include <merganser/merge/token_pooling.hpp>
+#include <merganser/models/beam_search.hpp>
 #include <merganser/models/decoder.hpp>
 #include <merganser/models/decoder_block.hpp>
+#include <merganser/models/decoder_state.hpp>
 #include <merganser/models/encoder.hpp>
 #include <merganser/models/encoder_batch.hpp>
 #include <merganser/models/encoder_block.hpp>
@@ -56,6 +58,7 @@
 #include <merganser/models/generation.hpp>
 #include <merganser/models/model_output.hpp>
 #include <merganser/models/position_encoding.hpp>
+#include <merganser/models/sampling.hpp>
 #include <merganser/models/sequence_classifier.hpp>
 #include <merganser/models/stack_config.hpp>
 #include <merganser/nn/attention_context.hpp>

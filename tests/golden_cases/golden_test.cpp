@@ -146,6 +146,7 @@ void check_generation(Case<Scalar>& c, const std::string& prefix) {
   forward.deletion.filler = merge::Filler::none;
   models::GenerationOptions options;
   options.max_length = static_cast<Index>(c.file.integers("max_length").at(0));
+  options.step_logits = models::StepLogits::kept;
   const auto result = models::generate(c.model, batch.tokens, options, forward);
   const Padded ids = Padded::of(c.file, prefix + "ids");
   std::vector<std::int64_t> got;

@@ -1,6 +1,9 @@
 #include <merganser/models/generation.hpp>
 
-#include <map>
+#include <algorithm>
+#include <span>
+#include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include "models/tiny_models.hpp"
@@ -27,6 +30,18 @@ EncoderDecoder<Scalar> model_of(std::uint64_t seed, const StackConfig& stack = t
 }
 
 const std::vector<Index> lengths{3, 1, 5, 0};
+
+GenerationOptions sampled(Index max_length) {
+  GenerationOptions options;
+  options.max_length = max_length;
+  options.sampling = {Sampling::random, 2.0, 8, 0.95};
+  return options;
+}
+
+std::vector<TokenId> ids_of(const TokenBatch& batch, Index sequence) {
+  const auto ids = batch.sequence(sequence);
+  return {ids.begin(), ids.end()};
+}
 
 /// Greedy decoding by whole forward passes over what was generated so far, one sequence at a time.
 template <Real Scalar>
@@ -63,45 +78,88 @@ TEMPLATE_TEST_CASE("greedy generation with the key/value cache is greedy decodin
       const TokenBatch source = random_tokens(lengths, 11, seed);
       GenerationOptions generation;
       generation.max_length = 7;
+      generation.step_logits = StepLogits::kept;
       const Generation<TestType> result = generate(model, source, generation, options);
       REQUIRE(result.ids.count() == 4);
       for (Index i = 0; i < 4; ++i) {
         const auto expected = decode_slowly(model, alone(source, i), 7, options);
-        REQUIRE(std::vector<TokenId>(result.ids.sequence(i).begin(), result.ids.sequence(i).end()) == expected);
+        REQUIRE(ids_of(result.ids, i) == expected);
         ++(expected.back() == 1 ? ended : cut);
       }
       REQUIRE(result.encoded.deletion.tokens == std::vector<Index>{3, 1, 5, 0});
 
-      // The logits of every step are those of a whole pass, too.
-      TokenBatch longest;
-      for (Index i = 0; i < 4; ++i) {
-        std::vector<TokenId> input(result.ids.sequence(i).begin(), result.ids.sequence(i).end());
-        input.resize(result.step_logits.size(), model.config().pad);
-        longest.push_back(input);
-      }
-      const Matrix<TestType> whole = model.decode(longest, result.encoded);
-      const auto steps = static_cast<Index>(result.step_logits.size());
-      for (Index step = 0; step < steps; ++step)
-        for (Index i = 0; i < 4; ++i)
-          REQUIRE(relative_difference(Matrix<TestType>(result.step_logits[static_cast<std::size_t>(step)].row(i)),
-                                      Matrix<TestType>(whole.row(i * steps + step))) <= agreement<TestType>);
+      // The logits of every step are those of a whole pass, too; 0 once a sequence has ended.
+      const Matrix<TestType> whole = model.decode(result.ids, result.encoded);
+      REQUIRE(static_cast<Index>(result.step_logits.size()) == result.ids.offsets.max_length() - 1);
+      for (std::size_t step = 0; step < result.step_logits.size(); ++step)
+        for (Index i = 0; i < 4; ++i) {
+          const auto t = static_cast<Index>(step);
+          Matrix<TestType> expected = Matrix<TestType>::Zero(1, 11);
+          if (t + 1 < result.ids.offsets.length(i)) expected = whole.row(result.ids.offsets.begin(i) + t);
+          REQUIRE(relative_difference(Matrix<TestType>(result.step_logits[step].row(i)), expected) <=
+                  agreement<TestType>);
+        }
     }
   REQUIRE(ended > 0);  // both ways to finish were seen
   REQUIRE(cut > 0);
 }
 
-TEST_CASE("sampling repeats from its seed, and another seed gives something else", "[generation]") {
+TEST_CASE("sampling repeats from its seed, and another seed or stream gives something else", "[generation]") {
   const EncoderDecoder<float> model = model_of<float>(1);
-  const TokenBatch source = random_tokens({4, 2, 6}, 11, 2);
-  GenerationOptions options;
-  options.max_length = 20;
-  options.sampling = Sampling::temperature;
-  options.temperature = 2.0;
+  TokenBatch source;
+  for (int copy = 0; copy < 3; ++copy) source.push_back(std::vector<TokenId>{5, 3, 9, 2});
+  GenerationOptions options = sampled(20);
   options.seed = 5;
   const TokenBatch first = generate(model, source, options).ids;
   REQUIRE(generate(model, source, options).ids == first);
+  REQUIRE(ids_of(first, 0) != ids_of(first, 1));  // equal sources, different streams
+  REQUIRE(ids_of(first, 1) != ids_of(first, 2));
+  options.first_stream = 1;
+  const TokenBatch next = generate(model, source, options).ids;
+  REQUIRE(ids_of(next, 0) == ids_of(first, 1));
+  REQUIRE(ids_of(next, 1) == ids_of(first, 2));
   options.seed = 6;
-  REQUIRE_FALSE(generate(model, source, options).ids == first);
+  REQUIRE_FALSE(generate(model, source, options).ids == next);
+}
+
+TEMPLATE_TEST_CASE("a sequence of a batch has the bits that it has alone, with any number of threads", "[generation]",
+                   float, double) {
+  Index shortest = 100, longest = 0;
+  for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+    StackConfig stack = tiny_stack();
+    stack.max_positions = 20;
+    if (seed % 2 == 0) stack.positions = PositionScheme::absolute;
+    const EncoderDecoder<TestType> model = model_of<TestType>(seed, stack);
+    const TokenBatch source = random_tokens({3, 1, 5, 0, 4, 2}, 11, seed);
+    typename EncoderDecoder<TestType>::ForwardOptions forward;
+    forward.deletion = deletion(seed % 3 == 0 ? DeletionMode::soft : DeletionMode::hard);
+    for (const GenerationOptions& choice : {GenerationOptions{}, sampled(16)}) {
+      GenerationOptions options = choice;
+      options.max_length = 16;
+      options.step_logits = StepLogits::kept;
+      options.seed = 40;
+      std::vector<Generation<TestType>> batches;
+      for (const int count : {1, 2}) {
+        const Threads threads(count);
+        batches.push_back(generate(model, source, options, forward));
+      }
+      REQUIRE(batches[0].ids == batches[1].ids);
+      REQUIRE(batches[0].endings == batches[1].endings);
+      for (Index i = 0; i < source.count(); ++i) {
+        options.first_stream = static_cast<std::uint64_t>(i);
+        const Generation<TestType> single = generate(model, alone(source, i), options, forward);
+        REQUIRE(ids_of(single.ids, 0) == ids_of(batches[0].ids, i));
+        REQUIRE(single.endings[0] == batches[0].endings[static_cast<std::size_t>(i)]);
+        for (std::size_t step = 0; step < single.step_logits.size(); ++step)
+          for (const auto& batch : batches)
+            REQUIRE(identical(single.step_logits[step], batch.step_logits[step].row(i)));
+        shortest = std::min(shortest, single.ids.total());
+        longest = std::max(longest, single.ids.total());
+      }
+    }
+  }
+  REQUIRE(shortest < 5);  // sequences did leave the batch while others ran on
+  REQUIRE(longest == 16);
 }
 
 TEST_CASE("the best token only, or a temperature near 0, is greedy", "[generation]") {
@@ -110,53 +168,95 @@ TEST_CASE("the best token only, or a temperature near 0, is greedy", "[generatio
     const TokenBatch source = random_tokens(lengths, 11, seed);
     GenerationOptions greedy;
     greedy.max_length = 12;
-    GenerationOptions sampled = greedy;
-    sampled.sampling = Sampling::temperature;
-    sampled.temperature = 3.0;
-    sampled.top_k = 1;
-    REQUIRE(generate(model, source, sampled).ids == generate(model, source, greedy).ids);
-    sampled.top_k = 0;
-    sampled.temperature = 1e-6;
-    REQUIRE(generate(model, source, sampled).ids == generate(model, source, greedy).ids);
+    const TokenBatch expected = generate(model, source, greedy).ids;
+    for (const SamplingOptions& nearly :
+         {SamplingOptions{Sampling::random, 3.0, 1, 1.0}, SamplingOptions{Sampling::random, 1e-6, 0, 1.0},
+          SamplingOptions{Sampling::random, 1.0, 0, 1e-6}}) {
+      GenerationOptions options = greedy;
+      options.sampling = nearly;
+      REQUIRE(generate(model, source, options).ids == expected);
+    }
   }
 }
 
-TEST_CASE("tokens are drawn with the probabilities of the softmax", "[generation]") {
-  RowVector<double> logits(5);
-  logits << 1.0, -0.5, 2.0, 0.0, -40.0;
-  GenerationOptions options;
-  options.sampling = Sampling::temperature;
-  options.temperature = 2.0;
-  const auto counts = [&](Index top_k) {
-    options.top_k = top_k;
-    Rng rng(3);
-    std::map<TokenId, double> result;
-    for (int draw = 0; draw < 20000; ++draw) result[choose_token<double>(logits, options, rng)] += 1.0 / 20000;
-    return result;
-  };
-  const auto require_shares = [&](std::map<TokenId, double> got, const std::vector<TokenId>& allowed) {
-    double total = 0;
-    for (const TokenId id : allowed) total += std::exp(logits(id) / 2.0);
-    for (const TokenId id : allowed)
-      REQUIRE_THAT(got[id], Catch::Matchers::WithinAbs(std::exp(logits(id) / 2.0) / total, 0.015));
-    REQUIRE(got.size() <= allowed.size());
-  };
-  require_shares(counts(0), {0, 1, 2, 3, 4});
-  require_shares(counts(3), {0, 2, 3});
-  require_shares(counts(100), {0, 1, 2, 3, 4});
+TEST_CASE("the callback sees every token of every sequence once, in order", "[generation]") {
+  for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+    const EncoderDecoder<float> model = model_of<float>(seed);
+    const TokenBatch source = random_tokens(lengths, 11, seed);
+    std::vector<std::vector<TokenId>> seen(4, {model.config().start});
+    std::vector<Index> callers;
+    GenerationOptions options = sampled(12);
+    options.on_tokens = [&](Index sequence, std::span<const TokenId> ids) {
+      seen.at(static_cast<std::size_t>(sequence))
+          .insert(seen[static_cast<std::size_t>(sequence)].end(), ids.begin(), ids.end());
+      callers.push_back(sequence);
+      return Continue::yes;
+    };
+    const Generation<float> result = generate(model, source, options);
+    REQUIRE(TokenBatch::from_sequences(seen) == result.ids);
+    REQUIRE(std::is_sorted(callers.begin(), callers.begin() + 4));
+    for (Index i = 0; i < 4; ++i) {
+      const std::vector<TokenId> ids = ids_of(result.ids, i);
+      const Ending expected = ids.back() == model.config().end ? Ending::end_id : Ending::max_length;
+      REQUIRE(result.endings[static_cast<std::size_t>(i)] == expected);
+    }
+    options.on_tokens = {};
+    REQUIRE(generate(model, source, options).ids == result.ids);
+  }
 }
 
-TEST_CASE("of equal logits the lowest id is chosen", "[generation]") {
-  Rng rng(1);
-  for (const Index size : {3, 11, 40}) {
-    RowVector<float> logits = RowVector<float>::Constant(size, -1.0F);
-    logits(1) = logits(2) = logits(size - 1) = 2.0F;
-    GenerationOptions options;
-    REQUIRE(choose_token<float>(logits, options, rng) == 1);
-    options.sampling = Sampling::temperature;
-    options.top_k = 1;
-    REQUIRE(choose_token<float>(logits, options, rng) == 1);
-  }
+TEST_CASE("a sequence that is cancelled at step k keeps k tokens, and the others do not notice", "[generation]") {
+  const EncoderDecoder<double> model = model_of<double>(3);
+  const TokenBatch source = random_tokens({3, 1, 5, 2, 4}, 11, 8);
+  GenerationOptions options = sampled(14);
+  const Generation<double> whole = generate(model, source, options);
+  for (Index cancelled = 0; cancelled < 5; ++cancelled)
+    for (Index k = 1; k <= 5; ++k) {
+      Index steps = 0;
+      options.on_tokens = [&](Index sequence, std::span<const TokenId>) {
+        return sequence == cancelled && ++steps == k ? Continue::no : Continue::yes;
+      };
+      const Generation<double> result = generate(model, source, options);
+      for (Index i = 0; i < 5; ++i) {
+        std::vector<TokenId> expected = ids_of(whole.ids, i);
+        Ending ending = whole.endings[static_cast<std::size_t>(i)];
+        if (i == cancelled && static_cast<Index>(expected.size()) > k + 1) {
+          expected.resize(static_cast<std::size_t>(k) + 1);  // the start id and k tokens
+          ending = Ending::callback;
+        } else if (i == cancelled && static_cast<Index>(expected.size()) == k + 1 && ending == Ending::max_length) {
+          ending = Ending::callback;
+        }
+        REQUIRE(ids_of(result.ids, i) == expected);
+        REQUIRE(result.endings[static_cast<std::size_t>(i)] == ending);
+      }
+    }
+  Index calls = 0;
+  options.on_tokens = [&](Index, std::span<const TokenId>) { return ++calls, Continue::no; };
+  REQUIRE(generate(model, source, options).ids.offsets.max_length() == 2);
+  REQUIRE(calls == 5);
+  options.on_tokens = [](Index, std::span<const TokenId>) -> Continue { throw std::runtime_error("enough"); };
+  REQUIRE_THROWS_WITH(generate(model, source, options), "enough");
+}
+
+TEST_CASE("eight threads generate from one model what one generates", "[generation]") {
+  const EncoderDecoder<float> model = model_of<float>(2);
+  const TokenBatch source = random_tokens({3, 1, 5, 0, 9}, 11, 4);
+  const auto run = [&](std::uint64_t seed) {
+    GenerationOptions options = sampled(16);
+    options.seed = seed;
+    return generate(model, source, options).ids;
+  };
+  std::vector<TokenBatch> expected;
+  for (std::uint64_t seed = 0; seed < 8; ++seed) expected.push_back(run(seed));
+  std::vector<TokenBatch> got(8);
+  std::vector<std::thread> threads;
+  for (std::uint64_t seed = 0; seed < 8; ++seed)
+    threads.emplace_back([&, seed] {
+      set_thread_count(1);
+      for (int repeat = 0; repeat < 5; ++repeat) got[seed] = run(seed);
+    });
+  for (std::thread& thread : threads) thread.join();
+  REQUIRE(got == expected);
 }
 
 TEST_CASE("a sequence of one token, or no sequence at all, is generated at once", "[generation]") {
@@ -165,10 +265,11 @@ TEST_CASE("a sequence of one token, or no sequence at all, is generated at once"
   options.max_length = 1;
   const Generation<float> one = generate(model, random_tokens(lengths, 11, 2), options);
   REQUIRE(one.ids.ids == std::vector<TokenId>{0, 0, 0, 0});
-  REQUIRE(one.step_logits.empty());
+  REQUIRE(one.endings == std::vector<Ending>(4, Ending::max_length));
   REQUIRE(one.encoded.hidden.count() == 4);
   options.max_length = 5;
   REQUIRE(generate(model, {}, options).ids.count() == 0);
+  REQUIRE(generate(model, random_tokens({2}, 11, 2), options).step_logits.empty());
 }
 
 TEST_CASE("generation says what does not fit", "[generation]") {
@@ -177,7 +278,7 @@ TEST_CASE("generation says what does not fit", "[generation]") {
   options.max_length = 0;
   REQUIRE(argument_error([&] { generate(model, {}, options); }) == "generate: max_length: got 0, expected at least 1");
   options.max_length = 3;
-  options.temperature = 0;
+  options.sampling.temperature = 0;
   REQUIRE(argument_error([&] { generate(model, {}, options); }) ==
           "generate: temperature: got 0, expected a positive number");
 }

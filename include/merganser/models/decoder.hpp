@@ -13,24 +13,11 @@
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/models/decoder_block.hpp>
+#include <merganser/models/decoder_state.hpp>
 #include <merganser/models/encoder.hpp>
 #include <merganser/models/position_encoding.hpp>
 
 namespace merganser::models {
-
-/// The keys and values of a batch of N sequences that grow by one token a step.
-template <Real Scalar>
-struct DecoderState {
-  Index sequences = 0;                             ///< N
-  Index capacity = 0;                              ///< most tokens a sequence may reach
-  Index length = 0;                                ///< tokens so far
-  std::vector<nn::KeyValues<Scalar>> self, cross;  ///< one a block; self [N capacity x H K], cross [T' x H K]
-  std::vector<Position> key_positions;             ///< [N capacity]
-  std::vector<RowRange> memory;                    ///< [N] rows of the encoder output
-  std::vector<Scalar> key_bias;                    ///< [T'] or empty
-  std::vector<std::uint8_t> hidden_keys;           ///< [T'] or empty
-  nn::DistanceBias<Scalar> position_bias;
-};
 
 /// A stack of decoder blocks between embedding and head.
 template <Real Scalar>
@@ -115,7 +102,7 @@ class Decoder {
     return means;
   }
 
-  /// The state before the first token; keys and values of the memory are projected here, once.
+  /// The state of N sequences before their first token; keys and values of the memory are projected here, once.
   DecoderState<Scalar> start(const EncoderOutput<Scalar>& memory, Index capacity) const;
 
   /// The next token of each sequence: embedded [N x D] to [N x D] behind the final norm. The state grows by one token.
@@ -205,13 +192,12 @@ DecoderState<Scalar> Decoder<Scalar>::start(const EncoderOutput<Scalar>& memory,
   state.key_bias = memory.key_bias;
   state.hidden_keys = memory.hidden_keys;
   state.position_bias = position.bias_up_to(capacity);
-  const Index rows = state.sequences * capacity;
-  for (Index i = 0; i < rows; ++i) state.key_positions.push_back(static_cast<Position>(i % capacity));
+  const Matrix<Scalar> no_rows(0, config_.heads * config_.head_width);
   for (const DecoderBlock<Scalar>& block : blocks) {
-    const Index width = config_.heads * config_.head_width;
-    state.self.push_back({Matrix<Scalar>::Zero(rows, width), Matrix<Scalar>::Zero(rows, width)});
+    state.self.push_back({no_rows, no_rows});
     state.cross.push_back(block.cross_attention.project(memory.hidden.values));
   }
+  state.reserve(state.sequences);
   return state;
 }
 
@@ -227,12 +213,17 @@ Matrix<Scalar> Decoder<Scalar>::step(const Matrix<Scalar>& embedded, DecoderStat
     self.queries.push_back({n, 1});
     self.keys.push_back({n * state.capacity, state.length + 1});
     new_rows.push_back(n * state.capacity + state.length);
+    const RowRange& read = state.memory[static_cast<std::size_t>(n)];
+    if (!cross.keys.empty() && cross.keys.back() == read) {
+      ++cross.queries.back().length;  // neighbours that read the same rows, as the beams of one source do
+    } else {
+      cross.queries.push_back({n, 1});
+      cross.keys.push_back(read);
+    }
   }
   self.query_positions = now;
   self.key_positions = state.key_positions;
   if (state.position_bias.values.size() > 0) self.position_bias = &state.position_bias;
-  cross.queries = self.queries;
-  cross.keys = state.memory;
   cross.key_bias = state.key_bias;
   cross.hidden_keys = state.hidden_keys;
   Matrix<Scalar> x = embedded;

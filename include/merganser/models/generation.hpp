@@ -2,8 +2,10 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
+#include <cstdint>
+#include <functional>
 #include <numeric>
+#include <span>
 #include <vector>
 
 #include <merganser/core/check.hpp>
@@ -11,83 +13,98 @@
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/models/encoder_decoder.hpp>
+#include <merganser/models/sampling.hpp>
 
 namespace merganser::models {
 
-/// How the next token is chosen.
-enum class Sampling {
-  greedy,       ///< the most probable token; of equals the lowest id
-  temperature,  ///< drawn from softmax(logits / temperature), among the `top_k` best if that is not 0
+/// Whether a sequence goes on.
+enum class Continue { no, yes };
+
+/// Is called with the number of a sequence of the batch and the ids that it has just gained; `no` ends that sequence
+/// behind them. Comes from the thread that called `generate`, for the running sequences in rising order.
+using TokenCallback = std::function<Continue(Index sequence, std::span<const TokenId> ids)>;
+
+/// Whether the logits of every step are handed out: N V numbers a token.
+enum class StepLogits { dropped, kept };
+
+/// Why a sequence ends.
+enum class Ending {
+  end_id,      ///< the model wrote the end id, which is the last one
+  max_length,  ///< it was cut
+  callback,    ///< the callback wanted no more
 };
 
 struct GenerationOptions {
   Index max_length = 256;  ///< tokens a sequence may reach, the start id included
-  Sampling sampling = Sampling::greedy;
-  double temperature = 1.0;  ///< positive; low is cautious
-  Index top_k = 0;           ///< 0: all tokens
-  std::uint64_t seed = 0;    ///< of the draws
+  SamplingOptions sampling;
+  std::uint64_t seed = 0;  ///< of the draws
+  /// Sequence i draws from stream `first_stream + i` of the seed, so that a batch can be cut without changing a token.
+  std::uint64_t first_stream = 0;
+  TokenCallback on_tokens = {};  ///< may be empty
+  StepLogits step_logits = StepLogits::dropped;
 };
 
 /// Generated sequences.
 template <Real Scalar>
 struct Generation {
-  TokenBatch ids;                           ///< N sequences, start id first, end id last unless cut at max_length
-  std::vector<Matrix<Scalar>> step_logits;  ///< one [N x V] a step
-  EncoderOutput<Scalar> encoded;            ///< what the encoder kept
+  TokenBatch ids;               ///< N sequences, start id first
+  std::vector<Ending> endings;  ///< [N]
+  /// If kept, one [N x V] a step: row i is what token step + 1 of sequence i was chosen from, and 0 once it has ended.
+  std::vector<Matrix<Scalar>> step_logits;
+  EncoderOutput<Scalar> encoded;  ///< what the encoder kept
 };
 
-/// Picks one token of a row of logits.
-template <Real Scalar>
-TokenId choose_token(const Eigen::Ref<const RowVector<Scalar>>& logits, const GenerationOptions& options, Rng& rng) {
-  Index best = 0;
-  logits.maxCoeff(&best);
-  if (options.sampling == Sampling::greedy) return static_cast<TokenId>(best);
-  std::vector<Index> candidates(static_cast<std::size_t>(logits.size()));
-  std::iota(candidates.begin(), candidates.end(), Index{0});
-  if (options.top_k > 0 && options.top_k < logits.size()) {
-    std::stable_sort(candidates.begin(), candidates.end(), [&](Index a, Index b) { return logits[a] > logits[b]; });
-    candidates.resize(static_cast<std::size_t>(options.top_k));
-  }
-  std::vector<double> cumulative;
-  double total = 0;
-  for (const Index candidate : candidates) {
-    total += std::exp(static_cast<double>(logits[candidate] - logits[best]) / options.temperature);
-    cumulative.push_back(total);
-  }
-  const double draw = rng.uniform() * total;
-  const auto at = std::upper_bound(cumulative.begin(), cumulative.end(), draw) - cumulative.begin();
-  return static_cast<TokenId>(candidates[std::min(static_cast<std::size_t>(at), candidates.size() - 1)]);
-}
-
-/// Generates one target for each of N source sequences. Cost of a step grows with the tokens so far and the survivors.
-/// @throws std::invalid_argument if max_length is below 1 or the temperature not positive
+/// Generates one target for each of N source sequences.
+///
+/// A sequence that has ended leaves the batch. The cost of a step grows with the running sequences, their tokens so far
+/// and the survivors of their sources. A sequence has the same bits alone and in any batch (given its stream; a random
+/// gate draws for the whole batch), with any number of threads.
+/// @throws std::invalid_argument if max_length is below 1 or a sampling option out of its range; what the callback
+/// throws
 template <Real Scalar>
 Generation<Scalar> generate(const EncoderDecoder<Scalar>& model, const TokenBatch& source,
                             const GenerationOptions& options = {},
                             const typename EncoderDecoder<Scalar>::ForwardOptions& forward_options = {}) {
   check_argument(options.max_length >= 1, "generate", "max_length", options.max_length, "at least 1");
-  check_argument(options.temperature > 0, "generate", "temperature", options.temperature, "a positive number");
-  Rng rng(options.seed);
+  options.sampling.check("generate");
   Generation<Scalar> result;
   result.encoded = model.encode(source, forward_options);
-  const auto& config = model.config();
   const auto count = static_cast<std::size_t>(source.count());
-  std::vector<std::vector<TokenId>> sequences(count, {config.start});
-  std::vector<TokenId> last(count, config.start);
-  std::vector<bool> finished(count, false);
+  result.endings.assign(count, Ending::max_length);
+  std::vector<std::vector<TokenId>> sequences(count, {model.config().start});
+  std::vector<Rng> streams;
+  for (std::size_t n = 0; n < count; ++n) streams.push_back(sampling_stream(options.seed, options.first_stream + n));
+  std::vector<std::size_t> running(count);  // sequences of the batch, in the order of the state
+  std::iota(running.begin(), running.end(), std::size_t{0});
+  std::vector<TokenId> last(count, model.config().start);
   DecoderState<Scalar> state = model.decoder.start(result.encoded, options.max_length);
-  for (Index length = 1; length < options.max_length; ++length) {
-    if (std::all_of(finished.begin(), finished.end(), [](bool f) { return f; })) break;
-    result.step_logits.push_back(model.head(model.decoder.step(model.shared.forward(last), state)));
-    for (std::size_t n = 0; n < count; ++n) {
-      if (finished[n]) {
-        last[n] = config.pad;
-        continue;
-      }
-      last[n] = choose_token<Scalar>(result.step_logits.back().row(static_cast<Index>(n)), options, rng);
-      sequences[n].push_back(last[n]);
-      finished[n] = last[n] == config.end;
+  for (Index length = 1; length < options.max_length && !running.empty(); ++length) {
+    const Matrix<Scalar> logits = model.head(model.decoder.step(model.shared.forward(last), state));
+    if (options.step_logits == StepLogits::kept) {
+      Matrix<Scalar>& kept = result.step_logits.emplace_back(Matrix<Scalar>::Zero(source.count(), logits.cols()));
+      for (std::size_t row = 0; row < running.size(); ++row)
+        kept.row(static_cast<Index>(running[row])) = logits.row(static_cast<Index>(row));
     }
+    std::vector<Index> chosen;
+    std::vector<std::size_t> still_running;
+    last.clear();
+    for (std::size_t row = 0; row < running.size(); ++row) {
+      const std::size_t n = running[row];
+      const TokenId id = choose_token<Scalar>(logits.row(static_cast<Index>(row)), options.sampling, streams[n]);
+      sequences[n].push_back(id);
+      const Continue wanted = options.on_tokens ? options.on_tokens(static_cast<Index>(n), {&id, 1}) : Continue::yes;
+      if (id == model.config().end) {
+        result.endings[n] = Ending::end_id;
+      } else if (wanted == Continue::no) {
+        result.endings[n] = Ending::callback;
+      } else {
+        chosen.push_back(static_cast<Index>(row));
+        still_running.push_back(n);
+        last.push_back(id);
+      }
+    }
+    if (chosen.size() < running.size()) state.select(chosen);
+    running = std::move(still_running);
   }
   result.ids = TokenBatch::from_sequences(sequences);
   return result;

@@ -1,0 +1,80 @@
+// What a decoder remembers of a batch while it writes one token after the other.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <merganser/core/check.hpp>
+#include <merganser/core/sequence_offsets.hpp>
+#include <merganser/core/types.hpp>
+#include <merganser/nn/attention_context.hpp>
+#include <merganser/nn/relative_position_bias.hpp>
+
+namespace merganser::models {
+
+/// The keys and values of a batch of N sequences that grow by one token a step (the key/value cache).
+///
+/// Made by `Decoder::start`, read and written by `Decoder::step`. Sequences may share the rows of the encoder that they
+/// read. R >= N capacity rows are held; what lies in rows not yet written means nothing.
+template <Real Scalar>
+struct DecoderState {
+  Index sequences = 0;                             ///< N
+  Index capacity = 0;                              ///< most tokens a sequence may reach
+  Index length = 0;                                ///< tokens so far
+  std::vector<nn::KeyValues<Scalar>> self, cross;  ///< one a block; self [R x H K], cross [T' x H K]
+  std::vector<Position> key_positions;             ///< [R]
+  std::vector<RowRange> memory;                    ///< [N] rows of the encoder output
+  std::vector<Scalar> key_bias;                    ///< [T'] or empty
+  std::vector<std::uint8_t> hidden_keys;           ///< [T'] or empty
+  nn::DistanceBias<Scalar> position_bias;
+
+  /// Makes room for so many sequences.
+  void reserve(Index count) {
+    const Index rows = count * capacity;
+    for (Index row = static_cast<Index>(key_positions.size()); row < rows; ++row)
+      key_positions.push_back(static_cast<Position>(row % capacity));
+    for (nn::KeyValues<Scalar>& block : self)
+      for (Matrix<Scalar>* matrix : {&block.keys, &block.values})
+        if (matrix->rows() < rows) matrix->conservativeResize(rows, Eigen::NoChange);
+  }
+
+  /// Goes on with the chosen sequences [N'], in their order. One that is left out ends and costs nothing more; one that
+  /// is chosen several times branches. Copies the tokens of those that move.
+  /// @throws std::invalid_argument if a chosen sequence is not one of the N; the state is then as before
+  void select(std::span<const Index> chosen) {
+    std::vector<RowRange> ranges;
+    std::vector<std::pair<Index, Index>> moves;  // first row: from, to
+    for (const Index from : chosen) {
+      check_argument(from >= 0 && from < sequences, "DecoderState::select", "chosen", from, "a sequence of the state");
+      const auto to = static_cast<Index>(ranges.size());
+      ranges.push_back(memory[static_cast<std::size_t>(from)]);
+      if (from != to) moves.emplace_back(from * capacity, to * capacity);
+    }
+    sequences = static_cast<Index>(chosen.size());
+    memory = std::move(ranges);
+    reserve(sequences);
+    for (nn::KeyValues<Scalar>& block : self)
+      for (Matrix<Scalar>* matrix : {&block.keys, &block.values}) move_rows(*matrix, moves);
+  }
+
+ private:
+  /// All are read before the first is written, so that sequences can change places.
+  void move_rows(Matrix<Scalar>& matrix, const std::vector<std::pair<Index, Index>>& moves) const {
+    Matrix<Scalar> moving(static_cast<Index>(moves.size()) * length, matrix.cols());
+    Index row = 0;
+    for (const auto& [from, to] : moves) {
+      moving.middleRows(row, length) = matrix.middleRows(from, length);
+      row += length;
+    }
+    row = 0;
+    for (const auto& [from, to] : moves) {
+      matrix.middleRows(to, length) = moving.middleRows(row, length);
+      row += length;
+    }
+  }
+};
+
+}  // namespace merganser::models
