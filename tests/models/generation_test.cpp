@@ -3,8 +3,12 @@
 #include <algorithm>
 #include <span>
 #include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
+
+#include <merganser/data/byte_stream.hpp>
+#include <merganser/data/byte_tokenizer.hpp>
 
 #include "models/tiny_models.hpp"
 #include "support/catch.hpp"
@@ -18,9 +22,9 @@ using merge::DeletionMode;
 namespace {
 
 template <Real Scalar>
-EncoderDecoder<Scalar> model_of(std::uint64_t seed, const StackConfig& stack = tiny_stack()) {
+EncoderDecoder<Scalar> model_of(std::uint64_t seed, const StackConfig& stack = tiny_stack(), Index vocabulary = 11) {
   typename EncoderDecoder<Scalar>::Config config;
-  config.vocabulary = 11;
+  config.vocabulary = vocabulary;
   config.encoder = stack;
   config.gates.push_back(gate_at(1));
   config.decoder_blocks = 2;
@@ -236,6 +240,27 @@ TEST_CASE("a sequence that is cancelled at step k keeps k tokens, and the others
   REQUIRE(calls == 5);
   options.on_tokens = [](Index, std::span<const TokenId>) -> Continue { throw std::runtime_error("enough"); };
   REQUIRE_THROWS_WITH(generate(model, source, options), "enough");
+}
+
+TEST_CASE("streamed bytes are the bytes of the whole", "[generation]") {
+  const EncoderDecoder<float> model = model_of<float>(1, tiny_stack(), data::ByteTokenizer::vocab_size);
+  const TokenBatch source = random_tokens(lengths, data::ByteTokenizer::vocab_size, 3);
+  std::vector<data::ByteStream> streams(4);
+  std::vector<std::string> texts(4);
+  GenerationOptions options;
+  options.max_length = 60;
+  options.sampling.method = Sampling::random;
+  options.on_tokens = [&](Index sequence, std::span<const TokenId> ids) {
+    const auto n = static_cast<std::size_t>(sequence);
+    texts[n] += streams[n].push(ids);
+    return Continue::yes;
+  };
+  const TokenBatch ids = generate(model, source, options).ids;
+  for (Index i = 0; i < 4; ++i) {
+    const auto n = static_cast<std::size_t>(i);
+    REQUIRE(texts[n] + streams[n].finish() == data::ByteTokenizer().decode(ids.sequence(i)));
+    REQUIRE(texts[n].size() > 3);
+  }
 }
 
 TEST_CASE("eight threads generate from one model what one generates", "[generation]") {

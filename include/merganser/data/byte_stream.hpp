@@ -15,6 +15,14 @@ namespace merganser::data {
 /// The chunks, joined, are `ByteTokenizer::decode` of all ids. A UTF-8 character comes in one chunk, with its last
 /// byte; bytes that are not UTF-8 come as they are, at the latest when the next byte shows that they are none. At most
 /// 3 bytes wait. Ids that stand for no byte add nothing, except that the end of sequence lets go of what waits.
+///
+///     data::ByteStream stream;
+///     options.on_tokens = [&](Index, std::span<const TokenId> ids) {
+///       std::cout << stream.push(ids) << std::flush;
+///       return models::Continue::yes;  // no: enough
+///     };
+///     models::generate(model, source, options);
+///     std::cout << stream.finish();
 class ByteStream {
  public:
   /// What can be shown after these ids, often nothing.

@@ -94,8 +94,8 @@ std::vector<double> log_probabilities(const LogitRow<Scalar>& logits) {
   std::vector<double> result = detail::relative_to_largest<Scalar>(logits);
   double total = 0;
   for (const double difference : result) total += std::exp(difference);
-  if (total > 0)  // unless no logit is a number
-    for (double& value : result) value -= std::log(total);
+  const double log_total = total > 0 ? std::log(total) : 0.0;  // 0 when no logit is a number
+  for (double& value : result) value -= log_total;
   return result;
 }
 
