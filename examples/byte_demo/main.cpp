@@ -25,7 +25,7 @@ namespace byte_demo {
 
 namespace {
 
-constexpr int failure_exit = 1, usage_exit = 2;
+constexpr int failure_exit = 1, usage_exit = 2, interrupted_exit = 130;
 constexpr double large = 1e9;
 
 /// An option whose values have names.
@@ -223,10 +223,28 @@ Job add_generate(CLI::App& app, GenerateOptions& options) {
   CLI::App* generate = app.add_subcommand("generate", "Print what a model answers to a text, byte for byte");
   generate->footer("Example: byte_demo generate --model my_model '#someLetters'");
   add_model_directory(*generate, options.model);
-  generate->add_option("TEXT", options.text, "The text")->required();
+  auto* text = generate->add_option("TEXT", options.text, "The text; else --input-file");
+  generate->add_option("--input-file", options.input_file, "A text a line; the answers get a line each")
+      ->option_text("FILE")
+      ->excludes(text);
   add_rate(*generate, options.rate);
-  add_number(*generate, "--temperature", options.temperature, 1e-6, large, "Draw bytes; greedy unless given");
-  add_count(*generate, "--top-k", options.top_k, 0, 1000000, "Draw among so many of the best; 0: all");
+  auto* temperature = add_number(*generate, "--temperature", options.temperature, 1e-6, large,
+                                 "Draw bytes, low is cautious; greedy without this and the next two");
+  auto* top_k = add_count(*generate, "--top-k", options.top_k, 0, 1000000, "Draw among so many of the best; 0: all");
+  auto* top_p = add_number(*generate, "--top-p", options.top_p, 1e-9, 1,
+                           "Draw among the fewest of the best that hold this share of the probability");
+  auto* beams = add_count(*generate, "--beams", options.beams, 1, 1024, "Search with so many beams, print the best");
+  add_number(*generate, "--length-penalty", options.length_penalty, -100, 100,
+             "Beams score log probability / length^X; 1")
+      ->needs(beams);
+  for (CLI::Option* other : {temperature, top_k, top_p}) beams->excludes(other);
+  const auto add_stream_choice = [&](const std::string& name, StreamChoice choice, const std::string& help) {
+    return generate->add_flag_function(
+        name, [&options, choice](std::int64_t) { options.stream = choice; }, help);
+  };
+  auto* stream =
+      add_stream_choice("--stream", StreamChoice::always, "Print each character as it comes; the default on terminals");
+  add_stream_choice("--no-stream", StreamChoice::never, "Print whole answers")->excludes(stream);
   add_count(*generate, "--max-length", options.max_length, 1, 1000000, "Most tokens, 256");
   add_common(*generate, options.threads, options.seed);
   return [&options] { byte_demo::generate(options); };
@@ -299,6 +317,8 @@ int main(int argc, char** argv) {
     std::cout.flush();
     if (!std::cout && errno != EPIPE && errno != 0) return byte_demo::fail("cannot write to standard output", 1);
     return result;
+  } catch (const byte_demo::Interrupted&) {
+    return byte_demo::interrupted_exit;
   } catch (const std::bad_alloc&) {
     return byte_demo::fail("not enough memory for this model or text", byte_demo::failure_exit);
   } catch (const std::exception& error) {

@@ -96,16 +96,26 @@ struct ShowOptions {
   ColorChoice color = ColorChoice::automatic;
 };
 
+enum class StreamChoice { automatic, always, never };
+
 struct GenerateOptions {
   std::string model;
-  std::string text;
+  std::optional<std::string> text;
+  std::string input_file;  ///< a text a line
   RateOptions rate;
-  std::optional<double> temperature;  ///< empty: greedy
-  Index top_k = 0;
+  std::optional<double> temperature;  ///< greedy unless this, top_k or top_p is given
+  Index top_k = 0;                    ///< 0: all
+  std::optional<double> top_p;
+  std::optional<Index> beams;  ///< empty: no beam search
+  double length_penalty = 1.0;
+  StreamChoice stream = StreamChoice::automatic;
   Index max_length = 256;  ///< tokens
   std::uint64_t seed = 1;
   std::optional<int> threads;
 };
+
+/// Ctrl-C ended a job that has tidied up and said all it had to say.
+struct Interrupted {};
 
 /// The main job: everything else of it is in recipe.hpp.
 struct MainJobOptions {
