@@ -30,6 +30,7 @@ Json mrt5() {
   object["delete_gate_layer"] = 1;
   object["deletion_threshold"] = -15.0;
   object["sigmoid_mask_scale"] = -30.0;
+  object["deletion_type"] = "scaled_sigmoid";
   return object;
 }
 
@@ -152,7 +153,7 @@ TEST_CASE("the words of a key are these and no others", "[HfConfig]") {
       "c.json: deletion_type: got \"soft\", expected \"scaled_sigmoid\" or \"log_sigmoid\" or \"fixed\" or \"random\"");
   CHECK(error_with(t5(), "feed_forward_proj", "gated-silu") ==
         "c.json: feed_forward_proj: got \"gated-silu\", expected \"relu\" or \"gated-gelu\"");
-  CHECK(error_with(t5(), "model_type", "bert") == "c.json: model_type: got \"bert\", expected \"t5\" or \"mrt5\"");
+  CHECK(error_with(t5(), "model_type", "bert") == "c.json: model_type: got \"bert\", expected \"t5\" or \"mt5\" or \"mrt5\"");
   for (const char* word : {"none", "soft_cap", "normalised"})
     CHECK(error_with(t5(), "merganser", Json{{"score_bound", word}, {"score_bound_value", 8.0}}).empty());
 }
@@ -171,7 +172,7 @@ TEST_CASE("a wrong type or range names file, field, got and expected", "[HfConfi
   }
   Json missing = t5();
   missing.erase("model_type");
-  CHECK(error_of(missing) == "c.json: model_type: got no such key, expected \"t5\" or \"mrt5\"");
+  CHECK(error_of(missing) == "c.json: model_type: got no such key, expected \"t5\" or \"mt5\" or \"mrt5\"");
 
   const auto wrong = [](const std::string& key, std::initializer_list<Json> values) {
     for (const Json& value : values) {
@@ -199,7 +200,7 @@ TEST_CASE("a wrong type or range names file, field, got and expected", "[HfConfi
 }
 
 TEST_CASE("keys that need each other", "[HfConfig]") {
-  for (const char* key : {"delete_gate_layer", "deletion_threshold", "sigmoid_mask_scale"}) {
+  for (const char* key : {"delete_gate_layer", "deletion_threshold", "sigmoid_mask_scale", "deletion_type"}) {
     Json object = mrt5();
     object.erase(key);
     CHECK(error_of(object) ==
@@ -211,6 +212,74 @@ TEST_CASE("keys that need each other", "[HfConfig]") {
   CHECK_THAT(error_with(t5(), "vocab_size", 1), StartsWith("c.json: eos_token_id: got no such key"));
   CHECK(error_with(t5(), "has_absolute_position_embeddings", true) ==
         "c.json: max_position_embeddings: got no such key, expected a positive whole number");
+}
+
+TEST_CASE("a missing key of the gate can be given, and what the file says wins", "[HfConfig]") {
+  Json object = mrt5();
+  for (const char* key : {"delete_gate_layer", "deletion_threshold", "sigmoid_mask_scale"}) object.erase(key);
+  object["deletion_type"] = nullptr;
+  const io::MissingGateKeys missing{2, -20.0, -7.0, HfConfig::DeletionType::log_sigmoid};
+  const HfConfig config = io::parse_hf_config(object.dump(), "c.json", missing);
+  CHECK(config.delete_gate_layer == 2);
+  CHECK(config.sigmoid_mask_scale == -20.0);
+  CHECK(config.deletion_threshold == -7.0);
+  CHECK(config.deletion_type == HfConfig::DeletionType::log_sigmoid);
+  CHECK(io::parse_hf_config(mrt5().dump(), "c.json", missing) == parsed(mrt5()));
+  CHECK(io::parse_hf_config(t5().dump(), "c.json", missing) == parsed(t5()));
+
+  const auto error = [&object](const io::MissingGateKeys& given) {
+    try {
+      io::parse_hf_config(object.dump(), "c.json", given);
+    } catch (const IoError& fault) {
+      return std::string(fault.what());
+    }
+    return std::string();
+  };
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  CHECK_THAT(error({3, -20.0, -7.0, HfConfig::DeletionType::fixed}), StartsWith("c.json: delete_gate_layer: got 3"));
+  CHECK_THAT(error({2, 20.0, -7.0, HfConfig::DeletionType::fixed}), StartsWith("c.json: sigmoid_mask_scale: got 20"));
+  CHECK_THAT(error({2, -20.0, nan, HfConfig::DeletionType::fixed}), StartsWith("c.json: deletion_threshold: got"));
+  CHECK_THAT(error({2, -20.0, -7.0, {}}), StartsWith("c.json: deletion_type: got null"));
+}
+
+TEST_CASE("mT5 has defaults of its own", "[HfConfig]") {
+  Json object = t5();
+  object["model_type"] = "mt5";
+  HfConfig config = parsed(object);
+  CHECK(config.model_type == HfConfig::ModelType::mt5);
+  CHECK(config.feed_forward_proj == HfConfig::FeedForward::gated_gelu);
+  CHECK_FALSE(config.tie_word_embeddings);
+  object.update(Json{{"feed_forward_proj", "relu"}, {"tie_word_embeddings", true}});
+  config = parsed(object);
+  CHECK(config.feed_forward_proj == HfConfig::FeedForward::relu);
+  CHECK(config.tie_word_embeddings);
+  CHECK(io::parse_hf_config(io::to_json(config), "c.json") == config);
+}
+
+TEST_CASE("configs as they are published are read", "[HfConfig]") {
+  const Json byt5 = Json::parse(R"({"_name_or_path": "some/where", "architectures": ["T5ForConditionalGeneration"],
+    "classifier_dropout": 0.0, "d_ff": 3584, "d_kv": 64, "d_model": 1472, "decoder_start_token_id": 0,
+    "dense_act_fn": "gelu_new", "dropout_rate": 0.1, "eos_token_id": 1, "feed_forward_proj": "gated-gelu",
+    "gradient_checkpointing": false, "initializer_factor": 1.0, "is_encoder_decoder": true, "is_gated_act": true,
+    "layer_norm_epsilon": 1e-06, "model_type": "t5", "num_decoder_layers": 4, "num_heads": 6, "num_layers": 12,
+    "pad_token_id": 0, "relative_attention_max_distance": 128, "relative_attention_num_buckets": 32,
+    "tie_word_embeddings": false, "tokenizer_class": "ByT5Tokenizer", "torch_dtype": "float32",
+    "transformers_version": "4.29.2", "use_cache": true, "vocab_size": 384})");
+  CHECK(parsed(byt5).num_layers == 12);
+  const Json first_t5 = Json::parse(R"({"architectures": ["T5ForConditionalGeneration"], "d_ff": 2048, "d_kv": 64,
+    "d_model": 512, "decoder_start_token_id": 0, "dropout_rate": 0.1, "eos_token_id": 1, "initializer_factor": 1.0,
+    "is_encoder_decoder": true, "layer_norm_epsilon": 1e-06, "model_type": "t5", "n_positions": 512, "num_heads": 8,
+    "num_layers": 6, "output_past": true, "pad_token_id": 0, "relative_attention_num_buckets": 32,
+    "task_specific_params": {"summarization": {"early_stopping": true, "length_penalty": 2.0, "num_beams": 4}},
+    "max_length": 128, "num_beams": 1, "temperature": 1.0, "use_cache": true, "vocab_size": 32128})");
+  CHECK(parsed(first_t5).tie_word_embeddings);
+  const Json mt5 = Json::parse(R"({"_name_or_path": "google/mt5-base", "architectures": ["MT5ForConditionalGeneration"],
+    "d_ff": 2048, "d_kv": 64, "d_model": 768, "decoder_start_token_id": 0, "dropout_rate": 0.1, "dtype": "float32",
+    "eos_token_id": 1, "feed_forward_proj": "gated-gelu", "is_encoder_decoder": true, "layer_norm_epsilon": 1e-06,
+    "model_type": "mt5", "num_decoder_layers": 12, "num_heads": 12, "num_layers": 12, "output_past": true,
+    "pad_token_id": 0, "relative_attention_num_buckets": 32, "tie_word_embeddings": false,
+    "tokenizer_class": "T5Tokenizer", "transformers_version": "4.10.0", "use_cache": true, "vocab_size": 250112})");
+  CHECK(parsed(mt5).vocab_size == 250112);
 }
 
 TEST_CASE("our own object is strict", "[HfConfig]") {

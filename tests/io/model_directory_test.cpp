@@ -146,7 +146,7 @@ TEST_CASE("a model is two files with the names of Hugging Face, and can be saved
   std::sort(names.begin(), names.end());
   REQUIRE(names == std::vector<std::string>{"config.json", "model.safetensors"});
   REQUIRE(numbers_of(load_model<float>(directory.path() / "b" / "c")) == numbers_of(model));
-  const SafetensorsFile file = SafetensorsFile::read(directory.path() / "a" / "model.safetensors");
+  const SafetensorsFile file = SafetensorsFile::open(directory.path() / "a" / "model.safetensors");
   REQUIRE(file.contains("encoder.block.1.delete_gate.feed_forward.weight"));
   REQUIRE(file.contains("decoder.block.2.layer.1.EncDecAttention.q.weight"));
 }

@@ -234,10 +234,10 @@ TEST_CASE("files are read from disk", "[SafetensorsFile]") {
   const merganser::testing::TemporaryDirectory directory;
   io::write_file_atomically(directory / "f",
                             safetensors_bytes(R"({"a":{"dtype":"I8","shape":[],"data_offsets":[0,1]}})", 1));
-  CHECK(SafetensorsFile::read(directory / "f").integers("a") == std::vector<std::int64_t>{0});
-  CHECK(SafetensorsFile::read(directory / "f").file_name() == (directory / "f").string());
-  CHECK_THROWS_AS(SafetensorsFile::read(directory / "missing"), IoError);
-  CHECK_THROWS_AS(SafetensorsFile::read(directory.path()), IoError);
+  CHECK(SafetensorsFile::open(directory / "f").integers("a") == std::vector<std::int64_t>{0});
+  CHECK(SafetensorsFile::open(directory / "f").file_name() == (directory / "f").string());
+  CHECK_THROWS_AS(SafetensorsFile::open(directory / "missing"), IoError);
+  CHECK_THROWS_AS(SafetensorsFile::open(directory.path()), IoError);
 }
 
 TEST_CASE("every golden case is readable", "[SafetensorsFile][golden]") {
@@ -247,7 +247,7 @@ TEST_CASE("every golden case is readable", "[SafetensorsFile][golden]") {
     ++cases;
     INFO(entry.path());
     for (const char* name : {"model.safetensors", "case.safetensors"}) {
-      const SafetensorsFile file = SafetensorsFile::read(entry.path() / name);
+      const SafetensorsFile file = SafetensorsFile::open(entry.path() / name);
       CHECK_FALSE(file.names().empty());
       for (const std::string& tensor : file.names()) {
         INFO(tensor);

@@ -81,7 +81,7 @@ TEMPLATE_TEST_CASE("a layer is saved and loaded bit by bit", "[safetensors]", fl
   const std::string prefix = GENERATE("", "encoder.");
   const Layer<TestType> saved = Layer<TestType>::filled();
   io::save_parameters(saved, directory / "file", prefix);
-  const SafetensorsFile file = SafetensorsFile::read(directory / "file");
+  const SafetensorsFile file = SafetensorsFile::open(directory / "file");
   CHECK(file.names() == std::vector<std::string>{prefix + "weight", prefix + "bias", prefix + "row"});
   CHECK(file.tensor(prefix + "bias").shape == std::vector<Index>{3});
   CHECK(file.tensor(prefix + "row").shape == std::vector<Index>{1, 3});
@@ -97,11 +97,11 @@ TEST_CASE("a layer in another precision is converted", "[safetensors]") {
   const auto single = Layer<float>::filled();
   io::save_parameters(single, directory / "single");
   Layer<double> wide;
-  io::load_parameters(wide, SafetensorsFile::read(directory / "single"));
+  io::load_parameters(wide, SafetensorsFile::open(directory / "single"));
   CHECK(wide.weight == single.weight.cast<double>());
   io::save_parameters(Layer<double>::filled(), directory / "double");
   Layer<float> narrow;
-  io::load_parameters(narrow, SafetensorsFile::read(directory / "double"));
+  io::load_parameters(narrow, SafetensorsFile::open(directory / "double"));
   CHECK(narrow == single);
 }
 
@@ -136,7 +136,7 @@ TEST_CASE("with a prefix only its own tensors count", "[safetensors]") {
     writer.add("encoder.row", {1, 3}, std::span<const float>(values).first(3));
     writer.add(other, {6}, std::span<const float>(values));
     writer.write(directory / "file");
-    return SafetensorsFile::read(directory / "file");
+    return SafetensorsFile::open(directory / "file");
   };
   CHECK_THROWS_AS(io::load_parameters(layer, write("encoder.other"), "encoder."), IoError);
   CHECK(layer == Layer<float>());
@@ -154,7 +154,7 @@ TEST_CASE("integers are no parameters", "[safetensors]") {
   writer.add("row", {1, 3}, std::span<const float>(values).first(3));
   writer.write(directory / "file");
   auto layer = Layer<double>::filled();
-  CHECK_THROWS_WITH(io::load_parameters(layer, SafetensorsFile::read(directory / "file")),
+  CHECK_THROWS_WITH(io::load_parameters(layer, SafetensorsFile::open(directory / "file")),
                     (directory / "file").string() + ": bias: got I64, expected F64, F32, F16 or BF16");
   CHECK(layer == Layer<double>::filled());
 }
@@ -164,7 +164,7 @@ TEST_CASE("saving over a file replaces it whole", "[safetensors]") {
   io::save_parameters(Layer<float>(), directory / "file");
   io::save_parameters(Layer<float>::filled(), directory / "file");
   Layer<float> layer;
-  io::load_parameters(layer, SafetensorsFile::read(directory / "file"));
+  io::load_parameters(layer, SafetensorsFile::open(directory / "file"));
   CHECK(layer == Layer<float>::filled());
   CHECK(directory.entries() == std::vector<std::string>{"file"});
 }

@@ -1,5 +1,6 @@
 #include <merganser/io/safetensors_writer.hpp>
 
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <stdexcept>
@@ -72,7 +73,7 @@ TEST_CASE("the header is padded at every length", "[SafetensorsWriter]") {
     const std::string bytes = io::read_text_file(directory / "file");
     CHECK(bytes.size() % 8 == 0);
     CHECK(number_at<std::uint64_t>(bytes, 0) == bytes.size() - 8);
-    CHECK(SafetensorsFile::read(directory / "file").contains(std::string(size, 'n')));
+    CHECK(SafetensorsFile::open(directory / "file").contains(std::string(size, 'n')));
   }
 }
 
@@ -87,7 +88,7 @@ TEMPLATE_TEST_CASE("what is written is read back bit by bit", "[SafetensorsWrite
   writer.add("a", {6}, std::span<const TestType>(values));
   writer.set_metadata("step", "7");
   writer.write(directory / "file");
-  const SafetensorsFile file = SafetensorsFile::read(directory / "file");
+  const SafetensorsFile file = SafetensorsFile::open(directory / "file");
   CHECK(file.names() == std::vector<std::string>{"b", "\xc3\xa9", "a"});
   CHECK(file.metadata() == std::map<std::string, std::string>{{"format", "pt"}, {"step", "7"}});
   CHECK(file.tensor("b").shape == std::vector<Index>{3, 1, 2});
@@ -105,7 +106,7 @@ TEST_CASE("numbers are converted on request, over many chunks", "[SafetensorsWri
   writer.add("narrow", {10'000}, std::span<const double>(doubles), DataType::f32);
   writer.add("wide", {10'000}, std::span<const float>(floats), DataType::f64);
   writer.write(directory / "file");
-  const SafetensorsFile file = SafetensorsFile::read(directory / "file");
+  const SafetensorsFile file = SafetensorsFile::open(directory / "file");
   CHECK(file.tensor("narrow").dtype == DataType::f32);
   CHECK(file.tensor("wide").dtype == DataType::f64);
   const Eigen::Map<const Matrix<float>> expected(floats.data(), 1, 10'000);
@@ -113,10 +114,60 @@ TEST_CASE("numbers are converted on request, over many chunks", "[SafetensorsWri
   CHECK(file.matrix<double>("wide") == expected.cast<double>());
 }
 
+TEMPLATE_TEST_CASE("numbers are rounded to F16 and BF16", "[SafetensorsWriter]", float, double) {
+  const TemporaryDirectory directory;
+  std::vector<TestType> values;
+  for (int i = 0; i < 5000; ++i) values.push_back(static_cast<TestType>(i - 2500) / TestType(7));
+  SafetensorsWriter writer;
+  const Index size = static_cast<Index>(values.size());
+  writer.add("half", {size}, std::span<const TestType>(values), DataType::f16);
+  writer.add("bfloat", {size}, std::span<const TestType>(values), DataType::bf16);
+  writer.write(directory / "file");
+  const SafetensorsFile file = SafetensorsFile::open(directory / "file");
+  CHECK(file.tensor("half").bytes.size() == 10'000);
+  const Matrix<double> half = file.matrix<double>("half"), bfloat = file.matrix<double>("bfloat");
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const auto value = static_cast<double>(values[i]);
+    const Index j = static_cast<Index>(i);
+    REQUIRE(std::abs(half(0, j) - value) <= std::abs(value) * 0x1p-11);
+    REQUIRE(std::abs(bfloat(0, j) - value) <= std::abs(value) * 0x1p-8);
+  }
+}
+
+TEST_CASE("a finite number never becomes infinite in a file", "[SafetensorsWriter]") {
+  const auto accepts = [](double value, DataType dtype) {
+    const std::vector<double> values{0, value};
+    SafetensorsWriter writer;
+    try {
+      writer.add("t", {2}, std::span<const double>(values), dtype);
+    } catch (const std::invalid_argument&) {
+      return false;
+    }
+    const TemporaryDirectory directory;
+    writer.write(directory / "file");
+    const double stored = SafetensorsFile::open(directory / "file").matrix<double>("t")(0, 1);
+    CHECK(std::isfinite(stored) == std::isfinite(value));
+    return true;
+  };
+  const double tiny = 1e-9;  // relative
+  CHECK(accepts(65520 * (1 - tiny), DataType::f16));
+  CHECK_FALSE(accepts(65520, DataType::f16));
+  CHECK_FALSE(accepts(-65520, DataType::f16));
+  CHECK(accepts(0x1.ffp127 * (1 - tiny), DataType::bf16));
+  CHECK_FALSE(accepts(0x1.ffp127, DataType::bf16));
+  CHECK(accepts(0x1.ffffffp127 * (1 - tiny), DataType::f32));
+  CHECK_FALSE(accepts(0x1.ffffffp127, DataType::f32));
+  CHECK_FALSE(accepts(-1e300, DataType::f32));
+  for (const DataType dtype : {DataType::f16, DataType::bf16, DataType::f32, DataType::f64}) {
+    CHECK(accepts(std::numeric_limits<double>::infinity(), dtype));
+    CHECK(accepts(std::numeric_limits<double>::quiet_NaN(), dtype));
+  }
+}
+
 TEST_CASE("an empty writer writes a valid file", "[SafetensorsWriter]") {
   const TemporaryDirectory directory;
   SafetensorsWriter().write(directory / "file");
-  CHECK(SafetensorsFile::read(directory / "file").names().empty());
+  CHECK(SafetensorsFile::open(directory / "file").names().empty());
 }
 
 TEST_CASE("a tensor that can't be written is the caller's mistake", "[SafetensorsWriter]") {
@@ -131,13 +182,13 @@ TEST_CASE("a tensor that can't be written is the caller's mistake", "[Safetensor
   CHECK_THROWS_AS(writer.add("b", {Index{1} << 62, 8}, span), std::invalid_argument);
   CHECK_THROWS_AS(writer.add("__metadata__", {6}, span), std::invalid_argument);
   CHECK_THROWS_AS(writer.add("\xff", {6}, span), std::invalid_argument);
-  CHECK_THROWS_AS(writer.add("b", {6}, span, DataType::f16), std::invalid_argument);
+  CHECK_THROWS_AS(writer.add("b", {6}, span, DataType::u8), std::invalid_argument);
   CHECK_THROWS_AS(writer.add("b", {6}, span, DataType::i32), std::invalid_argument);
   CHECK_THROWS_AS(writer.set_metadata("\xff", ""), std::invalid_argument);
   CHECK_THROWS_AS(writer.set_metadata("a", "\xff"), std::invalid_argument);
   const TemporaryDirectory directory;
   writer.write(directory / "file");
-  CHECK(SafetensorsFile::read(directory / "file").names() == std::vector<std::string>{"a"});
+  CHECK(SafetensorsFile::open(directory / "file").names() == std::vector<std::string>{"a"});
 }
 
 TEST_CASE("a file that can't be written is an IoError", "[SafetensorsWriter]") {

@@ -126,15 +126,24 @@ inline void write_file_atomically(const std::filesystem::path& path, std::string
   write_file_atomically(path, std::as_bytes(std::span(text)));
 }
 
+namespace detail {
+
+inline void require_regular_file(const std::filesystem::path& path) {
+  std::error_code failure;
+  const std::filesystem::file_status status = std::filesystem::status(path, failure);
+  if (!std::filesystem::exists(status)) throw IoError(path.string(), "file", "no such file", "a file");
+  if (!std::filesystem::is_regular_file(status))
+    throw IoError(path.string(), "file", "something that is not a regular file", "a file");
+}
+
+}  // namespace detail
+
 /// The bytes of a regular file.
 /// @throws IoError if there is no such file, it is a directory or a device, or it can't be read to its end
 inline std::vector<std::byte> read_file(const std::filesystem::path& path) {
   const std::string name = path.string();
+  detail::require_regular_file(path);
   std::error_code failure;
-  const std::filesystem::file_status status = std::filesystem::status(path, failure);
-  if (!std::filesystem::exists(status)) throw IoError(name, "file", "no such file", "a file");
-  if (!std::filesystem::is_regular_file(status))
-    throw IoError(name, "file", "something that is not a regular file", "a file");
   const std::uintmax_t size = std::filesystem::file_size(path, failure);
   if (failure) throw IoError(name, "file", failure.message(), "a file whose size is known");
 

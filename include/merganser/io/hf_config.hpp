@@ -1,4 +1,4 @@
-// The config.json of a model directory, as Hugging Face writes it for T5 and MrT5.
+// The config.json of a model directory, as Hugging Face writes it for T5, mT5 and MrT5.
 #pragma once
 
 #include <algorithm>
@@ -20,17 +20,19 @@
 #include <merganser/core/io_error.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/io/atomic_file.hpp>
+#include <merganser/io/hf_foreign_keys.hpp>
 #include <merganser/io/hf_pooling.hpp>
 #include <merganser/io/strict_json.hpp>
 
 namespace merganser::io {
 
-/// The fields of a config.json that a model of ours is made of. Other keys of the file are passed over.
+/// The fields of a config.json that a model of ours is made of. Other keys of the file are passed over, but for those
+/// that would change the arithmetic (`check_foreign_keys`).
 ///
-/// Fields have the names of the file. A default is what Hugging Face takes for a missing key; an empty optional is a
-/// key that is missing or null.
+/// Fields have the names of the file. A default is what Hugging Face takes for a missing key of T5; an empty optional is
+/// a key that is missing or null.
 struct HfConfig {
-  enum class ModelType { t5, mrt5 };
+  enum class ModelType { t5, mt5, mrt5 };
   enum class FeedForward { relu, gated_gelu };
   enum class DeletionType { scaled_sigmoid, log_sigmoid, fixed, random };
   enum class ScoreBound { none, soft_cap, normalised };
@@ -60,7 +62,7 @@ struct HfConfig {
   std::optional<Index> delete_gate_layer;    ///< the encoder block, from 0, whose input the gate sees; required in MrT5
   std::optional<double> deletion_threshold;  ///< a token is kept if its gate value is above; required in MrT5
   std::optional<double> sigmoid_mask_scale;  ///< gate value of a deleted token, negative; required in MrT5
-  std::optional<DeletionType> deletion_type;
+  std::optional<DeletionType> deletion_type;  ///< required in MrT5
   std::optional<bool> gate_layer_norm;
   std::optional<bool> use_gumbel_noise;
   std::optional<double> fixed_deletion_amount;        ///< in [0, 1]
@@ -82,10 +84,19 @@ struct HfConfig {
   bool operator==(const HfConfig&) const = default;
 };
 
+/// Keys that a MrT5 must have, for a config.json that lacks them: published defaults disagree, so none is assumed. What
+/// the file says wins.
+struct MissingGateKeys {
+  std::optional<Index> delete_gate_layer;
+  std::optional<double> sigmoid_mask_scale;
+  std::optional<double> deletion_threshold;
+  std::optional<HfConfig::DeletionType> deletion_type;
+};
+
 namespace detail {
 
-inline constexpr std::array<Choice<HfConfig::ModelType>, 2> model_types{
-    {{"t5", HfConfig::ModelType::t5}, {"mrt5", HfConfig::ModelType::mrt5}}};
+inline constexpr std::array<Choice<HfConfig::ModelType>, 3> model_types{
+    {{"t5", HfConfig::ModelType::t5}, {"mt5", HfConfig::ModelType::mt5}, {"mrt5", HfConfig::ModelType::mrt5}}};
 inline constexpr std::array<Choice<HfConfig::FeedForward>, 2> feed_forwards{
     {{"relu", HfConfig::FeedForward::relu}, {"gated-gelu", HfConfig::FeedForward::gated_gelu}}};
 inline constexpr std::array<Choice<HfConfig::DeletionType>, 4> deletion_types{
@@ -98,11 +109,14 @@ inline constexpr std::array<Choice<HfConfig::ScoreBound>, 3> score_bounds{
      {"soft_cap", HfConfig::ScoreBound::soft_cap},
      {"normalised", HfConfig::ScoreBound::normalised}}};
 
-template <class Value, std::size_t Count>
-std::string word_of(Value value, const std::array<Choice<Value>, Count>& choices) {
-  for (const Choice<Value>& choice : choices)
-    if (choice.value == value) return std::string(choice.word);
-  throw_invalid_argument("to_json", "config", static_cast<int>(value), "a named value of the enumeration");
+inline void fill_missing(nlohmann::json& object, const MissingGateKeys& missing) {
+  const auto fill = [&object](const char* key, const auto& value) {
+    if (value && (!object.contains(key) || object[key].is_null())) object[key] = *value;
+  };
+  fill("delete_gate_layer", missing.delete_gate_layer);
+  fill("sigmoid_mask_scale", missing.sigmoid_mask_scale);
+  fill("deletion_threshold", missing.deletion_threshold);
+  if (missing.deletion_type) fill("deletion_type", std::optional(word_of(*missing.deletion_type, deletion_types)));
 }
 
 inline bool is_fraction(double value) { return value >= 0 && value <= 1; }
@@ -179,6 +193,7 @@ inline void parse_gate(const JsonFields& fields, HfConfig& config) {
   fields.required(config.delete_gate_layer, "delete_gate_layer", reason);
   fields.required(config.sigmoid_mask_scale, "sigmoid_mask_scale", reason);
   fields.required(config.deletion_threshold, "deletion_threshold", reason);
+  fields.required(config.deletion_type, "deletion_type", reason);
 }
 
 }  // namespace detail
@@ -186,12 +201,18 @@ inline void parse_gate(const JsonFields& fields, HfConfig& config) {
 /// Reads the text of a config.json; `file_name` stands for it in errors.
 /// @throws IoError if the text is no JSON object, a known key has a value of the wrong type or out of its range, a
 /// required key is missing, or the "merganser" object has an unknown key
-inline HfConfig parse_hf_config(std::string_view text, const std::string& file_name) {
-  const nlohmann::json object = detail::parse_json_object(text, file_name, "file");
+inline HfConfig parse_hf_config(std::string_view text, const std::string& file_name,
+                                const MissingGateKeys& missing = {}) {
+  nlohmann::json object = detail::parse_json_object(text, file_name, "file");
   const detail::JsonFields fields(object, file_name);
   HfConfig config;
   config.model_type =
-      fields.required(fields.choice("model_type", detail::model_types), "model_type", "\"t5\" or \"mrt5\"");
+      fields.required(fields.choice("model_type", detail::model_types), "model_type", R"("t5" or "mt5" or "mrt5")");
+  if (config.model_type == HfConfig::ModelType::mrt5) detail::fill_missing(object, missing);
+  if (config.model_type == HfConfig::ModelType::mt5) {
+    config.feed_forward_proj = HfConfig::FeedForward::gated_gelu;
+    config.tie_word_embeddings = false;
+  }
   detail::parse_sizes(fields, config);
   const auto is_rate = [](double value) { return value >= 0 && value < 1; };
   config.dropout_rate = fields.number("dropout_rate", is_rate, "a number in [0, 1)").value_or(config.dropout_rate);
@@ -203,6 +224,8 @@ inline HfConfig parse_hf_config(std::string_view text, const std::string& file_n
       fields.choice("feed_forward_proj", detail::feed_forwards).value_or(config.feed_forward_proj);
   config.tie_word_embeddings = fields.flag("tie_word_embeddings").value_or(config.tie_word_embeddings);
   config.use_softmax1 = fields.flag("use_softmax1").value_or(config.use_softmax1);
+  detail::check_foreign_keys(fields, {config.d_model, config.d_kv, config.num_heads, config.num_layers,
+                                      config.feed_forward_proj == HfConfig::FeedForward::gated_gelu});
   detail::parse_gate(fields, config);
   config.pooling = detail::parse_pooling(fields, config.num_layers);
   if (config.pooling && config.model_type == HfConfig::ModelType::mrt5)
@@ -214,8 +237,8 @@ inline HfConfig parse_hf_config(std::string_view text, const std::string& file_n
 
 /// Reads a config.json.
 /// @throws IoError if the file can't be read, or as `parse_hf_config`
-inline HfConfig read_hf_config(const std::filesystem::path& path) {
-  return parse_hf_config(read_text_file(path), path.string());
+inline HfConfig read_hf_config(const std::filesystem::path& path, const MissingGateKeys& missing = {}) {
+  return parse_hf_config(read_text_file(path), path.string(), missing);
 }
 
 /// The text of a config.json that Hugging Face and `parse_hf_config` read.

@@ -1,7 +1,9 @@
-// Model directories: config.json beside model.safetensors, in the layout of Hugging Face.
+// Model directories: config.json beside the weight files, in the layout of Hugging Face.
 #pragma once
 
 #include <filesystem>
+#include <sstream>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -12,6 +14,8 @@
 #include <merganser/io/atomic_file.hpp>
 #include <merganser/io/hf_config.hpp>
 #include <merganser/io/safetensors.hpp>
+#include <merganser/io/weight_files.hpp>
+#include <merganser/io/weight_files_writer.hpp>
 #include <merganser/models/encoder_decoder.hpp>
 
 namespace merganser::io {
@@ -152,37 +156,83 @@ HfConfig hf_config(const Config& config) {
   return hf;
 }
 
-/// Reads `directory`/config.json and `directory`/model.safetensors: a T5, ByT5 or MrT5 model or one
-/// with a pooling (BPT5, CANINE), ours or not.
+/// How `load_model` reads.
+struct LoadModelOptions {
+  Mapping mapping = Mapping::mapped;  ///< of the weight files; a mapped one needs memory for the model alone
+  NonFinite non_finite = NonFinite::refuse;
+  MissingGateKeys missing;  ///< for a MrT5 whose config.json lacks keys
+};
+
+namespace detail {
+
+/// The tensors that a model may have besides its parameters.
+inline LoadOptions hf_tensor_rules(const HfConfig& hf, NonFinite non_finite) {
+  LoadOptions options{.non_finite = non_finite};
+  // In the first published T5: a table that nothing reads.
+  options.ignored = {"decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"};
+  for (const char* alias : {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight"})
+    options.aliases.push_back({alias, "shared.weight"});
+  if (hf.tie_word_embeddings) options.aliases.push_back({"lm_head.weight", "shared.weight"});
+  return options;
+}
+
+/// Refuses a config.json whose model is far larger than its weight files, before memory is taken for it.
+inline void check_model_size(const HfConfig& hf, const std::string& config_file, const TensorTable& table) {
+  const auto number = [](Index value) { return static_cast<double>(value); };
+  const double width = number(hf.d_model), inner = number(hf.num_heads) * number(hf.d_kv);
+  const double feed_forward = (hf.feed_forward_proj == HfConfig::FeedForward::relu ? 2 : 3) * width * number(hf.d_ff);
+  const double positions = hf.has_absolute_position_embeddings
+                               ? number(hf.max_position_embeddings.value_or(0)) * width
+                               : number(hf.relative_attention_num_buckets) * number(hf.num_heads);
+  const double parameters = number(hf.vocab_size) * width + 2 * positions +
+                            number(hf.num_layers) * (4 * width * inner + feed_forward) +
+                            number(hf.num_decoder_layers) * (8 * width * inner + feed_forward);
+  double stored = 0;
+  for (const std::string& name : table.names()) stored += number(table.tensor(name).size());
+  // Small differences get the better message of the first tensor that does not fit.
+  constexpr double slack = 1 << 24;
+  if (parameters > 4 * stored + slack) {
+    std::ostringstream got, expected;
+    got << "a model of " << parameters << " parameters";
+    expected << "about the " << stored << " numbers in " << table.file_name();
+    throw IoError(config_file, "sizes", got.str(), expected.str());
+  }
+}
+
+}  // namespace detail
+
+/// Reads a model directory, ours or not: `config.json` of a T5, ByT5, mT5 or MrT5 or of one with a pooling (BPT5, CANINE), and
+/// `model.safetensors` or the shards of `model.safetensors.index.json`. docs/formats.md says what is read and every error.
 /// @throws IoError if a file is missing or damaged, or they do not fit each other
 template <Real Scalar>
-models::EncoderDecoder<Scalar> load_model(const std::filesystem::path& directory) {
+models::EncoderDecoder<Scalar> load_model(const std::filesystem::path& directory,
+                                          const LoadModelOptions& options = {}) {
   const std::filesystem::path config_path = directory / "config.json";
-  const HfConfig hf = read_hf_config(config_path);
-  const SafetensorsFile file = SafetensorsFile::read(directory / "model.safetensors");
+  const HfConfig hf = read_hf_config(config_path, options.missing);
+  const TensorTable table = open_weights(directory, options.mapping);
+  detail::check_model_size(hf, config_path.string(), table);
   try {
     models::EncoderDecoder<Scalar> model(model_config<Scalar>(hf));
-    LoadOptions options;
-    for (const char* alias : {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight"})
-      options.aliases.push_back({alias, "shared.weight"});
-    if (hf.tie_word_embeddings) options.aliases.push_back({"lm_head.weight", "shared.weight"});
-    load_parameters(model, file, "", options);
+    detail::load_fresh_parameters(model, table, "", detail::hf_tensor_rules(hf, options.non_finite));
     return model;
   } catch (const std::invalid_argument& error) {
     throw IoError(config_path.string(), "model", error.what(), "sizes that make a model");
   }
 }
 
-/// Writes `directory`/config.json and `directory`/model.safetensors, each whole or not at all; makes the directory.
+/// Writes `directory`/config.json and the weights (see `save_weights`), each file whole or not at all; makes the directory.
 /// @throws IoError if something cannot be written
-/// @throws std::invalid_argument if no config.json describes the model; nothing is written then
+/// @throws std::invalid_argument if no config.json describes the model or its weights do not fit the format; nothing is
+/// written then
 template <Real Scalar>
-void save_model(const models::EncoderDecoder<Scalar>& model, const std::filesystem::path& directory) {
+void save_model(const models::EncoderDecoder<Scalar>& model, const std::filesystem::path& directory,
+                const WeightFormat& format = {}) {
   const std::string config = to_json(hf_config(model.config()));
+  detail::plan_shards(model, "", format);  // throws before the directory is made
   std::error_code error;
   std::filesystem::create_directories(directory, error);
   if (error) throw IoError(directory.string(), "directory", error.message(), "a directory that can be made");
-  save_parameters(model, directory / "model.safetensors");
+  save_weights(model, directory, format);
   write_file_atomically(directory / "config.json", config);
 }
 

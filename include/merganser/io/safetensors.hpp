@@ -1,7 +1,9 @@
-// Saving and loading the parameters of a layer as a safetensors file; brings in the reader and the writer.
+// Saving and loading the parameters of a layer as safetensors files; brings in the reader and the writer.
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
+#include <map>
 #include <set>
 #include <string>
 #include <utility>
@@ -11,6 +13,7 @@
 #include <merganser/core/parameter.hpp>
 #include <merganser/io/safetensors_reader.hpp>
 #include <merganser/io/safetensors_writer.hpp>
+#include <merganser/io/tensor_table.hpp>
 
 namespace merganser::io {
 
@@ -23,36 +26,69 @@ struct TensorAlias {
 
 /// What `load_parameters` tolerates.
 struct LoadOptions {
-  /// Tensors that are no parameters but may be there if they equal another one, bit by bit.
-  std::vector<TensorAlias> aliases;
+  /// Tensors that may be there besides a parameter, if they equal it bit by bit, or in its place.
+  std::vector<TensorAlias> aliases = {};
+  /// Tensors that may be there and are not read.
+  std::vector<std::string> ignored = {};
+  NonFinite non_finite = NonFinite::refuse;
 };
 
-/// Fills the parameters of a layer from a file: all of them or, on an error, none.
+namespace detail {
+
+/// The tensor of each parameter, in the order of the parameters, after all has been checked but the numbers.
+template <Real Scalar>
+std::vector<std::string> match_tensors(const std::vector<ParameterView<Scalar>>& parameters, const TensorTable& table,
+                                       const std::string& prefix, const LoadOptions& options) {
+  std::set<std::string> known(options.ignored.begin(), options.ignored.end());
+  for (const auto& parameter : parameters) known.insert(parameter.name);
+  std::map<std::string, std::string> stand_ins;
+  for (const auto& [alias, original] : options.aliases) {
+    if (!table.contains(alias)) continue;
+    std::string stored = original;
+    if (!table.contains(original) && known.contains(original))
+      stored = stand_ins.try_emplace(original, alias).first->second;
+    if (!table.same_bits(alias, stored))
+      throw IoError(table.file_of(alias), alias, "a tensor of its own", "a copy of " + stored);
+    known.insert(alias);
+  }
+  std::vector<std::string> tensors;
+  for (const auto& parameter : parameters) {
+    const auto stand_in = stand_ins.find(parameter.name);
+    tensors.push_back(stand_in == stand_ins.end() ? parameter.name : stand_in->second);
+    table.require_fit(tensors.back(), parameter);
+  }
+  for (const std::string& name : table.names())
+    if (name.starts_with(prefix) && !known.contains(name))
+      throw IoError(table.file_of(name), name, "an unknown tensor", "only the parameters of the model");
+  return tensors;
+}
+
+/// As `load_parameters`, but leaves the layer undefined if a number is not finite: one pass over the numbers, not two.
+template <class Layer>
+void load_fresh_parameters(Layer& layer, const TensorTable& table, const std::string& prefix,
+                           const LoadOptions& options) {
+  const auto parameters = parameter_views(layer, prefix);
+  const std::vector<std::string> tensors = match_tensors(parameters, table, prefix, options);
+  for (std::size_t i = 0; i < tensors.size(); ++i) table.read_into(tensors[i], parameters[i], options.non_finite);
+}
+
+}  // namespace detail
+
+/// Fills the parameters of a layer from the tensors of a file or of several: all of them or, on an error, none.
 ///
 /// The parameter named p comes from the tensor prefix + p. Tensors whose names begin with the prefix must all be used;
 /// others are left alone. Half types, F32 and F64 become the layer's scalar. Parameters stay where they are in memory.
-/// @throws IoError if a tensor is missing, unknown, of another shape or not floating, or an alias differs from its
-/// original; the layer is then unchanged
+/// @throws IoError if a tensor is missing, unknown, of another shape or not floating, an alias differs from its
+/// original, or a number is not finite and not accepted; the layer is then unchanged
 template <class Layer>
-void load_parameters(Layer& layer, const SafetensorsFile& file, const std::string& prefix = "",
+void load_parameters(Layer& layer, const TensorTable& table, const std::string& prefix = "",
                      const LoadOptions& options = {}) {
   const auto parameters = parameter_views(layer, prefix);
-  std::set<std::string> known;
-  for (const auto& parameter : parameters) {
-    file.require_fit(parameter.name, parameter);
-    known.insert(parameter.name);
-  }
-  for (const TensorAlias& alias : options.aliases) {
-    if (!file.contains(alias.alias)) continue;
-    if (!(file.tensor(alias.alias) == file.tensor(alias.original)))
-      throw IoError(file.file_name(), alias.alias, "a tensor of its own", "a copy of " + alias.original);
-    known.insert(alias.alias);
-  }
-  for (const std::string& name : file.names())
-    if (name.starts_with(prefix) && !known.contains(name))
-      throw IoError(file.file_name(), name, "an unknown tensor", "only the parameters of the model");
+  const std::vector<std::string> tensors = detail::match_tensors(parameters, table, prefix, options);
+  if (options.non_finite == NonFinite::refuse)
+    for (const std::string& tensor : tensors) table.require_finite<typename Layer::ScalarType>(tensor);
   // Nothing can fail from here on, so that the layer changes whole or not at all.
-  for (const auto& parameter : parameters) file.read_into(parameter.name, parameter);
+  for (std::size_t i = 0; i < tensors.size(); ++i) table.read_into(tensors[i], parameters[i], NonFinite::accept);
 }
 
 /// Writes the parameters of a layer in its own precision, all of them or nothing (see `AtomicFile`).

@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -21,6 +23,7 @@
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/io/atomic_file.hpp>
+#include <merganser/io/half_float.hpp>
 #include <merganser/io/tensor_data.hpp>
 
 namespace merganser::io {
@@ -31,21 +34,25 @@ namespace merganser::io {
 /// of 8 bytes and carries the metadata {"format": "pt"}, without which Hugging Face readers refuse a file.
 class SafetensorsWriter {
  public:
-  /// Adds a floating tensor, stored as F32 or F64.
+  /// Adds a floating tensor, stored as F64, F32, F16 or BF16: each number rounded to the nearest, a tie to even.
   /// @throws std::invalid_argument if the name is taken, "__metadata__" or not UTF-8, if the numbers don't fit the
-  /// shape, or if the element type is neither F32 nor F64
+  /// shape, if the element type is not floating, or if a finite number is infinite in it
   template <Real Scalar>
   void add(const std::string& name, const std::vector<Index>& shape, std::span<const Scalar> values,
            DataType dtype = data_type_of<Scalar>) {
-    check_argument(dtype == DataType::f32 || dtype == DataType::f64, "SafetensorsWriter::add", "dtype", name_of(dtype),
-                   "F32 or F64");
+    check_argument(is_floating(dtype), "SafetensorsWriter::add", "dtype", name_of(dtype), "F64, F32, F16 or BF16");
+    check_range(name, values, dtype);
     append(name, shape, values.size(), dtype, [values, dtype](AtomicFile& file) {
       if (dtype == data_type_of<Scalar>)
         file.write(std::as_bytes(values));
+      else if (dtype == DataType::f64)
+        write_converted<double>(file, values, [](Scalar value) { return static_cast<double>(value); });
       else if (dtype == DataType::f32)
-        write_converted<float>(file, values);
+        write_converted<float>(file, values, [](Scalar value) { return static_cast<float>(value); });
+      else if (dtype == DataType::f16)
+        write_converted<std::uint16_t>(file, values, rounded_to_half<Scalar>);
       else
-        write_converted<double>(file, values);
+        write_converted<std::uint16_t>(file, values, rounded_to_bfloat16<Scalar>);
     });
   }
 
@@ -97,13 +104,36 @@ class SafetensorsWriter {
     }
   }
 
-  template <Real Target, Real Scalar>
-  static void write_converted(AtomicFile& file, std::span<const Scalar> values) {
+  template <Real Scalar>
+  static std::uint16_t rounded_to_half(Scalar value) {
+    return detail::half_of(detail::round_to_odd(value));
+  }
+
+  template <Real Scalar>
+  static std::uint16_t rounded_to_bfloat16(Scalar value) {
+    return detail::bfloat16_of(detail::round_to_odd(value));
+  }
+
+  /// Requires every finite number to be finite in the file as well.
+  template <Real Scalar>
+  static void check_range(const std::string& name, std::span<const Scalar> values, DataType dtype) {
+    if (size_of(dtype) >= sizeof(Scalar)) return;
+    // The smallest number that is rounded to infinity: half a unit above the largest of the type.
+    const double limit = dtype == DataType::f32 ? 0x1.ffffffp127 : dtype == DataType::f16 ? 65520.0 : 0x1.ffp127;
+    for (const Scalar value : values) {
+      const double magnitude = std::abs(static_cast<double>(value));
+      if (magnitude >= limit && magnitude <= std::numeric_limits<double>::max())
+        throw_invalid_argument("SafetensorsWriter::add", name, value,
+                               "numbers that " + std::string(name_of(dtype)) + " holds");
+    }
+  }
+
+  template <class Target, Real Scalar, class Convert>
+  static void write_converted(AtomicFile& file, std::span<const Scalar> values, Convert convert) {
     std::array<Target, 4096> chunk;
     while (!values.empty()) {
       const std::size_t count = std::min(values.size(), chunk.size());
-      std::transform(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(count), chunk.begin(),
-                     [](Scalar value) { return static_cast<Target>(value); });
+      std::transform(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(count), chunk.begin(), convert);
       file.write(std::as_bytes(std::span(chunk).first(count)));
       values = values.subspan(count);
     }

@@ -13,6 +13,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <merganser/core/check.hpp>
 #include <merganser/core/io_error.hpp>
 #include <merganser/core/types.hpp>
 
@@ -68,6 +69,15 @@ struct Choice {
   std::string_view word;
   Value value;
 };
+
+/// The word of a value.
+/// @throws std::invalid_argument if it has none
+template <class Value, std::size_t Count>
+std::string word_of(Value value, const std::array<Choice<Value>, Count>& choices) {
+  for (const Choice<Value>& choice : choices)
+    if (choice.value == value) return std::string(choice.word);
+  throw_invalid_argument("to_json", "config", static_cast<int>(value), "a named value of the enumeration");
+}
 
 /// Reads the fields of a JSON object. A key that is missing or null gives an empty result.
 class JsonFields {
@@ -129,6 +139,19 @@ class JsonFields {
     const nlohmann::json* value = find(key);
     if (value != nullptr && !value->is_object()) fail(key, describe(*value), "an object");
     return value;
+  }
+
+  /// True if there is an array under the key.
+  bool is_array(const std::string& key) const {
+    const nlohmann::json* value = find(key);
+    return value != nullptr && value->is_array();
+  }
+
+  /// @throws IoError if there is a value under the key, and another one
+  void require_value(const std::string& key, const nlohmann::json& expected) const {
+    const nlohmann::json* value = find(key);
+    if (value == nullptr || *value == expected) return;
+    fail(key, describe(*value), expected.is_structured() ? "none or an empty one" : describe(expected));
   }
 
   /// @throws IoError if the object has a key that is not in the list

@@ -3,7 +3,6 @@
 
 #include <array>
 #include <bit>
-#include <cmath>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -13,9 +12,11 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include <merganser/core/types.hpp>
+#include <merganser/io/half_float.hpp>
 
 namespace merganser::io {
 
@@ -101,21 +102,6 @@ struct TensorInfo {
 
 namespace detail {
 
-inline float float_of_half(std::uint16_t bits) {
-  const int exponent = (bits >> 10) & 0x1f;
-  const int fraction = bits & 0x3ff;
-  float magnitude = 0;
-  if (exponent == 0)
-    magnitude = std::ldexp(static_cast<float>(fraction), -24);
-  else if (exponent < 31)
-    magnitude = std::ldexp(static_cast<float>(fraction + 0x400), exponent - 25);
-  else
-    magnitude = fraction == 0 ? std::numeric_limits<float>::infinity() : std::numeric_limits<float>::quiet_NaN();
-  return (bits & 0x8000) != 0 ? -magnitude : magnitude;
-}
-
-inline float float_of_bfloat16(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
-
 // memcpy, because tensors are not aligned.
 template <class Element, class Target, class Convert>
 void convert_elements(std::span<const std::byte> bytes, Target* target, Convert convert) {
@@ -158,6 +144,22 @@ inline void convert_integers(const TensorInfo& tensor, std::int64_t* target) {
     convert_elements<std::uint8_t>(tensor.bytes, target, sign_extended);
   else
     convert_elements<std::uint8_t>(tensor.bytes, target, same);
+}
+
+/// Where the first number that is not finite stands; empty if all are finite. Reads bits, so that it also holds where
+/// the compiler takes all numbers for finite (-ffast-math).
+template <Real Scalar>
+std::optional<std::size_t> first_non_finite(std::span<const Scalar> numbers) {
+  using Bits = std::conditional_t<sizeof(Scalar) == 4, std::uint32_t, std::uint64_t>;
+  constexpr Bits infinity = std::bit_cast<Bits>(std::numeric_limits<Scalar>::infinity());
+  constexpr Bits lowest = infinity & (~infinity + 1);  // the last bit of the exponent
+  // An exponent of all ones, and no other, overflows into the sign bit.
+  Bits seen = 0;
+  for (const Scalar number : numbers) seen |= (std::bit_cast<Bits>(number) & infinity) + lowest;
+  if ((seen & ~(~Bits{0} >> 1)) == 0) return std::nullopt;
+  for (std::size_t i = 0; i < numbers.size(); ++i)
+    if ((std::bit_cast<Bits>(numbers[i]) & infinity) == infinity) return i;
+  return std::nullopt;
 }
 
 }  // namespace detail

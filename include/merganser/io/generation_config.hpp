@@ -1,0 +1,83 @@
+// The generation_config.json of a model directory: how its authors mean it to generate.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <merganser/core/types.hpp>
+#include <merganser/io/atomic_file.hpp>
+#include <merganser/io/strict_json.hpp>
+
+namespace merganser::io {
+
+/// The fields of a generation_config.json that mean something to us, under the names of the file; empty where the key is
+/// missing or null. Other keys are passed over.
+struct GenerationConfig {
+  std::optional<Index> max_length;      ///< tokens of a target, the start id included
+  std::optional<Index> max_new_tokens;  ///< tokens that are generated; Hugging Face lets it win over max_length
+  std::vector<TokenId> eos_token_id;    ///< each of them ends a target; one or a list in the file
+  std::optional<TokenId> pad_token_id;
+  std::optional<TokenId> decoder_start_token_id;
+  std::optional<bool> do_sample;         ///< true: draw tokens; false: take the best
+  std::optional<double> temperature;     ///< at least 0; low is cautious
+  std::optional<Index> top_k;            ///< 0: all tokens
+  std::optional<double> top_p;           ///< in [0, 1]
+  std::optional<Index> num_beams;        ///< 1: no beam search
+  std::optional<double> length_penalty;  ///< exponent of the length by which a score is divided; high favours long
+
+  bool operator==(const GenerationConfig&) const = default;
+};
+
+/// Reads the text of a generation_config.json; `file_name` stands for it in errors.
+/// @throws IoError if the text is no JSON object or a known key has a value of the wrong type or out of its range
+inline GenerationConfig parse_generation_config(std::string_view text, const std::string& file_name) {
+  constexpr Index largest_id = std::numeric_limits<TokenId>::max(), largest = std::numeric_limits<std::int32_t>::max();
+  const nlohmann::json object = detail::parse_json_object(text, file_name, "file");
+  const detail::JsonFields fields(object, file_name);
+  const auto token = [&](const std::string& key) -> std::optional<TokenId> {
+    const std::optional<Index> id = fields.integer(key, 0, largest_id);
+    return id ? std::optional(static_cast<TokenId>(*id)) : std::nullopt;
+  };
+  const auto is_temperature = [](double value) { return value >= 0 && std::isfinite(value); };
+  const auto is_fraction = [](double value) { return value >= 0 && value <= 1; };
+  const auto is_finite = [](double value) { return std::isfinite(value); };
+
+  GenerationConfig config;
+  config.max_length = fields.integer("max_length", 1, largest);
+  config.max_new_tokens = fields.integer("max_new_tokens", 1, largest);
+  if (fields.is_array("eos_token_id")) {
+    const std::vector<Index> ids = fields.integers("eos_token_id", 0, largest_id).value();
+    config.eos_token_id.assign(ids.begin(), ids.end());
+  } else if (const std::optional<TokenId> id = token("eos_token_id")) {
+    config.eos_token_id.push_back(*id);
+  }
+  config.pad_token_id = token("pad_token_id");
+  config.decoder_start_token_id = token("decoder_start_token_id");
+  config.do_sample = fields.flag("do_sample");
+  config.temperature = fields.number("temperature", is_temperature, "a number of at least 0");
+  config.top_k = fields.integer("top_k", 0, largest);
+  config.top_p = fields.number("top_p", is_fraction, "a number in [0, 1]");
+  config.num_beams = fields.integer("num_beams", 1, largest);
+  config.length_penalty = fields.number("length_penalty", is_finite, "a finite number");
+  return config;
+}
+
+/// Reads `directory`/generation_config.json; all fields are empty if there is no such file.
+/// @throws IoError if the file can't be read, or as `parse_generation_config`
+inline GenerationConfig read_generation_config(const std::filesystem::path& directory) {
+  const std::filesystem::path path = directory / "generation_config.json";
+  std::error_code failure;
+  if (std::filesystem::status(path, failure).type() == std::filesystem::file_type::not_found) return {};
+  return parse_generation_config(read_text_file(path), path.string());
+}
+
+}  // namespace merganser::io

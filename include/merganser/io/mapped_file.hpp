@@ -1,0 +1,109 @@
+// A file seen as memory: mapped where the system can, read otherwise.
+#pragma once
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#endif
+
+#include <merganser/core/io_error.hpp>
+#include <merganser/io/atomic_file.hpp>
+
+namespace merganser::io {
+
+/// How the bytes of a file are held.
+enum class Mapping {
+  mapped,     ///< pages come from the file when they are read, and may go again
+  in_memory,  ///< a copy of the whole file, which no longer depends on it
+};
+
+/// The bytes of a regular file, mapped for reading.
+///
+/// The size is taken once, when the file is opened. A file that another program cuts short while it is mapped ends this
+/// one (SIGBUS) when the lost part is read: replace files by renaming, as `AtomicFile` does, and map no file that others
+/// write in place; `Mapping::in_memory` and `read_file` are the way to read those. On systems without mmap the file is
+/// read into memory. Any number of threads may read.
+class MappedFile {
+ public:
+  /// @throws IoError if there is no such file, it is a directory or a device, or it can't be mapped
+  explicit MappedFile(const std::filesystem::path& path);
+
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+  MappedFile(MappedFile&&) = delete;
+  MappedFile& operator=(MappedFile&&) = delete;
+  ~MappedFile();
+
+  std::span<const std::byte> bytes() const { return bytes_; }
+
+  /// Lets the system take back the pages that hold `part`, a part of `bytes()`. They stay readable and come again from
+  /// the file, so that this only moves time against resident memory.
+  void release(std::span<const std::byte> part) const;
+
+ private:
+  std::span<const std::byte> bytes_;
+  std::vector<std::byte> copy_;  // where there is no mmap
+};
+
+#if defined(__unix__) || defined(__APPLE__)
+
+inline MappedFile::MappedFile(const std::filesystem::path& path) {
+  const std::string name = path.string();
+  const auto fail = [&name](const std::string& what) {
+    throw IoError(name, "file", what + ": " + std::generic_category().message(errno), "a file that can be mapped");
+  };
+  detail::require_regular_file(path);
+  struct Descriptor {
+    int value;
+    ~Descriptor() {
+      if (value >= 0) ::close(value);
+    }
+  };
+  // Should the file have become a pipe since it was looked at, opening it must not wait.
+  const Descriptor descriptor{::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  struct stat status {};
+  if (descriptor.value < 0) fail("a failed open");
+  if (::fstat(descriptor.value, &status) != 0) fail("an unknown size");
+  if (!S_ISREG(status.st_mode) || !std::in_range<std::size_t>(status.st_size))
+    throw IoError(name, "file", "something that is not a regular file", "a file");
+  const auto size = static_cast<std::size_t>(status.st_size);
+  if (size == 0) return;
+  void* const place = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor.value, 0);
+  if (place == MAP_FAILED) fail("a failed mmap");
+  bytes_ = {static_cast<const std::byte*>(place), size};
+}
+
+inline MappedFile::~MappedFile() {
+  if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+}
+
+inline void MappedFile::release(std::span<const std::byte> part) const {
+  if (part.empty()) return;
+  // Whole pages only. Rounding outwards gives back the pages that two neighbours share as well.
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = static_cast<std::size_t>(part.data() - bytes_.data()) / page * page;
+  const auto end = static_cast<std::size_t>(part.data() - bytes_.data()) + part.size();
+  ::madvise(const_cast<std::byte*>(bytes_.data()) + begin, end - begin, MADV_DONTNEED);
+}
+
+#else
+
+inline MappedFile::MappedFile(const std::filesystem::path& path) : copy_(read_file(path)) { bytes_ = copy_; }
+inline MappedFile::~MappedFile() = default;
+inline void MappedFile::release(std::span<const std::byte>) const {}
+
+#endif
+
+}  // namespace merganser::io
