@@ -150,7 +150,7 @@ struct Case {
   explicit Case(const std::filesystem::path& path)
       : directory(path),
         about(read_json(path / "case.json")),
-        file(io::SafetensorsFile::read(path / "case.safetensors")),
+        file(io::SafetensorsFile::open(path / "case.safetensors")),
         model(io::load_model<Scalar>(path)) {}
 
   /// The prefix under which the expected values of this precision stand: "soft." or "f64.soft."

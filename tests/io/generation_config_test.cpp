@@ -52,10 +52,11 @@ TEST_CASE("every field is read and others are passed over", "[GenerationConfig]"
 TEST_CASE("a wrong type or range is an IoError that names the field", "[GenerationConfig]") {
   CHECK(error_of(R"({"do_sample": 1})") == "g.json: do_sample: got 1, expected true or false");
   CHECK(error_of(R"({"top_p": 1.5})") == "g.json: top_p: got 1.5, expected a number in [0, 1]");
-  for (const char* text : {R"("max_length": 0)", R"("max_length": "512")", R"("max_new_tokens": 1.5)",
-                           R"("eos_token_id": -1)", R"("eos_token_id": [1, "2"])", R"("eos_token_id": 4294967296)",
-                           R"("pad_token_id": true)", R"("decoder_start_token_id": [0])", R"("temperature": -0.1)",
-                           R"("temperature": "1")", R"("top_k": -1)", R"("num_beams": 0)", R"("length_penalty": true)"}) {
+  for (const char* text :
+       {R"("max_length": 0)", R"("max_length": "512")", R"("max_new_tokens": 1.5)", R"("eos_token_id": -1)",
+        R"("eos_token_id": [1, "2"])", R"("eos_token_id": 4294967296)", R"("pad_token_id": true)",
+        R"("decoder_start_token_id": [0])", R"("temperature": -0.1)", R"("temperature": "1")", R"("top_k": -1)",
+        R"("num_beams": 0)", R"("length_penalty": true)"}) {
     INFO(text);
     const std::string key = std::string(text).substr(1, std::string(text).find('"', 1) - 1);
     CHECK_THAT(error_of("{" + std::string(text) + "}"), StartsWith("g.json: " + key + ": got "));

@@ -16,8 +16,8 @@ namespace {
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
-/// The bits of `value` rounded once to a format with the given smallest exponent and number of fraction bits, worked out
-/// in whole numbers of its smallest unit.
+/// The bits of `value` rounded once to a format with the given smallest exponent and number of fraction bits, worked
+/// out in whole numbers of its smallest unit.
 double rounded(double value, int lowest_exponent, int fraction_bits, double overflow) {
   const double magnitude = std::abs(value);
   if (magnitude >= overflow) return std::copysign(static_cast<double>(infinity), value);
@@ -61,7 +61,8 @@ TEST_CASE("numbers are rounded to the nearest, a tie to even", "[half_float]") {
   // Between neighbours: just below the middle, the middle, just above; in both signs.
   for (std::uint32_t bits = 0; bits < 0x7c00; bits += 3) {
     const double low = static_cast<double>(float_of_half(static_cast<std::uint16_t>(bits)));
-    const double high = bits + 1 == 0x7c00 ? 65536.0 : static_cast<double>(float_of_half(static_cast<std::uint16_t>(bits + 1)));
+    const double high =
+        bits + 1 == 0x7c00 ? 65536.0 : static_cast<double>(float_of_half(static_cast<std::uint16_t>(bits + 1)));
     const double middle = (low + high) / 2;
     for (const double value : {std::nextafter(middle, 0.0), middle, std::nextafter(middle, high)})
       for (const double sign : {1.0, -1.0}) check(sign * value);
@@ -70,7 +71,8 @@ TEST_CASE("numbers are rounded to the nearest, a tie to even", "[half_float]") {
   }
   for (std::uint32_t bits = 0; bits < 0x7f80; bits += 5) {
     const double low = static_cast<double>(float_of_bfloat16(static_cast<std::uint16_t>(bits)));
-    const double high = bits + 1 == 0x7f80 ? 0x1p128 : static_cast<double>(float_of_bfloat16(static_cast<std::uint16_t>(bits + 1)));
+    const double high =
+        bits + 1 == 0x7f80 ? 0x1p128 : static_cast<double>(float_of_bfloat16(static_cast<std::uint16_t>(bits + 1)));
     const double middle = (low + high) / 2;
     for (const double value : {std::nextafter(middle, 0.0), middle, std::nextafter(middle, high)})
       for (const double sign : {1.0, -1.0}) check(sign * value);

@@ -153,7 +153,8 @@ TEST_CASE("the words of a key are these and no others", "[HfConfig]") {
       "c.json: deletion_type: got \"soft\", expected \"scaled_sigmoid\" or \"log_sigmoid\" or \"fixed\" or \"random\"");
   CHECK(error_with(t5(), "feed_forward_proj", "gated-silu") ==
         "c.json: feed_forward_proj: got \"gated-silu\", expected \"relu\" or \"gated-gelu\"");
-  CHECK(error_with(t5(), "model_type", "bert") == "c.json: model_type: got \"bert\", expected \"t5\" or \"mt5\" or \"mrt5\"");
+  CHECK(error_with(t5(), "model_type", "bert") ==
+        "c.json: model_type: got \"bert\", expected \"t5\" or \"mt5\" or \"mrt5\"");
   for (const char* word : {"none", "soft_cap", "normalised"})
     CHECK(error_with(t5(), "merganser", Json{{"score_bound", word}, {"score_bound_value", 8.0}}).empty());
 }

@@ -30,12 +30,19 @@ TEST_CASE("keys that decide nothing may have any value", "[hf_foreign_keys]") {
 }
 
 TEST_CASE("keys that would change the arithmetic have the value that does not", "[hf_foreign_keys]") {
-  const std::pair<const char*, Json> right[] = {{"is_encoder_decoder", true}, {"is_decoder", false},
-                                                {"scalable_attention", false}, {"tie_encoder_decoder", false},
-                                                {"pruned_heads", Json::object()}, {"quantization_config", nullptr},
-                                                {"is_gated_act", true}, {"dense_act_fn", "gelu_new"},
-                                                {"dense_act_fn", "gelu_pytorch_tanh"}, {"hidden_size", 32},
-                                                {"head_dim", 8}, {"num_attention_heads", 4}, {"num_hidden_layers", 3}};
+  const std::pair<const char*, Json> right[] = {{"is_encoder_decoder", true},
+                                                {"is_decoder", false},
+                                                {"scalable_attention", false},
+                                                {"tie_encoder_decoder", false},
+                                                {"pruned_heads", Json::object()},
+                                                {"quantization_config", nullptr},
+                                                {"is_gated_act", true},
+                                                {"dense_act_fn", "gelu_new"},
+                                                {"dense_act_fn", "gelu_pytorch_tanh"},
+                                                {"hidden_size", 32},
+                                                {"head_dim", 8},
+                                                {"num_attention_heads", 4},
+                                                {"num_hidden_layers", 3}};
   for (const auto& [key, value] : right) {
     INFO(key);
     CHECK(error_of({{key, value}}).empty());
@@ -45,7 +52,8 @@ TEST_CASE("keys that would change the arithmetic have the value that does not", 
   CHECK(error_of({{"is_encoder_decoder", false}}) == "c.json: is_encoder_decoder: got false, expected true");
   CHECK(error_of({{"is_decoder", true}}) == "c.json: is_decoder: got true, expected false");
   CHECK(error_of({{"scalable_attention", true}}) == "c.json: scalable_attention: got true, expected false");
-  CHECK(error_of({{"pruned_heads", {{"0", {1}}}}}) == "c.json: pruned_heads: got an object, expected none or an empty one");
+  CHECK(error_of({{"pruned_heads", {{"0", {1}}}}}) ==
+        "c.json: pruned_heads: got an object, expected none or an empty one");
   CHECK(error_of({{"quantization_config", {{"bits", 8}}}}) ==
         "c.json: quantization_config: got an object, expected none or an empty one");
   CHECK(error_of({{"hidden_size", 33}}) == "c.json: hidden_size: got 33, expected 32");

@@ -1,5 +1,6 @@
 #include <merganser/io/safetensors.hpp>
 
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -122,6 +123,57 @@ TEST_CASE("a tensor may come again under an alias", "[safetensors]") {
   CHECK_FALSE(error_of({.extra = "copied"}, options).empty());
   CHECK(error_of({.extra = "copy"}, {.aliases = {{"copy", "missing"}}}) ==
         "f: missing: got no such tensor, expected a tensor of this name");
+}
+
+TEST_CASE("an alias stands in for a tensor that is missing", "[safetensors]") {
+  const io::LoadOptions options{.aliases = {{"copy", "row"}, {"second", "row"}}};
+  const std::vector<float> values{1, 2, 3, 4, 5, 6};
+  const TemporaryDirectory directory;
+  const auto load = [&](const std::string& other, float first) {
+    const std::vector<float> others{first, 2, 3};
+    SafetensorsWriter writer;
+    writer.add("weight", {2, 3}, std::span<const float>(values));
+    writer.add("bias", {3}, std::span<const float>(values).first(3));
+    writer.add("copy", {1, 3}, std::span<const float>(values).first(3));
+    writer.add(other, {1, 3}, std::span<const float>(others));
+    writer.write(directory / "file");
+    auto layer = Layer<float>::filled();
+    io::load_parameters(layer, SafetensorsFile::open(directory / "file"), "", options);
+    return layer;
+  };
+  CHECK(load("second", 1).row(0, 2) == 3);
+  CHECK_THROWS_WITH(load("second", 2),
+                    (directory / "file").string() + ": second: got a tensor of its own, expected a copy of copy");
+  CHECK_THROWS_AS(load("third", 1), IoError);
+}
+
+TEST_CASE("tensors that are ignored may be there", "[safetensors]") {
+  CHECK_FALSE(error_of({.extra = "extra"}).empty());
+  io::LoadOptions options;
+  options.ignored = {"extra", "absent"};
+  CHECK(error_of({.extra = "extra"}, options).empty());
+}
+
+TEST_CASE("a number that is not finite leaves the layer as it was", "[safetensors]") {
+  const TemporaryDirectory directory;
+  auto saved = Layer<double>::filled();
+  saved.row(0, 1) = 1e300;
+  io::save_parameters(saved, directory / "file");
+  const SafetensorsFile file = SafetensorsFile::open(directory / "file");
+  auto layer = Layer<float>::filled();
+  layer.weight(0, 0) = -1;
+  const auto before = layer;
+  CHECK_THROWS_WITH(
+      io::load_parameters(layer, file),
+      (directory / "file").string() + ": row: got inf at [0, 1], expected numbers that are finite as float");
+  CHECK(layer == before);
+  io::LoadOptions options;
+  options.non_finite = io::NonFinite::accept;
+  io::load_parameters(layer, file, "", options);
+  CHECK(std::isinf(layer.row(0, 1)));
+  Layer<double> wide;
+  io::load_parameters(wide, file);
+  CHECK(wide == saved);
 }
 
 TEST_CASE("with a prefix only its own tensors count", "[safetensors]") {

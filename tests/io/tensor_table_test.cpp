@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cstring>
+#include <fstream>
 #include <limits>
 #include <string>
 #include <vector>
@@ -113,6 +114,38 @@ TEST_CASE("the largest and smallest numbers are finite", "[TensorTable]") {
   CHECK(io::detail::first_non_finite(std::span<const float>(nan)) == 1);
 }
 
+#ifdef __linux__
+/// Resident pages of mapped files, in MiB.
+double resident_file_mebibytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;)
+    if (word == "RssFile:") {
+      double kibibytes = 0;
+      status >> kibibytes;
+      return kibibytes / 1024;
+    }
+  return 0;
+}
+
+TEST_CASE("what was read of a mapped file is given back", "[TensorTable]") {
+  const TemporaryDirectory directory;
+  constexpr Index size = 8'000'000;
+  {
+    const std::vector<float> numbers(static_cast<std::size_t>(size), 1.5F);
+    io::SafetensorsWriter writer;
+    writer.add("a", {size}, std::span<const float>(numbers));
+    writer.add("b", {size}, std::span<const float>(numbers));
+    writer.write(directory / "file");
+  }
+  const double before = resident_file_mebibytes();
+  const SafetensorsFile file = SafetensorsFile::open(directory / "file");
+  REQUIRE(file.same_bits("a", "b"));
+  file.require_finite<float>("a");
+  REQUIRE(file.matrix<float>("b").sum() > 0);
+  CHECK(resident_file_mebibytes() - before < 8);  // the file has 61
+}
+#endif
+
 TEST_CASE("tables are put together", "[TensorTable]") {
   const TemporaryDirectory directory;
   const std::vector<float> one{1};
@@ -131,7 +164,7 @@ TEST_CASE("tables are put together", "[TensorTable]") {
   CHECK(table.matrix<float>("z")(0, 0) == 1);
   CHECK(table.file_name() == "all");
   CHECK(error_of([&] { table.tensor("b"); }) == "all: b: got no such tensor, expected a tensor of this name");
-  CHECK(error_of([&] { table.append(file("h", "a")); }) == (directory / "h").string() + ": a: got a tensor that is in " +
-                                                               (directory / "g").string() +
-                                                               " as well, expected every tensor once");
+  CHECK(error_of([&] { table.append(file("h", "a")); }) ==
+        (directory / "h").string() + ": a: got a tensor that is in " + (directory / "g").string() +
+            " as well, expected every tensor once");
 }

@@ -66,8 +66,8 @@ const char* const right_map = R"({"c": "s22", "a": "s1", "b": "s1"})";
 }  // namespace
 
 TEST_CASE("an index says what is where", "[weight_files]") {
-  const io::ShardIndex index =
-      parsed(R"({"metadata": {"total_size": 12, "total_parameters": 3}, "weight_map": {"a": "f", "b": "d/g", "c": "f"}})");
+  const io::ShardIndex index = parsed(
+      R"({"metadata": {"total_size": 12, "total_parameters": 3}, "weight_map": {"a": "f", "b": "d/g", "c": "f"}})");
   CHECK(index.weight_map == std::map<std::string, std::string>{{"a", "f"}, {"b", "d/g"}, {"c", "f"}});
   CHECK(index.total_size == 12);
   CHECK(index.files() == std::set<std::string>{"d/g", "f"});
@@ -78,7 +78,8 @@ TEST_CASE("an index says what is where", "[weight_files]") {
 TEST_CASE("a wrong index is an IoError", "[weight_files]") {
   CHECK(error_of_text("{}") == "i.json: weight_map: got no such key, expected an object of file names");
   CHECK(error_of_text(R"({"weight_map": []})") == "i.json: weight_map: got an array, expected an object");
-  CHECK(error_of_text(R"({"weight_map": {}, "x": 1})") == "i.json: x: got an unknown key, expected a key of this version");
+  CHECK(error_of_text(R"({"weight_map": {}, "x": 1})") ==
+        "i.json: x: got an unknown key, expected a key of this version");
   CHECK(error_of_text(R"({"weight_map": {"a": "f", "a": "g"}})") ==
         "i.json: a: got this key twice, expected every key once in an object");
   CHECK_THAT(error_of_text(R"({"weight_map": {}, "metadata": 1})"), StartsWith("i.json: metadata: got 1"));
@@ -89,8 +90,8 @@ TEST_CASE("a wrong index is an IoError", "[weight_files]") {
 }
 
 TEST_CASE("a shard lies in the directory of its index", "[weight_files]") {
-  for (const char* name : {R"("../f")", R"("/f")", R"("..")", R"(".")", R"("")", R"("d/")", R"("d/../../f")", R"("./f")",
-                           R"("d/..")", R"("f\u0000g")", "1", "null", "{}", "[\"f\"]"}) {
+  for (const char* name : {R"("../f")", R"("/f")", R"("..")", R"(".")", R"("")", R"("d/")", R"("d/../../f")",
+                           R"("./f")", R"("d/..")", R"("f\u0000g")", "1", "null", "{}", "[\"f\"]"}) {
     INFO(name);
     CHECK_THAT(error_of_text(R"({"weight_map": {"a": )" + std::string(name) + "}}"),
                StartsWith("i.json: weight_map.a: got ") &&
@@ -116,8 +117,7 @@ TEST_CASE("shards are read as one table", "[weight_files]") {
 
 TEST_CASE("shards that disagree with their index are IoErrors", "[weight_files]") {
   const Shards size(right_map, R"({"total_size": 16})");
-  CHECK(size.error() ==
-        size.index.string() + ": metadata.total_size: got 16, expected 12, the bytes of all tensors");
+  CHECK(size.error() == size.index.string() + ": metadata.total_size: got 16, expected 12, the bytes of all tensors");
   const Shards lost(R"({"a": "s1", "b": "s1", "c": "s3"})");
   CHECK(lost.error() ==
         lost.path("s3") + ": file: got no such file, expected a shard, which " + lost.index.string() + " names");

@@ -105,11 +105,11 @@ TEMPLATE_TEST_CASE("weights are stored in the type that is asked for", "[weight_
     CHECK(table.names() == Names{"p.a", "p.b", "p.c"});
     for (const std::string& name : table.names()) CHECK(table.tensor(name).dtype == dtype);
     const double tenth = table.matrix<double>("p.a")(0, 0);
-    CHECK(tenth == (dtype == DataType::f16      ? 0.0999755859375
-                    : dtype == DataType::bf16   ? 0.10009765625
-                    : dtype == DataType::f32    ? static_cast<double>(0.1F)
-                    : sizeof(TestType) == 4     ? static_cast<double>(0.1F)
-                                                : 0.1));
+    CHECK(tenth == (dtype == DataType::f16    ? 0.0999755859375
+                    : dtype == DataType::bf16 ? 0.10009765625
+                    : dtype == DataType::f32  ? static_cast<double>(0.1F)
+                    : sizeof(TestType) == 4   ? static_cast<double>(0.1F)
+                                              : 0.1));
   }
 }
 
@@ -134,7 +134,8 @@ TEST_CASE("an index that is not ours names nothing that goes", "[weight_files_wr
   const TemporaryDirectory directory;
   for (const char* map : {R"({"a": "../other.safetensors"})", R"({"a": "notes.txt"})", "1"}) {
     std::ofstream(directory / "notes.txt") << "mine";
-    io::write_file_atomically(directory / "model.safetensors.index.json", R"({"weight_map": )" + std::string(map) + "}");
+    io::write_file_atomically(directory / "model.safetensors.index.json",
+                              R"({"weight_map": )" + std::string(map) + "}");
     io::save_weights(Layer<float>(), directory.path());
     CHECK(directory.entries() == Names{"model.safetensors", "notes.txt"});
   }

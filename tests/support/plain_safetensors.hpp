@@ -1,5 +1,6 @@
-// A safetensors reader and writer of the tests' own, made from the description of the format and nothing of the library:
-// 8 bytes of little-endian length, that many bytes of JSON, and the numbers. What either refuses is a std::runtime_error.
+// A safetensors reader and writer of the tests' own, made from the description of the format and nothing of the
+// library: 8 bytes of little-endian length, that many bytes of JSON, and the numbers. What either refuses is a
+// std::runtime_error.
 #pragma once
 
 #include <bit>
@@ -136,8 +137,8 @@ inline PlainFile read_plain_safetensors(const std::string& bytes) {
   return PlainHeader(header).read(data);
 }
 
-/// The header of a file: metadata first, then tensors in the order of their data, filled up with blanks to a multiple of
-/// 8 bytes. Names need no escapes.
+/// The header of a file: metadata first, then tensors in the order of their data, filled up with blanks to a multiple
+/// of 8 bytes. Names need no escapes.
 inline std::string plain_header(const PlainFile& file) {
   std::string header = "{\"__metadata__\":{";
   for (bool first = true; const auto& [key, text] : file.metadata) {
@@ -148,7 +149,8 @@ inline std::string plain_header(const PlainFile& file) {
   std::size_t end = 0;
   for (const auto& [name, tensor] : file.tensors) {
     header += ",\"" + name + "\":{\"dtype\":\"" + tensor.dtype + "\",\"shape\":[";
-    for (std::size_t i = 0; i < tensor.shape.size(); ++i) header += (i > 0 ? "," : "") + std::to_string(tensor.shape[i]);
+    for (std::size_t i = 0; i < tensor.shape.size(); ++i)
+      header += (i > 0 ? "," : "") + std::to_string(tensor.shape[i]);
     header += "],\"data_offsets\":[" + std::to_string(end);
     end += tensor.data.size();
     header += "," + std::to_string(end) + "]}";

@@ -19,8 +19,8 @@
 
 namespace merganser::io {
 
-/// The fields of a generation_config.json that mean something to us, under the names of the file; empty where the key is
-/// missing or null. Other keys are passed over.
+/// The fields of a generation_config.json that mean something to us, under the names of the file; empty where the key
+/// is missing or null. Other keys are passed over.
 struct GenerationConfig {
   std::optional<Index> max_length;      ///< tokens of a target, the start id included
   std::optional<Index> max_new_tokens;  ///< tokens that are generated; Hugging Face lets it win over max_length

@@ -29,8 +29,8 @@ namespace merganser::io {
 /// The fields of a config.json that a model of ours is made of. Other keys of the file are passed over, but for those
 /// that would change the arithmetic (`check_foreign_keys`).
 ///
-/// Fields have the names of the file. A default is what Hugging Face takes for a missing key of T5; an empty optional is
-/// a key that is missing or null.
+/// Fields have the names of the file. A default is what Hugging Face takes for a missing key of T5; an empty optional
+/// is a key that is missing or null.
 struct HfConfig {
   enum class ModelType { t5, mt5, mrt5 };
   enum class FeedForward { relu, gated_gelu };

@@ -32,9 +32,9 @@ enum class Mapping {
 /// The bytes of a regular file, mapped for reading.
 ///
 /// The size is taken once, when the file is opened. A file that another program cuts short while it is mapped ends this
-/// one (SIGBUS) when the lost part is read: replace files by renaming, as `AtomicFile` does, and map no file that others
-/// write in place; `Mapping::in_memory` and `read_file` are the way to read those. On systems without mmap the file is
-/// read into memory. Any number of threads may read.
+/// one (SIGBUS) when the lost part is read: replace files by renaming, as `AtomicFile` does, and map no file that
+/// others write in place; `Mapping::in_memory` and `read_file` are the way to read those. On systems without mmap the
+/// file is read into memory. Any number of threads may read.
 class MappedFile {
  public:
   /// @throws IoError if there is no such file, it is a directory or a device, or it can't be mapped

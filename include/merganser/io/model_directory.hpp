@@ -68,13 +68,13 @@ typename models::EncoderDecoder<Scalar>::Config model_config(const HfConfig& hf)
   stack.head_width = hf.d_kv;
   stack.feed_forward_width = hf.d_ff;
   stack.blocks = hf.num_layers;
-  stack.activation = hf.feed_forward_proj == HfConfig::FeedForward::relu ? nn::Activation::relu
-                                                                         : nn::Activation::gated_gelu;
+  stack.activation =
+      hf.feed_forward_proj == HfConfig::FeedForward::relu ? nn::Activation::relu : nn::Activation::gated_gelu;
   stack.softmax = hf.use_softmax1 ? nn::SoftmaxKind::softmax1 : nn::SoftmaxKind::softmax;
   stack.dropout = hf.dropout_rate;
   stack.norm_epsilon = hf.layer_norm_epsilon;
-  stack.positions = hf.has_absolute_position_embeddings ? models::PositionScheme::absolute
-                                                        : models::PositionScheme::relative;
+  stack.positions =
+      hf.has_absolute_position_embeddings ? models::PositionScheme::absolute : models::PositionScheme::relative;
   stack.buckets = hf.relative_attention_num_buckets;
   stack.max_distance = hf.relative_attention_max_distance;
   stack.max_positions = hf.max_position_embeddings.value_or(stack.max_positions);
@@ -98,8 +98,8 @@ typename models::EncoderDecoder<Scalar>::Config model_config(const HfConfig& hf)
 }
 
 /// The config.json that describes a model.
-/// @throws std::invalid_argument if its gates differ in more than their block or a fixed gate has separators of its own,
-/// which the format cannot say
+/// @throws std::invalid_argument if its gates differ in more than their block or a fixed gate has separators of its
+/// own, which the format cannot say
 template <class Config>
 HfConfig hf_config(const Config& config) {
   const models::StackConfig& stack = config.encoder;
@@ -111,8 +111,8 @@ HfConfig hf_config(const Config& config) {
   hf.d_ff = stack.feed_forward_width;
   hf.num_layers = stack.blocks;
   hf.num_decoder_layers = config.decoder_blocks;
-  hf.feed_forward_proj = stack.activation == nn::Activation::relu ? HfConfig::FeedForward::relu
-                                                                  : HfConfig::FeedForward::gated_gelu;
+  hf.feed_forward_proj =
+      stack.activation == nn::Activation::relu ? HfConfig::FeedForward::relu : HfConfig::FeedForward::gated_gelu;
   hf.use_softmax1 = stack.softmax == nn::SoftmaxKind::softmax1;
   hf.dropout_rate = stack.dropout;
   hf.layer_norm_epsilon = stack.norm_epsilon;
@@ -201,8 +201,9 @@ inline void check_model_size(const HfConfig& hf, const std::string& config_file,
 
 }  // namespace detail
 
-/// Reads a model directory, ours or not: `config.json` of a T5, ByT5, mT5 or MrT5 or of one with a pooling (BPT5, CANINE), and
-/// `model.safetensors` or the shards of `model.safetensors.index.json`. docs/formats.md says what is read and every error.
+/// Reads a model directory, ours or not: `config.json` of a T5, ByT5, mT5 or MrT5 or of one with a pooling (BPT5,
+/// CANINE), and `model.safetensors` or the shards of `model.safetensors.index.json`. docs/formats.md says what is read
+/// and every error.
 /// @throws IoError if a file is missing or damaged, or they do not fit each other
 template <Real Scalar>
 models::EncoderDecoder<Scalar> load_model(const std::filesystem::path& directory,
@@ -220,7 +221,8 @@ models::EncoderDecoder<Scalar> load_model(const std::filesystem::path& directory
   }
 }
 
-/// Writes `directory`/config.json and the weights (see `save_weights`), each file whole or not at all; makes the directory.
+/// Writes `directory`/config.json and the weights (see `save_weights`), each file whole or not at all; makes the
+/// directory.
 /// @throws IoError if something cannot be written
 /// @throws std::invalid_argument if no config.json describes the model or its weights do not fit the format; nothing is
 /// written then

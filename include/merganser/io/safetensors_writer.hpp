@@ -60,7 +60,8 @@ class SafetensorsWriter {
   /// @throws std::invalid_argument as the general form
   template <Real Scalar>
   void add(const std::string& name, const ParameterView<Scalar>& parameter, DataType dtype = data_type_of<Scalar>) {
-    add(name, parameter.shape(), std::span<const Scalar>(parameter.data, static_cast<std::size_t>(parameter.size())), dtype);
+    add(name, parameter.shape(), std::span<const Scalar>(parameter.data, static_cast<std::size_t>(parameter.size())),
+        dtype);
   }
 
   /// Adds an integer tensor, stored as I64.

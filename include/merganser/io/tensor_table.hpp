@@ -120,9 +120,8 @@ class TensorTable {
     if (is_floating(found.info.dtype))
       throw IoError(file_of(name), name, name_of(found.info.dtype), "I64, I32, I16, I8, U8 or BOOL");
     std::vector<std::int64_t> result(static_cast<std::size_t>(found.info.size()));
-    for_each_piece(found, [&](const TensorInfo& piece, Index first) {
-      detail::convert_integers(piece, result.data() + first);
-    });
+    for_each_piece(
+        found, [&](const TensorInfo& piece, Index first) { detail::convert_integers(piece, result.data() + first); });
     return result;
   }
 

@@ -54,8 +54,8 @@ inline bool stays_below(const std::string& text) {
 }  // namespace detail
 
 /// Reads the text of a model.safetensors.index.json; `file_name` stands for it in errors.
-/// @throws IoError if the text is no JSON object of `weight_map` and `metadata`, a file is not named by a path below the
-/// directory, or `metadata.total_size` is no size
+/// @throws IoError if the text is no JSON object of `weight_map` and `metadata`, a file is not named by a path below
+/// the directory, or `metadata.total_size` is no size
 inline ShardIndex parse_shard_index(std::string_view text, const std::string& file_name) {
   const nlohmann::json object = detail::parse_json_object(text, file_name, "file");
   const detail::JsonFields fields(object, file_name);
@@ -75,8 +75,8 @@ inline ShardIndex parse_shard_index(std::string_view text, const std::string& fi
 }
 
 /// Opens all shards that an index names, as one table.
-/// @throws IoError if the index or a shard can't be read, a shard is missing, a tensor is not in the file that the index
-/// names for it or is in another one, or the tensors have not `metadata.total_size` bytes
+/// @throws IoError if the index or a shard can't be read, a shard is missing, a tensor is not in the file that the
+/// index names for it or is in another one, or the tensors have not `metadata.total_size` bytes
 inline TensorTable open_shards(const std::filesystem::path& index_path, Mapping mapping = Mapping::mapped) {
   const std::string index_name = index_path.string();
   const ShardIndex index = parse_shard_index(read_text_file(index_path), index_name);

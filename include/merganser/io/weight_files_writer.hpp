@@ -80,8 +80,8 @@ inline std::set<std::string> present_weight_files(const std::filesystem::path& d
 
 }  // namespace detail
 
-/// Writes the parameters of a layer into a directory, in the layout of Hugging Face: `model.safetensors` if they fit one
-/// file, else `model-00001-of-00003.safetensors` and so on and `model.safetensors.index.json`.
+/// Writes the parameters of a layer into a directory, in the layout of Hugging Face: `model.safetensors` if they fit
+/// one file, else `model-00001-of-00003.safetensors` and so on and `model.safetensors.index.json`.
 ///
 /// Each file appears whole or not at all, and weight files that stood there before and are not part of the new ones go
 /// last. A set of several files is not replaced at once: save into a new directory if the old one has to stay usable.
