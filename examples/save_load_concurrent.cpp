@@ -1,6 +1,7 @@
 // Saves a model to a temporary directory, loads it again, and lets several threads run the one loaded model at the same
-// time: inference only reads, so a const model needs no lock. Prints a line a thread: the tokens it kept and whether
-// all its logits are, bit for bit, those of a single thread.
+// time: inference only reads, so a const model needs no lock. Each thread runs the whole model and generates from it.
+// Prints a line a thread: the tokens it kept and whether all its logits and generated ids are, bit for bit, those of a
+// single thread.
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
@@ -62,19 +63,26 @@ int main() {
 
   const TokenBatch source = encode({"a merganser dives for fish", "", "and keeps only what it needs"});
   const TokenBatch target = encode({"it dives", "nothing", "it keeps"});
+  models::GenerationOptions drawn;
+  drawn.max_length = 12;
+  drawn.sampling.method = models::Sampling::random;
   const auto run = [&] { return model.forward_targets(source, target, {}); };
+  const auto generate = [&] { return models::generate(model, source, drawn).ids; };
+  const auto search = [&] { return models::beam_search(model, source, {.max_length = 6, .beams = 2}).best(); };
   const Model::Output alone = run();
+  const TokenBatch drawn_alone = generate(), found_alone = search();
 
-  constexpr std::size_t thread_count = 4;
+  constexpr std::size_t thread_count = 8;
   std::vector<Index> kept(thread_count, 0);
   std::vector<std::uint8_t> same(thread_count, 1);
   std::vector<std::thread> threads;
   for (std::size_t i = 0; i < thread_count; ++i)
     threads.emplace_back([&, i] {
-      for (int repeat = 0; repeat < 10; ++repeat) {
+      for (int repeat = 0; repeat < 5; ++repeat) {
         const Model::Output output = run();
         kept[i] = output.encoded.hidden.total();
         if (output.logits != alone.logits || output.encoded.kept != alone.encoded.kept) same[i] = 0;
+        if (generate() != drawn_alone || search() != found_alone) same[i] = 0;
       }
     });
   for (std::thread& thread : threads) thread.join();
