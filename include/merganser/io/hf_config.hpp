@@ -296,11 +296,4 @@ inline std::string to_json(const HfConfig& config) {
   throw_invalid_argument("to_json", "config", "a field that is not finite", "finite numbers");
 }
 
-/// Writes a config.json, all of it or nothing.
-/// @throws std::invalid_argument as `to_json`
-/// @throws IoError if the file can't be written
-inline void write_hf_config(const std::filesystem::path& path, const HfConfig& config) {
-  write_file_atomically(path, to_json(config));
-}
-
 }  // namespace merganser::io
