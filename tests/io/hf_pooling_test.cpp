@@ -110,6 +110,7 @@ TEST_CASE("what is missing, unknown or out of range names its key", "[hf_pooling
   mrt5["delete_gate_layer"] = 1;
   mrt5["deletion_threshold"] = -15.0;
   mrt5["sigmoid_mask_scale"] = -30.0;
+  mrt5["deletion_type"] = "scaled_sigmoid";
   starts(error_of(mrt5), "gates or a pooling");
 }
 

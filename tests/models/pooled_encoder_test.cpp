@@ -240,6 +240,7 @@ TEMPLATE_TEST_CASE("hidden pads change nothing that the decoder says, generation
     REQUIRE(got.encoded.pooling->lengths == expected.encoded.pooling->lengths);
     GenerationOptions generation;
     generation.max_length = 6;
+    generation.step_logits = StepLogits::kept;
     const auto generated = generate(model, source, generation);
     REQUIRE(generated.encoded.pooling->lengths == expected.encoded.pooling->lengths);
     const auto forced = model.forward(source, generated.ids);
