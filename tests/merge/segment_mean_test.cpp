@@ -82,7 +82,7 @@ TEST_CASE("the gradient of boundaries is that of the surrogate with moved weight
                     {{"soft", gradient.data(), 1, 22, true}, tensor_view("x", grad_x)});
 }
 
-TEST_CASE("lengths that differ are named", "[segment_mean]") {
+TEST_CASE("boundaries, pads and rows that do not fit are named", "[segment_mean]") {
   REQUIRE_THAT(argument_error([] { plans_of({1}, {2}); }), ContainsSubstring("boundaries.size(): got 1, expected 2"));
   REQUIRE_THAT(argument_error([] { plans_of({1, 1}, {2}, {0}); }), ContainsSubstring("pads.size(): got 1, expected 2"));
   const Compaction<double> segments(plans_of({0, 1}, {2}), SequenceOffsets::single(2));
