@@ -1,6 +1,9 @@
 #include <merganser/kernels/matmul.hpp>
 
+#include <bit>
+#include <cstdint>
 #include <limits>
+#include <stdexcept>
 
 #include "support/catch.hpp"
 #include "support/laws.hpp"
@@ -73,7 +76,9 @@ TEMPLATE_TEST_CASE("products of blocks are those of plain loops", "[matmul]", fl
   Rng rng(1);
   for (int trial = 0; trial < 400; ++trial) {
     const auto extent = [&](std::uint64_t most) { return static_cast<Index>(rng.below(most + 1)); };
-    const Index rows = extent(trial % 4 == 0 ? 2 : 60), depth = extent(45), cols = extent(70);
+    // Now and then deeper than a block and higher than a task.
+    const Index rows = extent(trial % 4 == 0 ? 2 : trial % 10 == 1 ? 210 : 60);
+    const Index depth = extent(trial % 10 == 3 ? 600 : 45), cols = extent(trial % 10 == 5 ? 300 : 70);
     const bool b_transposed = rng.bernoulli(0.5), a_transposed = rng.bernoulli(0.5), add = rng.bernoulli(0.5);
     CAPTURE(rows, depth, cols, a_transposed, b_transposed, add);
 
@@ -185,6 +190,45 @@ TEMPLATE_TEST_CASE("products have the same bits with one thread and with two", "
     REQUIRE(identical(product<TestType>(a.row(rows / 2), right),
                       Matrix<TestType>(product<TestType>(a, right).row(rows / 2))));
   }
+}
+
+TEST_CASE("a product with bfloat16 weights is the product with the rounded weights, in bits", "[matmul]") {
+  Rng rng(8);
+  for (const Index rows : {1, 2, 3, 5, 12, 40, 101})
+    for (const Index cols : {1, 17, 64, 250}) {
+      const Index depth = 1 + static_cast<Index>(rng.below(600));
+      const auto a = random_matrix<float>(rows, depth, rng);
+      Matrix<float> b = random_matrix<float>(depth, cols, rng);
+      const PackedMatrix<float> half(b, Orientation::as_is, Precision::bfloat16);
+      for (Index i = 0; i < b.size(); ++i) {
+        const auto bits = std::bit_cast<std::uint32_t>(b.data()[i]);
+        b.data()[i] = std::bit_cast<float>((bits + 0x7FFFu + ((bits >> 16) & 1u)) & 0xFFFF0000u);
+      }
+      CAPTURE(rows, depth, cols);
+      REQUIRE(identical(product<float>(a, half), product<float>(a, packed(b))));
+    }
+}
+
+TEMPLATE_TEST_CASE("the gated product is the activation of two products, in bits", "[matmul]", float, double) {
+  Rng rng(9);
+  for (const Index rows : {0, 1, 3, 12, 13, 100})
+    for (const Index cols : {1, 8, 19, 150}) {
+      const Index depth = 1 + static_cast<Index>(rng.below(300));
+      const auto a = random_matrix<TestType>(rows, depth, rng);
+      const auto b0 = random_matrix<TestType>(depth, cols, rng), b1 = random_matrix<TestType>(depth, cols, rng);
+      Matrix<TestType> expected(rows, cols), c(rows, cols);
+      gated_gelu(product<TestType>(a, packed(b0)), product<TestType>(a, packed(b1)), expected);
+      const auto both = PackedMatrix<TestType>::side_by_side(b0, b1, Orientation::as_is);
+      multiply_gated_gelu<TestType>(a, both, c);
+      CAPTURE(rows, depth, cols);
+      REQUIRE(identical(c, expected));
+    }
+  const auto both =
+      PackedMatrix<TestType>::side_by_side(Matrix<TestType>(3, 4), Matrix<TestType>(3, 4), Orientation::as_is);
+  Matrix<TestType> c(2, 4), wide(2, 5 * PackedMatrix<TestType>::packet_size);
+  REQUIRE_THROWS_AS(multiply_gated_gelu<TestType>(Matrix<TestType>::Zero(2, 4), both, c), std::invalid_argument);
+  REQUIRE_THROWS_AS(multiply_gated_gelu<TestType>(Matrix<TestType>::Zero(3, 3), both, c), std::invalid_argument);
+  REQUIRE_THROWS_AS(multiply_gated_gelu<TestType>(Matrix<TestType>::Zero(2, 3), both, wide), std::invalid_argument);
 }
 
 TEST_CASE("products name the extents that do not fit", "[matmul]") {

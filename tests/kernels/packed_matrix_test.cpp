@@ -1,5 +1,11 @@
 #include <merganser/kernels/packed_matrix.hpp>
 
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+
 #include "support/catch.hpp"
 #include "support/random_values.hpp"
 
@@ -14,7 +20,7 @@ template <Real Scalar>
 bool holds(const PackedMatrix<Scalar>& packed, const Matrix<Scalar>& b) {
   if (packed.depth() != b.rows() || packed.cols() != b.cols()) return false;
   for (Index first = 0; first < b.cols(); first += PackedMatrix<Scalar>::panel_width) {
-    const Index width = packed.width(first);
+    constexpr Index width = PackedMatrix<Scalar>::panel_width;
     for (Index k = 0; k < b.rows(); ++k)
       for (Index c = 0; c < width; ++c) {
         const Scalar expected = first + c < b.cols() ? b(k, first + c) : Scalar{0};
@@ -51,18 +57,56 @@ TEMPLATE_TEST_CASE("a block of a larger matrix is packed from where it lies", "[
     }
 }
 
-TEMPLATE_TEST_CASE("a last panel that fits in one packet is one packet wide", "[PackedMatrix]", float, double) {
+TEMPLATE_TEST_CASE("two matrices side by side take turns, a packet each", "[PackedMatrix]", float, double) {
   constexpr Index packet = PackedMatrix<TestType>::packet_size, panel = PackedMatrix<TestType>::panel_width;
-  REQUIRE(panel == 2 * packet);
-  const auto width = [](Index cols, Index first) {
-    return PackedMatrix<TestType>(Matrix<TestType>::Zero(2, cols), Orientation::as_is).width(first);
+  Rng rng(4);
+  for (const Index depth : {1, 5, 33})
+    for (const Index cols : {Index{1}, packet, packet + 1, 3 * packet - 1}) {
+      const auto a = random_matrix<TestType>(depth, cols, rng), b = random_matrix<TestType>(depth, cols, rng);
+      const Index packets = (cols + packet - 1) / packet;
+      Matrix<TestType> both = Matrix<TestType>::Zero(depth, packets * panel);
+      for (Index i = 0; i < packets; ++i) {
+        const Index used = std::min(packet, cols - i * packet);
+        both.middleCols(i * panel, used) = a.middleCols(i * packet, used);
+        both.middleCols(i * panel + packet, used) = b.middleCols(i * packet, used);
+      }
+      CAPTURE(depth, cols);
+      REQUIRE(holds(PackedMatrix<TestType>::side_by_side(a, b, Orientation::as_is), both));
+      const Matrix<TestType> a_turned = a.transpose(), b_turned = b.transpose();
+      REQUIRE(holds(PackedMatrix<TestType>::side_by_side(a_turned, b_turned, Orientation::transposed), both));
+    }
+}
+
+TEST_CASE("bfloat16 keeps the nearest upper half of each number", "[PackedMatrix]") {
+  constexpr Index packet = PackedMatrix<float>::packet_size, panel = PackedMatrix<float>::panel_width;
+  const auto kept = [](float value) {  // the word of row 0 and column 0
+    const PackedMatrix<float> packed(Matrix<float>::Constant(1, 1, value), Orientation::as_is, Precision::bfloat16);
+    return std::bit_cast<float>(packed.bfloat16_panel(0)[0] << 16);
   };
-  REQUIRE(width(1, 0) == packet);
-  REQUIRE(width(packet, 0) == packet);
-  REQUIRE(width(packet + 1, 0) == panel);
-  REQUIRE(width(panel, 0) == panel);
-  REQUIRE(width(panel + 1, 0) == panel);
-  REQUIRE(width(panel + 1, panel) == packet);
+  REQUIRE(kept(1.0f) == 1.0f);
+  REQUIRE(kept(-3.5f) == -3.5f);
+  REQUIRE(kept(1.00390625f) == 1.0f);        // 1 + 2^-8 lies in the middle: to the even neighbour
+  REQUIRE(kept(1.01171875f) == 1.015625f);   // 1 + 3 * 2^-8: to the even neighbour above
+  REQUIRE(kept(1.00390637f) == 1.0078125f);  // just above the middle
+  REQUIRE(kept(std::numeric_limits<float>::max()) == std::numeric_limits<float>::infinity());
+  REQUIRE(kept(-std::numeric_limits<float>::infinity()) == -std::numeric_limits<float>::infinity());
+  REQUIRE(std::isnan(kept(std::numeric_limits<float>::quiet_NaN())));
+  REQUIRE(std::isnan(kept(std::bit_cast<float>(0x7F800001u))));
+
+  Rng rng(5);
+  const auto b = random_matrix<float>(7, panel + 3, rng);
+  const PackedMatrix<float> packed(b, Orientation::as_is, Precision::bfloat16);
+  REQUIRE(packed.precision() == Precision::bfloat16);
+  REQUIRE(2 * packed.bytes() == PackedMatrix<float>(b, Orientation::as_is).bytes());
+  for (Index k = 0; k < 7; ++k)
+    for (Index column = 0; column < b.cols(); ++column) {
+      const Index in_panel = column % panel;
+      const std::uint32_t word = packed.bfloat16_panel(column - in_panel)[k * packet + in_panel % packet];
+      const float value = std::bit_cast<float>(in_panel < packet ? word << 16 : word & 0xFFFF0000u);
+      REQUIRE(std::abs(value - b(k, column)) <= std::abs(b(k, column)) / 256);
+    }
+  REQUIRE_THROWS_AS(PackedMatrix<double>(Matrix<double>::Zero(1, 1), Orientation::as_is, Precision::bfloat16),
+                    std::invalid_argument);
 }
 
 TEMPLATE_TEST_CASE("packing again forgets what was packed before", "[PackedMatrix]", float, double) {

@@ -1,20 +1,37 @@
 // Checks at public boundaries: what was wrong, what was got, what was expected.
 #pragma once
 
-#include <sstream>
+#include <concepts>
+#include <cstdio>
 #include <stdexcept>
+#include <string>
 #include <string_view>
 
 namespace merganser {
+
+/// A value as error messages show it. (Streams would cost every user of the library a second of compile time.)
+inline std::string to_text(std::string_view value) { return std::string(value); }
+inline std::string to_text(std::integral auto value) { return std::to_string(value); }
+inline std::string to_text(std::floating_point auto value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g", static_cast<double>(value));
+  return text;
+}
+
+/// "place: part: got G, expected E", the form of all our error messages.
+inline std::string got_and_expected(std::string_view place, std::string_view part, const std::string& got,
+                                    const std::string& expected) {
+  std::string message(place);
+  message.append(": ").append(part).append(": got ").append(got).append(", expected ").append(expected);
+  return message;
+}
 
 /// Throws the error of a caller's mistake.
 /// @throws std::invalid_argument always: "function: argument: got G, expected E"
 template <class Got, class Expected>
 [[noreturn]] void throw_invalid_argument(std::string_view function, std::string_view argument, const Got& got,
                                          const Expected& expected) {
-  std::ostringstream message;
-  message << function << ": " << argument << ": got " << got << ", expected " << expected;
-  throw std::invalid_argument(message.str());
+  throw std::invalid_argument(got_and_expected(function, argument, to_text(got), to_text(expected)));
 }
 
 /// Requires a condition on an argument; `expected` says the condition in words ("at least 1").

@@ -1,10 +1,11 @@
 // The error of a file that cannot be read or does not hold what it should.
 #pragma once
 
-#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+
+#include <merganser/core/check.hpp>
 
 namespace merganser {
 
@@ -15,19 +16,11 @@ class IoError : public std::runtime_error {
  public:
   /// @param file path or name of the input
   /// @param field the part of it that is wrong: a tensor, a key, a line, or "file" for the whole
-  /// @param got what was found, anything that can be streamed
-  /// @param expected what would have been right, anything that can be streamed
+  /// @param got what was found, a number or text
+  /// @param expected what would have been right, a number or text
   template <class Got, class Expected>
   IoError(std::string_view file, std::string_view field, const Got& got, const Expected& expected)
-      : std::runtime_error(message(file, field, got, expected)) {}
-
- private:
-  template <class Got, class Expected>
-  static std::string message(std::string_view file, std::string_view field, const Got& got, const Expected& expected) {
-    std::ostringstream text;
-    text << file << ": " << field << ": got " << got << ", expected " << expected;
-    return text.str();
-  }
+      : std::runtime_error(got_and_expected(file, field, to_text(got), to_text(expected))) {}
 };
 
 }  // namespace merganser

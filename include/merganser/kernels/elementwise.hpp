@@ -53,16 +53,17 @@ struct PacketGelu {
   static constexpr Scalar cubic = static_cast<Scalar>(0.044715);
 };
 
+/// gelu(x) * gate of packets.
+template <Real Scalar>
+inline constexpr auto gated_gelu_packet = []<class Packet>(const Packet& x, const Packet& gate) {
+  return Eigen::internal::pmul(PacketGelu<Scalar, Packet>(x).value(), gate);
+};
+
 /// y = gelu(x) * gate. All blocks have one shape.
 template <Real Scalar>
 void gated_gelu(const Matrix<Scalar>& x, const Matrix<Scalar>& gate, Matrix<Scalar>& y) {
   for_each_row(x.rows(), x.cols(), [&](Index r) {
-    transform(
-        x.cols(), y.row(r).data(),
-        []<class Packet>(const Packet& a, const Packet& b) {
-          return Eigen::internal::pmul(PacketGelu<Scalar, Packet>(a).value(), b);
-        },
-        x.row(r).data(), gate.row(r).data());
+    transform(x.cols(), y.row(r).data(), gated_gelu_packet<Scalar>, x.row(r).data(), gate.row(r).data());
   });
 }
 

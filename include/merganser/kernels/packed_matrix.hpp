@@ -2,7 +2,11 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <vector>
 
+#include <merganser/core/check.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/packet_loop.hpp>
 
@@ -11,10 +15,18 @@ namespace merganser::kernels {
 /// Which way a matrix argument is read.
 enum class Orientation { as_is, transposed };
 
+/// How the numbers of a packed factor are stored. Sums are always of the scalar type.
+enum class Precision {
+  full,      ///< as the scalar type
+  bfloat16,  ///< float only: the upper half of each number, rounded to the nearest (even) one
+};
+
 /// A matrix B [K x N] cut into panels of two packets' width, each stored row after row.
 ///
-/// Columns past N are 0. A last panel that fits in one packet is one packet wide. Packing costs one pass over B; every
-/// product with B then reads memory in order.
+/// Columns past N are 0. Packing costs one pass over B; every product with B then reads memory in order.
+///
+/// In bfloat16 the two packets of a row of a panel share their words: the lower half of word i is column i, the upper
+/// half column i + packet_size, so that a shift and a mask make two packets of floats of one load.
 template <Real Scalar>
 class PackedMatrix {
  public:
@@ -24,44 +36,82 @@ class PackedMatrix {
   PackedMatrix() = default;
 
   /// Packs `source` [K x N], or its transpose when `source` is [N x K] and orientation says transposed.
-  PackedMatrix(const MatrixRef<Scalar>& source, Orientation orientation) { assign(source, orientation); }
+  PackedMatrix(const MatrixRef<Scalar>& source, Orientation orientation, Precision precision = Precision::full) {
+    assign(source, orientation);
+    if (precision == Precision::bfloat16) round_to_bfloat16();
+  }
 
-  /// Packs again, reusing the memory.
+  /// The columns of two matrices of one shape in turn, a packet of `first`, then a packet of `second`: one product
+  /// gives both in one register block. Columns are filled up with 0 to whole packets.
+  static PackedMatrix side_by_side(const MatrixRef<Scalar>& first, const MatrixRef<Scalar>& second,
+                                   Orientation orientation, Precision precision = Precision::full) {
+    PackedMatrix packed;
+    packed.assign_side_by_side(first, second, orientation);
+    if (precision == Precision::bfloat16) packed.round_to_bfloat16();
+    return packed;
+  }
+
+  /// Packs again in full precision, reusing the memory.
   void assign(const MatrixRef<Scalar>& source, Orientation orientation) {
     const bool transposed = orientation == Orientation::transposed;
-    depth_ = transposed ? source.cols() : source.rows();
-    cols_ = transposed ? source.rows() : source.cols();
-    data_.resize(depth_ * padded_cols());
-    for (Index first = 0; first < cols_; first += panel_width) {
-      if (transposed)
-        pack_panel_transposed(source, first);
-      else
-        pack_panel(source, first);
+    resize(transposed ? source.cols() : source.rows(), transposed ? source.rows() : source.cols());
+    for (Index column = 0; column < padded_cols(); column += packet_size)
+      pack_columns(source, orientation, column, packet(column));
+  }
+
+  void assign_side_by_side(const MatrixRef<Scalar>& first, const MatrixRef<Scalar>& second, Orientation orientation) {
+    const bool transposed = orientation == Orientation::transposed;
+    check_equal("PackedMatrix::side_by_side", "second.rows()", second.rows(), first.rows());
+    check_equal("PackedMatrix::side_by_side", "second.cols()", second.cols(), first.cols());
+    const Index cols = transposed ? first.rows() : first.cols();
+    resize(transposed ? first.cols() : first.rows(), (cols + packet_size - 1) / packet_size * panel_width);
+    for (Index column = 0; column < cols; column += packet_size) {
+      pack_columns(first, orientation, column, packet(2 * column));
+      pack_columns(second, orientation, column, packet(2 * column + packet_size));
     }
   }
 
   Index depth() const { return depth_; }
   Index cols() const { return cols_; }
+  Precision precision() const { return words_.empty() ? Precision::full : Precision::bfloat16; }
 
-  /// The width of the panel that starts at column `first`: two packets, or one where that is enough.
-  Index width(Index first) const { return cols_ - first > packet_size ? panel_width : packet_size; }
+  /// Bytes of memory held.
+  std::size_t bytes() const {
+    return static_cast<std::size_t>(data_.size()) * sizeof(Scalar) + words_.size() * sizeof(std::uint32_t);
+  }
 
-  /// The panel that starts at column `first` (a multiple of `panel_width`), [K x width(first)] row-major.
+  /// The panel that starts at column `first` (a multiple of `panel_width`), [K x panel_width] row-major.
   const Scalar* panel(Index first) const { return data_.data() + first * depth_; }
+
+  /// The same in bfloat16: [K x packet_size] words.
+  const std::uint32_t* bfloat16_panel(Index first) const { return words_.data() + first / 2 * depth_; }
 
  private:
   using Packet = typename PacketOf<Scalar>::Type;
 
-  Index padded_cols() const { return (cols_ + packet_size - 1) / packet_size * packet_size; }
+  Index padded_cols() const { return (cols_ + panel_width - 1) / panel_width * panel_width; }
 
-  void pack_panel(const MatrixRef<Scalar>& source, Index first) {
-    const Index panel = width(first);
-    const Index used = std::min(panel, cols_ - first);
-    Scalar* out = data_.data() + first * depth_;
-    for (Index k = 0; k < depth_; ++k, out += panel) {
-      const Scalar* row = source.data() + k * source.outerStride() + first;
-      std::copy_n(row, used, out);
-      std::fill(out + used, out + panel, Scalar{0});
+  void resize(Index depth, Index cols) {
+    depth_ = depth;
+    cols_ = cols;
+    data_.resize(depth_ * padded_cols());
+    words_.clear();
+  }
+
+  /// Where the packet of columns that starts at `column` lies in the first row of its panel.
+  Scalar* packet(Index column) {
+    const Index first = column / panel_width * panel_width;
+    return data_.data() + first * depth_ + (column - first);
+  }
+
+  /// One packet of columns of the source, from `column` on, to the rows of a panel.
+  void pack_columns(const MatrixRef<Scalar>& source, Orientation orientation, Index column, Scalar* out) {
+    if (orientation == Orientation::transposed) return pack_columns_transposed(source, column, out);
+    const Index used = std::clamp<Index>(source.cols() - column, 0, packet_size);
+    if (used == 0) column = 0;
+    for (Index k = 0; k < depth_; ++k, out += panel_width) {
+      std::copy_n(source.data() + k * source.outerStride() + column, used, out);
+      std::fill(out + used, out + packet_size, Scalar{0});
     }
   }
 
@@ -69,34 +119,54 @@ class PackedMatrix {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wignored-attributes"  // a packet as a template argument: its alignment is not lost
 #endif
-  void pack_panel_transposed(const MatrixRef<Scalar>& source, Index first) {
+  void pack_columns_transposed(const MatrixRef<Scalar>& source, Index column, Scalar* out) {
     namespace simd = Eigen::internal;
-    const Index panel = width(first);
-    const Index used = std::min(panel, cols_ - first);
-    Scalar* out = data_.data() + first * depth_;
-    const auto row = [&](Index column) { return source.data() + (first + column) * source.outerStride(); };
-    const Index whole_depth = depth_ / packet_size * packet_size;
-    for (Index column = 0; column < panel; column += packet_size) {
-      Index k = 0;
-      if constexpr (packet_size > 1) {
-        for (; column + packet_size <= used && k < whole_depth; k += packet_size) {
-          simd::PacketBlock<Packet, packet_size> block;
-          for (int i = 0; i < packet_size; ++i) block.packet[i] = simd::ploadu<Packet>(row(column + i) + k);
-          simd::ptranspose(block);
-          for (int i = 0; i < packet_size; ++i) simd::pstoreu(out + (k + i) * panel + column, block.packet[i]);
-        }
+    const Index used = std::clamp<Index>(source.rows() - column, 0, packet_size);
+    const auto row = [&](Index i) { return source.data() + (column + i) * source.outerStride(); };
+    Index k = 0;
+    if constexpr (packet_size > 1) {
+      for (; used == packet_size && k + packet_size <= depth_; k += packet_size) {
+        simd::PacketBlock<Packet, packet_size> block;
+        for (int i = 0; i < packet_size; ++i) block.packet[i] = simd::ploadu<Packet>(row(i) + k);
+        simd::ptranspose(block);
+        for (int i = 0; i < packet_size; ++i) simd::pstoreu(out + (k + i) * panel_width, block.packet[i]);
       }
-      for (; k < depth_; ++k)
-        for (Index i = column; i < column + packet_size; ++i) out[k * panel + i] = i < used ? row(i)[k] : Scalar{0};
     }
+    for (; k < depth_; ++k)
+      for (Index i = 0; i < packet_size; ++i) out[k * panel_width + i] = i < used ? row(i)[k] : Scalar{0};
   }
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic pop
 #endif
 
+  void round_to_bfloat16() {
+    if constexpr (std::same_as<Scalar, float>) {
+      const Index panels = (cols_ + panel_width - 1) / panel_width;
+      words_.assign(static_cast<std::size_t>(panels * depth_ * packet_size), 0);
+      for (Index first = 0; first < cols_; first += panel_width) {
+        const float* in = panel(first);
+        std::uint32_t* out = words_.data() + first / 2 * depth_;
+        for (Index k = 0; k < depth_; ++k, in += panel_width, out += packet_size)
+          for (Index i = 0; i < packet_size; ++i)
+            out[i] = upper_half(in[i]) | upper_half(in[i + packet_size]) << 16;
+      }
+      data_.resize(0);
+    } else {
+      throw_invalid_argument("PackedMatrix", "precision", "bfloat16", "full precision for double");
+    }
+  }
+
+  /// The upper 16 bits of a number, rounded to the nearest, ties to even. NaN stays NaN.
+  static std::uint32_t upper_half(float value) {
+    const auto bits = std::bit_cast<std::uint32_t>(value);
+    if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return (bits >> 16) | 0x40u;
+    return (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
+  }
+
   Index depth_ = 0;
   Index cols_ = 0;
   Eigen::Array<Scalar, Eigen::Dynamic, 1> data_;
+  std::vector<std::uint32_t> words_;  ///< in place of data_ in bfloat16
 };
 
 }  // namespace merganser::kernels

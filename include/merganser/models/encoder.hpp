@@ -1,6 +1,8 @@
 // The encoder: a stack of blocks with delete gates on entry to any of them, or a pooling on entry to one.
 #pragma once
 
+#include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -127,8 +129,10 @@ class Encoder {
  private:
   bool pools_at(std::size_t block) const { return pooling && pooling->config().block == static_cast<Index>(block); }
 
+  /// Training with a cache, inference with a null pointer, whose code knows nothing of training and compiles sooner.
+  template <class CachePointer>
   EncoderOutput<Scalar> run(const EncoderInput<Scalar>& input, const merge::DeletionOptions& options, Rng* rng,
-                            Cache* cache) const;
+                            CachePointer cache) const;
 
   /// No gate: the number of blocks.
   Index first_gated_block() const {
@@ -161,8 +165,16 @@ Encoder<Scalar>::Encoder(const Config& config)
 }
 
 template <Real Scalar>
+template <class CachePointer>
 EncoderOutput<Scalar> Encoder<Scalar>::run(const EncoderInput<Scalar>& input, const merge::DeletionOptions& options,
-                                           Rng* rng, Cache* cache) const {
+                                           Rng* rng, CachePointer cache) const {
+  constexpr bool training = !std::same_as<CachePointer, std::nullptr_t>;
+  const auto cached = [&]([[maybe_unused]] auto member) {
+    if constexpr (training)
+      return &(cache->*member);
+    else
+      return nullptr;
+  };
   options.check();
   const RaggedBatch<Scalar>& embedded = input.embedded;
   check_equal("Encoder::forward", "embedded.values.cols()", embedded.values.cols(), config_.stack.width);
@@ -172,10 +184,10 @@ EncoderOutput<Scalar> Encoder<Scalar>::run(const EncoderInput<Scalar>& input, co
   const bool gated = options.mode == merge::DeletionMode::soft || options.mode == merge::DeletionMode::hard;
 
   Matrix<Scalar> x = embedded.values;
-  position.add(x, embedded.positions, cache != nullptr ? &cache->positions : nullptr);
+  position.add(x, embedded.positions, cached(&Cache::positions));
   nn::DistanceBias<Scalar> bias = position.bias(embedded.positions);
   std::optional<double> excess_limit;
-  if (cache != nullptr) {
+  if constexpr (training) {
     excess_limit = cache->excess_limit;
     cache->gated = gated;
     cache->position_bias = bias;
@@ -192,8 +204,8 @@ EncoderOutput<Scalar> Encoder<Scalar>::run(const EncoderInput<Scalar>& input, co
   std::size_t next_gate = 0;
   for (std::size_t b = 0; b < blocks.size(); ++b) {
     if (gated && next_gate < gates.size() && gates[next_gate].config().block == static_cast<Index>(b)) {
-      GateReport<Scalar> report = ask_gate(gates[next_gate], x, state, input, options, rng,
-                                           cache != nullptr ? &cache->gates[next_gate] : nullptr);
+      GateReport<Scalar> report =
+          ask_gate(gates[next_gate], next_gate, x, state, input, options, rng, cached(&Cache::gates));
       merge::DeletionStep<Scalar> step(state, report.gate.values, report.threshold, options);
       report.kept = step.kept_rows();
       std::vector<Index> survivors;
@@ -206,27 +218,38 @@ EncoderOutput<Scalar> Encoder<Scalar>::run(const EncoderInput<Scalar>& input, co
         state.positions = counting_positions(state.offsets);
       output.gates.push_back(std::move(report));
       ++next_gate;
-      if (cache != nullptr) {
+      if constexpr (training) {
         cache->steps.push_back(std::move(step));
         cache->states.push_back(state);
       }
     }
     if (pools_at(b)) {
       const merge::PoolingInput how{options.pooled_pads, input.boundary_noise};
-      auto pooled =
-          cache != nullptr ? pooling->forward(x, state, how, *rng, cache->pooling) : pooling->forward(x, state, how);
+      auto pooled = [&] {
+        if constexpr (training)
+          return pooling->forward(x, state, how, *rng, cache->pooling);
+        else
+          return pooling->forward(x, state, how);
+      }();
       x = std::move(pooled.values);
       state = std::move(pooled.state);
       unread = std::move(pooled.hidden);
       output.pooling = std::move(pooled.report);
       keep_only(state.origin, alive);
-      if (cache != nullptr) cache->states.push_back(state);
+      if constexpr (training) cache->states.push_back(state);
     }
     const Context context = self_attention_context(state, bias, excess_limit);
-    x = cache != nullptr ? blocks[b].forward(x, context, *rng, cache->blocks[b]) : blocks[b].forward(x, context);
+    if constexpr (training)
+      x = blocks[b].forward(x, context, *rng, cache->blocks[b]);
+    else
+      x = blocks[b].forward(x, context);
   }
-  x = cache != nullptr ? final_norm.forward(x, cache->final_norm) : final_norm.forward(x);
-  if (cache != nullptr) dropout_.apply(x, *rng, cache->output_dropout);
+  if constexpr (training) {
+    x = final_norm.forward(x, cache->final_norm);
+    dropout_.apply(x, *rng, cache->output_dropout);
+  } else {
+    x = final_norm.forward(x);
+  }
 
   if (options.mode == merge::DeletionMode::everything) alive.assign(alive.size(), 0);
   output.deletion = merge::DeletionStatistics::count(embedded.offsets, alive, input.forced);

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -101,13 +103,13 @@ nn::AttentionContext<Scalar> self_attention_context(const merge::TokenState<Scal
   return context;
 }
 
-/// The report of a gate on x [T_g x D] in a state of the input's tokens; `kept` is left empty. With a cache, for
-/// training: `rng` must be there then.
-template <Real Scalar>
-GateReport<Scalar> ask_gate(const merge::Gate<Scalar>& gate, const Matrix<Scalar>& x,
-                            const merge::TokenState<Scalar>& state, const EncoderInput<Scalar>& input,
-                            const merge::DeletionOptions& options, Rng* rng,
-                            typename merge::Gate<Scalar>::Cache* cache) {
+/// The report of gate `number` on x [T_g x D] in a state of the input's tokens; `kept` is left empty. `caches` points to
+/// one a gate for training, when `rng` must be there, or is null.
+template <Real Scalar, class CachesPointer>
+GateReport<Scalar> ask_gate(const merge::Gate<Scalar>& gate, [[maybe_unused]] std::size_t number,
+                            const Matrix<Scalar>& x, const merge::TokenState<Scalar>& state,
+                            const EncoderInput<Scalar>& input, const merge::DeletionOptions& options, Rng* rng,
+                            CachesPointer caches) {
   std::vector<TokenId> ids;
   if (!input.ids.empty())
     for (const Index row : state.origin) ids.push_back(input.ids[static_cast<std::size_t>(row)]);
@@ -117,7 +119,10 @@ GateReport<Scalar> ask_gate(const merge::Gate<Scalar>& gate, const Matrix<Scalar
   report.offsets = state.offsets;
   report.forced = state.forced;
   report.threshold = options.threshold.value_or(gate.config().effective_threshold());
-  report.gate = cache != nullptr ? gate.forward(x, gate_input, *rng, *cache) : gate.forward(x, gate_input, rng);
+  if constexpr (std::same_as<CachesPointer, std::nullptr_t>)
+    report.gate = gate.forward(x, gate_input, rng);
+  else
+    report.gate = gate.forward(x, gate_input, *rng, (*caches)[number]);
   return report;
 }
 
