@@ -1,6 +1,8 @@
 #include <merganser/models/encoder_decoder.hpp>
 
+#include <concepts>
 #include <limits>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -347,4 +349,31 @@ TEST_CASE("a model says which id does not fit", "[EncoderDecoder]") {
   s = Setup<float>(config_of<float>({1}));
   s.target = random_tokens({2, 2}, 11, 1);
   REQUIRE(argument_error([&] { s.inferred(); }) == "Decoder::forward: memory.count(): got 4, expected 2");
+}
+
+TEMPLATE_TEST_CASE("a model prepared for inference gives the same bits and is no longer trained", "[EncoderDecoder]",
+                   float, double) {
+  for (const Head head : {Head::untied, Head::tied}) {
+    Config<TestType> config = config_of<TestType>({1}, small_stack());
+    config.head = head;
+    Setup<TestType> s(config, {}, 3, {30, 1, 17, 0});
+    const TokenBatch input = random_tokens({2, 4, 1, 3}, config.vocabulary, 8);
+    const auto before = s.model.forward(s.source, input);
+    EncoderDecoder<TestType> prepared = s.model;
+    prepared.prepare_for_inference();
+    const auto after = prepared.forward(s.source, input);
+    REQUIRE(identical(after.logits, before.logits));
+    REQUIRE(after.encoded.kept == before.encoded.kept);
+    REQUIRE_THROWS_AS(prepared.visit([](const std::string&, auto&) {}, ""), std::invalid_argument);
+    if constexpr (std::same_as<TestType, float>) {
+      typename EncoderDecoder<TestType>::ForwardOptions all;
+      all.deletion = DeletionOptions::with_mode(DeletionMode::none);
+      s.model.prepare_for_inference(kernels::Precision::bfloat16);
+      const auto half = s.model.forward(s.source, input, all), full = prepared.forward(s.source, input, all);
+      REQUIRE_FALSE(identical(half.logits, full.logits));
+      REQUIRE((half.logits - full.logits).norm() <= full.logits.norm() / 20);
+    } else {
+      REQUIRE_THROWS_AS(s.model.prepare_for_inference(kernels::Precision::bfloat16), std::invalid_argument);
+    }
+  }
 }

@@ -199,3 +199,11 @@ TEST_CASE("a classifier names its tensors, starts from its seed and takes empty 
     REQUIRE(empty.inferred().logits.rows() == 0);
   }
 }
+
+TEMPLATE_TEST_CASE("a classifier prepared for inference gives the same bits", "[SequenceClassifier]", float, double) {
+  Setup<TestType> s(config_of<TestType>({1}, Pooling::mean, small_stack()), {}, 1, {30, 1, 0, 17});
+  const Matrix<TestType> before = s.model.forward(s.source).logits;
+  s.model.prepare_for_inference();
+  REQUIRE(identical(s.model.forward(s.source).logits, before));
+  REQUIRE_THROWS_AS(s.model.visit([](const std::string&, auto&) {}, ""), std::invalid_argument);
+}

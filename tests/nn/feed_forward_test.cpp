@@ -1,6 +1,7 @@
 #include <merganser/nn/feed_forward.hpp>
 
 #include <cmath>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -204,4 +205,16 @@ TEST_CASE("the feed-forward layer says what does not fit", "[FeedForward]") {
           "Linear::forward: x.cols(): got 4, expected 5");
   REQUIRE(argument_error([&] { s.layer.backward(Matrix<float>::Zero(2, 5), cache, gradients); }) ==
           "Linear::backward: grad_y.rows(): got 2, expected 11");
+}
+
+TEMPLATE_TEST_CASE("a feed-forward layer prepared for inference gives the same bits", "[FeedForward]", float, double) {
+  for (const Activation activation : activations)
+    for (const Index tokens : {0, 1, 30}) {
+      Setup<TestType> s(tokens, activation, 0.0, 19, 43);
+      const Matrix<TestType> before = s.layer.forward(s.x);
+      s.layer.prepare_for_inference(kernels::Precision::full);
+      s.layer.prepare_for_inference(kernels::Precision::full);
+      REQUIRE(identical(s.layer.forward(s.x), before));
+      REQUIRE_THROWS_AS(s.layer.visit([](const std::string&, auto&) {}, ""), std::invalid_argument);
+    }
 }

@@ -1,6 +1,8 @@
 #include <merganser/nn/linear.hpp>
 
 #include <cmath>
+#include <stdexcept>
+#include <string>
 
 #include "support/catch.hpp"
 #include "support/gradient_check.hpp"
@@ -164,4 +166,32 @@ TEST_CASE("a linear layer says what does not fit", "[Linear]") {
           "Linear::backward: grad_y.rows(): got 2, expected 11");
   REQUIRE(argument_error([&] { s.layer.backward(Matrix<float>::Zero(11, 4), s.x, gradients); }) ==
           "Linear::backward: grad_y.cols(): got 4, expected 3");
+}
+
+TEMPLATE_TEST_CASE("a linear layer prepared for inference gives the same bits and is no longer a parameter", "[Linear]",
+                   float, double) {
+  Setup<TestType> s(9, 21, 35);
+  const Matrix<TestType> before = s.layer.forward(s.x);
+  Linear<TestType> prepared = s.layer;
+  REQUIRE_FALSE(prepared.is_prepared());
+  prepared.prepare_for_inference(kernels::Precision::full);
+  prepared.prepare_for_inference(kernels::Precision::full);  // twice is once
+  REQUIRE(prepared.is_prepared());
+  REQUIRE(prepared.weight.size() == 0);
+  REQUIRE(prepared.in_features() == 21);
+  REQUIRE(prepared.out_features() == 35);
+  REQUIRE(identical(prepared.forward(s.x), before));
+  REQUIRE(identical(Linear<TestType>::prepared_from(s.layer.weight, kernels::Precision::full).forward(s.x), before));
+  REQUIRE(argument_error([&] { prepared.visit([](const std::string&, auto&) {}, "block.0."); }) ==
+          "Linear::visit: block.0.weight: got a model prepared for inference, expected one that can be trained or saved");
+  REQUIRE_THROWS_AS(prepared.forward(Matrix<TestType>::Zero(2, 20)), std::invalid_argument);
+}
+
+TEST_CASE("a linear layer in bfloat16 is near the one in float", "[Linear]") {
+  Setup<float> s(9, 300, 35);
+  const Matrix<float> before = s.layer.forward(s.x);
+  s.layer.prepare_for_inference(kernels::Precision::bfloat16);
+  const Matrix<float> after = s.layer.forward(s.x);
+  REQUIRE_FALSE(identical(after, before));
+  REQUIRE((after - before).norm() <= before.norm() / 256);
 }

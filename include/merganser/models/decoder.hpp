@@ -59,6 +59,10 @@ class Decoder {
     for (DecoderBlock<Scalar>& block : blocks) block.initialize(factor, rng);
   }
 
+  void prepare_for_inference(kernels::Precision precision) {
+    for (DecoderBlock<Scalar>& block : blocks) block.prepare_for_inference(precision);
+  }
+
   /// embedded [L x D] of N sequences, attending to the N sequences of `memory`; result [L x D] behind the final norm.
   Matrix<Scalar> forward(const RaggedBatch<Scalar>& embedded, const EncoderOutput<Scalar>& memory) const {
     check_batch(embedded, memory);

@@ -54,6 +54,12 @@ class DecoderBlock {
     feed_forward.initialize(factor, rng);
   }
 
+  void prepare_for_inference(kernels::Precision precision) {
+    self_attention.prepare_for_inference(precision);
+    cross_attention.prepare_for_inference(precision);
+    feed_forward.prepare_for_inference(precision);
+  }
+
   /// x [L x D], memory [T' x D]; result [L x D].
   Matrix<Scalar> forward(const Matrix<Scalar>& x, const Context& self, const Matrix<Scalar>& memory,
                          const Context& cross) const {

@@ -74,6 +74,10 @@ class Encoder {
     if (pooling) pooling->initialize(factor, rng);
   }
 
+  void prepare_for_inference(kernels::Precision precision) {
+    for (EncoderBlock<Scalar>& block : blocks) block.prepare_for_inference(precision);
+  }
+
   /// Inference.
   EncoderOutput<Scalar> forward(const EncoderInput<Scalar>& input, const merge::DeletionOptions& options) const {
     return run(input, options, input.rng, nullptr);

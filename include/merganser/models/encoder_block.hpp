@@ -61,6 +61,11 @@ class EncoderBlock {
     feed_forward.initialize(factor, rng);
   }
 
+  void prepare_for_inference(kernels::Precision precision) {
+    attention.prepare_for_inference(precision);
+    feed_forward.prepare_for_inference(precision);
+  }
+
   /// x [T x D] to the same shape.
   Matrix<Scalar> forward(const Matrix<Scalar>& x, const Context& context) const {
     const Matrix<Scalar> normed = attention_norm.forward(x);

@@ -108,6 +108,18 @@ class EncoderDecoder {
     if (config_.head == Head::untied) lm_head.initialize(head, rng);
   }
 
+  /// Lays all weights out for the kernels, once, in the place of the matrices: the model then runs faster, to the same
+  /// bits in full precision, and can no longer be trained or saved. In bfloat16 the weights of the blocks and the head
+  /// take half the memory and are read in half the time, while all arithmetic stays in float.
+  void prepare_for_inference(kernels::Precision precision = kernels::Precision::full) {
+    encoder.prepare_for_inference(precision);
+    decoder.prepare_for_inference(precision);
+    if (config_.head == Head::tied)
+      lm_head = nn::Linear<Scalar>::prepared_from(shared.weight, precision);
+    else
+      lm_head.prepare_for_inference(precision);
+  }
+
   /// Runs the encoder over N sequences of ids.
   EncoderOutput<Scalar> encode(const TokenBatch& source, const ForwardOptions& options = {}) const {
     const std::vector<std::uint8_t> forced = mark_ids(source.ids, config_.pad);
@@ -148,7 +160,8 @@ class EncoderDecoder {
   /// Behind the decoder: hidden [L x D] to logits [L x V].
   Matrix<Scalar> head(const Matrix<Scalar>& hidden) const {
     if (config_.head == Head::untied) return lm_head.forward(hidden);
-    return tied_head().forward(Matrix<Scalar>(hidden * tied_scale()));
+    const Matrix<Scalar> scaled = hidden * tied_scale();
+    return lm_head.is_prepared() ? lm_head.forward(scaled) : tied_head().forward(scaled);
   }
 
   template <class Visitor>
@@ -164,7 +177,7 @@ class EncoderDecoder {
   nn::Embedding<Scalar> shared;
   Encoder<Scalar> encoder;
   Decoder<Scalar> decoder;
-  nn::Linear<Scalar> lm_head;  ///< empty when tied
+  nn::Linear<Scalar> lm_head;  ///< empty when tied and not prepared for inference
 
  private:
   static StackConfig decoder_config(const Config& config) {

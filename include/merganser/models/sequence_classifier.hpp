@@ -77,6 +77,12 @@ class SequenceClassifier {
     head.initialize(factor / std::sqrt(static_cast<double>(config_.encoder.width)), rng);
   }
 
+  /// As EncoderDecoder::prepare_for_inference.
+  void prepare_for_inference(kernels::Precision precision = kernels::Precision::full) {
+    encoder.prepare_for_inference(precision);
+    head.prepare_for_inference(precision);
+  }
+
   /// The same for every model that trains: `target` holds one class number a sequence.
   Output forward_targets(const TokenBatch& ids, const TokenBatch&, const ForwardOptions& options, Rng& rng,
                          Cache& cache) const {

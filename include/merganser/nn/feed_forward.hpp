@@ -61,8 +61,25 @@ class FeedForward {
     wo.initialize(factor / std::sqrt(static_cast<double>(wo.weight.cols())), rng);
   }
 
+  /// As Linear::prepare_for_inference. The gated form then makes both inner products at once and stores neither.
+  void prepare_for_inference(kernels::Precision precision) {
+    wo.prepare_for_inference(precision);
+    if (activation_ == Activation::relu) return wi.prepare_for_inference(precision);
+    if (wi.weight.size() == 0) return;
+    hidden_ = wi.out_features();
+    packed_ = kernels::PackedMatrix<Scalar>::side_by_side(wi.weight, wi_gate.weight, kernels::Orientation::transposed,
+                                                          precision);
+    wi.weight.resize(0, 0);
+    wi_gate.weight.resize(0, 0);
+  }
+
   /// x [T x width] to the same shape.
   Matrix<Scalar> forward(const MatrixRef<Scalar>& x) const {
+    if (packed_.depth() > 0) {
+      Matrix<Scalar> activated(x.rows(), hidden_);
+      kernels::multiply_gated_gelu<Scalar>(x, packed_, activated);
+      return wo.forward(activated);
+    }
     Cache cache;
     activate(x, cache);
     return wo.forward(cache.activated);
@@ -90,8 +107,11 @@ class FeedForward {
     return grad_x;
   }
 
+  /// @throws std::invalid_argument if the layer was prepared for inference
   template <class Visitor>
   void visit(Visitor&& visitor, const std::string& prefix) {
+    check_argument(packed_.depth() == 0, "FeedForward::visit", prefix + "wi_0.weight", "a model prepared for inference",
+                   "one that can be trained or saved");
     const bool gated = activation_ == Activation::gated_gelu;
     wi.visit(visitor, prefix + (gated ? "wi_0." : "wi."));
     if (gated) wi_gate.visit(visitor, prefix + "wi_1.");
@@ -114,6 +134,8 @@ class FeedForward {
     kernels::gated_gelu(cache.inner, cache.gate, cache.activated);
   }
 
+  kernels::PackedMatrix<Scalar> packed_;  ///< prepared: wi and wi_gate side by side
+  Index hidden_ = 0;                      ///< prepared: their rows
   Activation activation_ = Activation::gated_gelu;
   Dropout<Scalar> dropout_;
 };

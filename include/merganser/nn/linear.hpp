@@ -20,7 +20,9 @@ void fill_normal(Tensor& tensor, double standard_deviation, Rng& rng) {
 
 /// y = x W^T. T5 has no biases, so neither has this.
 ///
-/// weight [out_features x in_features]. Thread-safe while nobody writes to the weight.
+/// weight [out_features x in_features]. Thread-safe while nobody writes to the weight. Each product packs the weight
+/// for the kernel, as training needs it, which changes the weight every step; `prepare_for_inference` packs it once and
+/// for all. The results have the same bits.
 template <Real Scalar>
 class Linear {
  public:
@@ -46,12 +48,34 @@ class Linear {
 
   void initialize(double standard_deviation, Rng& rng) { fill_normal(weight, standard_deviation, rng); }
 
+  Index in_features() const { return is_prepared() ? packed_.depth() : weight.cols(); }
+  Index out_features() const { return is_prepared() ? packed_.cols() : weight.rows(); }
+
+  /// Packs the weight and gives up the matrix: from here on the layer only knows how to run forward.
+  void prepare_for_inference(kernels::Precision precision) {
+    if (is_prepared() || weight.size() == 0) return;
+    packed_ = kernels::PackedMatrix<Scalar>(weight, kernels::Orientation::transposed, precision);
+    weight.resize(0, 0);
+  }
+
+  /// The same for a weight that goes on living elsewhere: the table of a tied head.
+  static Linear prepared_from(const Matrix<Scalar>& weight, kernels::Precision precision) {
+    Linear linear;
+    linear.packed_ = kernels::PackedMatrix<Scalar>(weight, kernels::Orientation::transposed, precision);
+    return linear;
+  }
+
+  bool is_prepared() const { return packed_.depth() > 0; }
+
   /// x [T x in_features] to [T x out_features].
   /// @throws std::invalid_argument if x has another width
   Matrix<Scalar> forward(const MatrixRef<Scalar>& x) const {
-    check_equal("Linear::forward", "x.cols()", x.cols(), weight.cols());
-    Matrix<Scalar> y(x.rows(), weight.rows());
-    kernels::multiply<Scalar>(x, kernels::PackedMatrix<Scalar>(weight, kernels::Orientation::transposed), y);
+    check_equal("Linear::forward", "x.cols()", x.cols(), in_features());
+    Matrix<Scalar> y(x.rows(), out_features());
+    if (is_prepared())
+      kernels::multiply<Scalar>(x, packed_, y);
+    else
+      kernels::multiply<Scalar>(x, kernels::PackedMatrix<Scalar>(weight, kernels::Orientation::transposed), y);
     return y;
   }
 
@@ -73,12 +97,18 @@ class Linear {
     return grad_x;
   }
 
+  /// @throws std::invalid_argument if the layer was prepared for inference: its weight is no matrix any more
   template <class Visitor>
   void visit(Visitor&& visitor, const std::string& prefix) {
+    check_argument(!is_prepared(), "Linear::visit", prefix + "weight", "a model prepared for inference",
+                   "one that can be trained or saved");
     visitor(prefix + "weight", weight);
   }
 
-  Matrix<Scalar> weight;
+  Matrix<Scalar> weight;  ///< empty when prepared for inference
+
+ private:
+  kernels::PackedMatrix<Scalar> packed_;
 };
 
 }  // namespace merganser::nn

@@ -82,6 +82,11 @@ class MultiHeadAttention {
     o.initialize(factor / std::sqrt(static_cast<double>(config_.heads) * head_width), rng);
   }
 
+  /// As Linear::prepare_for_inference.
+  void prepare_for_inference(kernels::Precision precision) {
+    for (Linear<Scalar>* linear : {&q, &k, &v, &o}) linear->prepare_for_inference(precision);
+  }
+
   /// x [T_q x D] attends to memory [T_k x D] (the same rows for self-attention); result [T_q x D].
   /// Cost grows with the sum over sequences of t_q t_k.
   Matrix<Scalar> forward(const MatrixRef<Scalar>& x, const MatrixRef<Scalar>& memory, const Context& context) const {
