@@ -43,7 +43,10 @@ TEST_CASE("every field is read and others are passed over", "[GenerationConfig]"
   expected.top_p = 0.9;
   expected.num_beams = 4;
   expected.length_penalty = -1.5;
+  expected.early_stopping = models::EarlyStopping::when_impossible;
   CHECK(config == expected);
+  CHECK(parsed(R"({"early_stopping": true})").early_stopping == models::EarlyStopping::when_full);
+  CHECK(parsed(R"({"early_stopping": false})").early_stopping == models::EarlyStopping::when_unlikely);
   CHECK(parsed("{}") == GenerationConfig{});
   CHECK(parsed(R"({"eos_token_id": [1, 7], "max_length": null})").eos_token_id == std::vector<TokenId>{1, 7});
   CHECK(parsed(R"({"eos_token_id": null})") == GenerationConfig{});
@@ -56,7 +59,7 @@ TEST_CASE("a wrong type or range is an IoError that names the field", "[Generati
        {R"("max_length": 0)", R"("max_length": "512")", R"("max_new_tokens": 1.5)", R"("eos_token_id": -1)",
         R"("eos_token_id": [1, "2"])", R"("eos_token_id": 4294967296)", R"("pad_token_id": true)",
         R"("decoder_start_token_id": [0])", R"("temperature": -0.1)", R"("temperature": "1")", R"("top_k": -1)",
-        R"("num_beams": 0)", R"("length_penalty": true)"}) {
+        R"("num_beams": 0)", R"("length_penalty": true)", R"("early_stopping": "soon")", R"("early_stopping": 1)"}) {
     INFO(text);
     const std::string key = std::string(text).substr(1, std::string(text).find('"', 1) - 1);
     CHECK_THAT(error_of("{" + std::string(text) + "}"), StartsWith("g.json: " + key + ": got "));
@@ -73,4 +76,13 @@ TEST_CASE("a directory may lack the file", "[GenerationConfig]") {
   std::filesystem::remove(directory / "generation_config.json");
   std::filesystem::create_directory(directory / "generation_config.json");
   CHECK_THROWS_AS(io::read_generation_config(directory.path()), IoError);
+}
+
+TEST_CASE("the files of a model have the same wishes, wherever they come from", "[GenerationConfig]") {
+  io::ModelFiles files;
+  CHECK(io::read_generation_config(files) == GenerationConfig{});
+  files.generation_config = R"({"top_k": 7})";
+  CHECK(io::read_generation_config(files).top_k == 7);
+  files.generation_config = R"({"top_k": -7})";
+  CHECK_THROWS_WITH(io::read_generation_config(files), StartsWith("memory/generation_config.json: top_k: got -7"));
 }

@@ -1,7 +1,9 @@
 #include <merganser/io/mapped_file.hpp>
 
+#include <cstddef>
 #include <cstring>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -13,12 +15,14 @@
 #include "support/catch.hpp"
 
 using namespace merganser;
+using io::FileBytes;
 using io::MappedFile;
 using merganser::testing::TemporaryDirectory;
 
 namespace {
 
-std::string text_of(const MappedFile& file) {
+template <class File>
+std::string text_of(const File& file) {
   return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
 }
 
@@ -69,4 +73,27 @@ TEST_CASE("only regular files are mapped", "[MappedFile]") {
   REQUIRE(::mkfifo((directory / "pipe").c_str(), 0600) == 0);
   CHECK_THROWS_AS(MappedFile(directory / "pipe"), IoError);
 #endif
+}
+
+TEST_CASE("bytes come from files and from memory alike, and copies share them", "[FileBytes]") {
+  const TemporaryDirectory directory;
+  const std::string text("\0\xff and more", 11);
+  io::write_file_atomically(directory / "file", text);
+  const std::span<const std::byte> bytes = std::as_bytes(std::span(text));
+  for (FileBytes original :
+       {FileBytes::open(directory / "file"), FileBytes::open(directory / "file", io::Mapping::in_memory),
+        FileBytes::owned({bytes.begin(), bytes.end()}), FileBytes::borrowed(bytes)}) {
+    const FileBytes copy = original;
+    CHECK(copy.bytes().data() == original.bytes().data());
+    original = FileBytes();
+    copy.release(copy.bytes());
+    CHECK(text_of(copy) == text);
+    CHECK(original.bytes().empty());
+    original.release(original.bytes());
+  }
+  CHECK(FileBytes::borrowed(bytes).bytes().data() == bytes.data());
+  CHECK(text_of(FileBytes::owned({})).empty());
+  const std::string missing = (directory / "missing").string();
+  for (const io::Mapping mapping : {io::Mapping::mapped, io::Mapping::in_memory})
+    CHECK_THROWS_WITH(FileBytes::open(missing, mapping), missing + ": file: got no such file, expected a file");
 }

@@ -3,10 +3,13 @@
 // std::runtime_error.
 #pragma once
 
-#include <bit>
+#include <algorithm>
+#include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -31,6 +34,60 @@ struct PlainFile {
   bool operator==(const PlainFile&) const = default;
 };
 
+/// How a floating type lays out a number: a sign, a biased exponent, and the bits behind the leading one.
+struct PlainFloat {
+  const char* dtype;
+  int bytes;
+  int fraction_bits;
+  int lowest_exponent;  ///< of a normal number
+};
+
+inline constexpr std::array<PlainFloat, 4> plain_floats{
+    {{"F64", 8, 52, -1022}, {"F32", 4, 23, -126}, {"F16", 2, 10, -14}, {"BF16", 2, 7, -126}}};
+
+inline const PlainFloat& plain_float(const std::string& dtype) {
+  for (const PlainFloat& type : plain_floats)
+    if (type.dtype == dtype) return type;
+  throw std::runtime_error(dtype + ": no floating type");
+}
+
+/// Bytes of an element; 0 for a name that the format does not know.
+inline std::uint64_t plain_size(const std::string& dtype) {
+  static const std::map<std::string, std::uint64_t> sizes{{"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I64", 8},
+                                                          {"I32", 4}, {"I16", 2}, {"I8", 1},  {"U8", 1},   {"BOOL", 1}};
+  const auto place = sizes.find(dtype);
+  return place == sizes.end() ? 0 : place->second;
+}
+
+/// The bytes of a finite number in range, least significant first, rounded to the nearest, a tie to even.
+inline std::string plain_number(const PlainFloat& type, double value) {
+  int exponent = 0;
+  std::frexp(value, &exponent);
+  exponent = value == 0 ? type.lowest_exponent : std::max(exponent - 1, type.lowest_exponent);
+  const auto units =
+      static_cast<std::uint64_t>(std::nearbyint(std::ldexp(std::abs(value), type.fraction_bits - exponent)));
+  // The leading one adds 1 to the exponent; a subnormal number has none.
+  std::uint64_t bits = (static_cast<std::uint64_t>(exponent - type.lowest_exponent) << type.fraction_bits) + units;
+  if (std::signbit(value)) bits |= std::uint64_t{1} << (8 * type.bytes - 1);
+  std::string result;
+  for (int i = 0; i < type.bytes; ++i) result += static_cast<char>((bits >> (8 * i)) & 0xff);
+  return result;
+}
+
+/// The finite number that some bytes are.
+inline double plain_value(const PlainFloat& type, const std::string& bytes) {
+  std::uint64_t bits = 0;
+  for (std::size_t i = static_cast<std::size_t>(type.bytes); i-- > 0;)
+    bits = 256 * bits + static_cast<unsigned char>(bytes.at(i));
+  const std::uint64_t sign = std::uint64_t{1} << (8 * type.bytes - 1), one = std::uint64_t{1} << type.fraction_bits;
+  const std::uint64_t fraction = bits & (one - 1), exponent = (bits & (sign - 1)) / one;
+  const double magnitude = exponent == 0
+                               ? std::ldexp(static_cast<double>(fraction), type.lowest_exponent - type.fraction_bits)
+                               : std::ldexp(static_cast<double>(one + fraction),
+                                            static_cast<int>(exponent) - 1 + type.lowest_exponent - type.fraction_bits);
+  return (bits & sign) != 0 ? -magnitude : magnitude;
+}
+
 /// Reads a header from left to right. It knows the JSON that such a header is made of and no more: objects, texts with
 /// the escapes \" and \\, arrays of whole numbers.
 class PlainHeader {
@@ -38,9 +95,13 @@ class PlainHeader {
   explicit PlainHeader(std::string text) : text_(std::move(text)) {}
 
   PlainFile read(const std::string& data) {
+    struct Place {
+      std::uint64_t begin, end;
+      std::string name;
+      PlainTensor tensor;
+    };
     PlainFile file;
-    std::map<std::uint64_t, std::pair<std::string, PlainTensor>> by_place;
-    std::uint64_t total = 0;
+    std::vector<Place> places;
     object([&](const std::string& name) {
       if (name == "__metadata__") {
         object([&](const std::string& key) { file.metadata[key] = string(); });
@@ -48,7 +109,9 @@ class PlainHeader {
       }
       PlainTensor tensor;
       std::vector<std::uint64_t> offsets;
+      int keys = 0;
       object([&](const std::string& key) {
+        ++keys;
         if (key == "dtype")
           tensor.dtype = string();
         else if (key == "shape")
@@ -58,16 +121,31 @@ class PlainHeader {
         else
           fail("a key of a tensor");
       });
+      if (keys != 3) fail("the three keys of a tensor");
+      if (plain_size(tensor.dtype) == 0) fail("an element type");
       if (offsets.size() != 2 || offsets[0] > offsets[1] || offsets[1] > data.size()) fail("offsets within the data");
       tensor.data = data.substr(offsets[0], offsets[1] - offsets[0]);
-      total += tensor.data.size();
-      by_place[offsets[0]] = {name, tensor};
+      std::uint64_t bytes = plain_size(tensor.dtype);
+      for (const std::uint64_t extent : tensor.shape) bytes *= extent;
+      if (bytes != tensor.data.size()) fail("as many bytes as type and shape have");
+      places.push_back({offsets[0], offsets[1], name, tensor});
     });
+    padding_ = text_.size() - at_;
     while (at_ < text_.size()) expect(' ');
-    if (total != data.size()) fail("tensors that fill the data");
-    for (auto& [place, entry] : by_place) file.tensors.push_back(entry);
+    std::sort(places.begin(), places.end(),
+              [](const Place& a, const Place& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
+    std::uint64_t end = 0;
+    for (const Place& place : places) {
+      if (place.begin != end) fail("tensors without gaps and overlaps");
+      end = place.end;
+      file.tensors.emplace_back(place.name, place.tensor);
+    }
+    if (end != data.size()) fail("tensors that fill the data");
     return file;
   }
+
+  /// Blanks behind the object, once it has been read.
+  std::size_t padding() const { return padding_; }
 
  private:
   [[noreturn]] void fail(const std::string& expected) const {
@@ -84,9 +162,11 @@ class PlainHeader {
   template <class Field>
   void object(Field field) {
     expect('{');
+    std::set<std::string> keys;
     for (bool first = true; peek() != '}'; first = false) {
       if (!first) expect(',');
       const std::string key = string();
+      if (!keys.insert(key).second) fail("every key once");
       expect(':');
       field(key);
     }
@@ -111,8 +191,11 @@ class PlainHeader {
     while (peek() != ']') {
       if (!result.empty()) expect(',');
       std::uint64_t number = 0;
-      if (peek() < '0' || peek() > '9') fail("a digit");
+      const std::size_t first = at_;
       while (peek() >= '0' && peek() <= '9') number = 10 * number + static_cast<std::uint64_t>(text_[at_++] - '0');
+      // More digits than a file has bytes; a zero before others is no JSON.
+      const std::size_t digits = at_ - first;
+      if (digits == 0 || digits > 15 || (digits > 1 && text_[first] == '0')) fail("a whole number");
       result.push_back(number);
     }
     expect(']');
@@ -121,6 +204,7 @@ class PlainHeader {
 
   std::string text_;
   std::size_t at_ = 0;
+  std::size_t padding_ = 0;
 };
 
 /// The parts of a file's bytes: the header, as long as the first 8 bytes say, and the rest.
@@ -135,6 +219,21 @@ inline std::pair<std::string, std::string> split_safetensors(const std::string& 
 inline PlainFile read_plain_safetensors(const std::string& bytes) {
   const auto [header, data] = split_safetensors(bytes);
   return PlainHeader(header).read(data);
+}
+
+/// Reads a file as writers are to make it: the data begins at a multiple of 8 bytes behind no more blanks than that
+/// takes, and every tensor at a multiple of its element size.
+inline PlainFile read_aligned_safetensors(const std::string& bytes) {
+  const auto [text, data] = split_safetensors(bytes);
+  PlainHeader header(text);
+  PlainFile file = header.read(data);
+  if ((8 + text.size()) % 8 != 0 || header.padding() > 7) throw std::runtime_error("a header that is not aligned");
+  std::size_t begin = 0;
+  for (const auto& [name, tensor] : file.tensors) {
+    if (begin % plain_size(tensor.dtype) != 0) throw std::runtime_error(name + ": a tensor that is not aligned");
+    begin += tensor.data.size();
+  }
+  return file;
 }
 
 /// The header of a file: metadata first, then tensors in the order of their data, filled up with blanks to a multiple
@@ -166,14 +265,6 @@ inline std::string write_plain_safetensors(const PlainFile& file) {
   for (std::uint64_t length = header.size(), i = 0; i < 8; ++i, length /= 256) bytes += static_cast<char>(length % 256);
   bytes += header;
   for (const auto& [name, tensor] : file.tensors) bytes += tensor.data;
-  return bytes;
-}
-
-/// The bytes of a float, least significant first.
-inline std::string plain_f32(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  std::string bytes;
-  for (std::uint32_t i = 0; i < 4; ++i) bytes += static_cast<char>((bits >> (8 * i)) & 0xff);
   return bytes;
 }
 

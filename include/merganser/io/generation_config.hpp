@@ -1,6 +1,7 @@
 // The generation_config.json of a model directory: how its authors mean it to generate.
 #pragma once
 
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
@@ -8,14 +9,14 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
 #include <merganser/core/types.hpp>
-#include <merganser/io/atomic_file.hpp>
+#include <merganser/io/model_files.hpp>
 #include <merganser/io/strict_json.hpp>
+#include <merganser/models/beam_search.hpp>
 
 namespace merganser::io {
 
@@ -33,6 +34,7 @@ struct GenerationConfig {
   std::optional<double> top_p;           ///< in [0, 1]
   std::optional<Index> num_beams;        ///< 1: no beam search
   std::optional<double> length_penalty;  ///< exponent of the length by which a score is divided; high favours long
+  std::optional<models::EarlyStopping> early_stopping;  ///< of beam search; true, false or "never" in the file
 
   bool operator==(const GenerationConfig&) const = default;
 };
@@ -68,16 +70,29 @@ inline GenerationConfig parse_generation_config(std::string_view text, const std
   config.top_p = fields.number("top_p", is_fraction, "a number in [0, 1]");
   config.num_beams = fields.integer("num_beams", 1, largest);
   config.length_penalty = fields.number("length_penalty", is_finite, "a finite number");
+  if (fields.is_text("early_stopping")) {
+    config.early_stopping = fields.choice("early_stopping", std::array<detail::Choice<models::EarlyStopping>, 1>{
+                                                                {{"never", models::EarlyStopping::when_impossible}}});
+  } else if (const std::optional<bool> stops = fields.flag("early_stopping")) {
+    config.early_stopping = *stops ? models::EarlyStopping::when_full : models::EarlyStopping::when_unlikely;
+  }
   return config;
+}
+
+/// Reads the generation_config.json among the files of a model; all fields are empty if there is none.
+/// @throws IoError as `parse_generation_config`
+inline GenerationConfig read_generation_config(const ModelFiles& files) {
+  if (!files.generation_config) return {};
+  return parse_generation_config(*files.generation_config, files.path_of(generation_config_name));
 }
 
 /// Reads `directory`/generation_config.json; all fields are empty if there is no such file.
 /// @throws IoError if the file can't be read, or as `parse_generation_config`
 inline GenerationConfig read_generation_config(const std::filesystem::path& directory) {
-  const std::filesystem::path path = directory / "generation_config.json";
-  std::error_code failure;
-  if (std::filesystem::status(path, failure).type() == std::filesystem::file_type::not_found) return {};
-  return parse_generation_config(read_text_file(path), path.string());
+  ModelFiles files;
+  files.origin = directory;
+  detail::open_generation_config(files);
+  return read_generation_config(files);
 }
 
 }  // namespace merganser::io

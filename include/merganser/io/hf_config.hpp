@@ -189,7 +189,7 @@ inline void parse_gate(const JsonFields& fields, HfConfig& config) {
   config.fixed_deletion_amount = fields.number("fixed_deletion_amount", is_fraction, "a number in [0, 1]");
   config.random_deletion_probability = fields.number("random_deletion_probability", is_fraction, "a number in [0, 1]");
   if (config.model_type != HfConfig::ModelType::mrt5) return;
-  const std::string reason = "a value, as model_type is \"mrt5\"";
+  const std::string reason = "a value, as model_type is \"mrt5\"; whoever loads it may give one";
   fields.required(config.delete_gate_layer, "delete_gate_layer", reason);
   fields.required(config.sigmoid_mask_scale, "sigmoid_mask_scale", reason);
   fields.required(config.deletion_threshold, "deletion_threshold", reason);

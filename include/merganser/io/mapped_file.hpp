@@ -1,10 +1,11 @@
-// A file seen as memory: mapped where the system can, read otherwise.
+// A file seen as memory: mapped where the system can, read otherwise; and bytes that never were a file.
 #pragma once
 
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <system_error>
@@ -105,5 +106,56 @@ inline MappedFile::~MappedFile() = default;
 inline void MappedFile::release(std::span<const std::byte>) const {}
 
 #endif
+
+/// Bytes that are read as those of a file: a file's own, mapped or copied, or a caller's.
+///
+/// A value: copies share the bytes, which stay as long as one of them lives. Those of `borrowed` are the exception:
+/// their owner keeps them, unchanged, as long as a copy lives or a table of tensors made of it. Any number of threads
+/// may read.
+class FileBytes {
+ public:
+  /// No bytes.
+  FileBytes() = default;
+
+  /// Those of a file (see `MappedFile` for what a mapped file asks of others).
+  /// @throws IoError if there is no such file, it is a directory or a device, or it can't be mapped or read
+  static FileBytes open(const std::filesystem::path& path, Mapping mapping = Mapping::mapped) {
+    if (mapping == Mapping::in_memory) return owned(read_file(path));
+    FileBytes result;
+    const auto map = std::make_shared<const MappedFile>(path);
+    result.bytes_ = map->bytes();
+    result.map_ = map.get();
+    result.storage_ = map;
+    return result;
+  }
+
+  /// Bytes in memory that are given away.
+  static FileBytes owned(std::vector<std::byte> bytes) {
+    FileBytes result;
+    const auto storage = std::make_shared<const std::vector<std::byte>>(std::move(bytes));
+    result.bytes_ = *storage;
+    result.storage_ = storage;
+    return result;
+  }
+
+  /// Bytes in memory that stay the caller's; nothing is copied.
+  static FileBytes borrowed(std::span<const std::byte> bytes) {
+    FileBytes result;
+    result.bytes_ = bytes;
+    return result;
+  }
+
+  std::span<const std::byte> bytes() const { return bytes_; }
+
+  /// As `MappedFile::release`; does nothing to bytes that are in memory anyway.
+  void release(std::span<const std::byte> part) const {
+    if (map_ != nullptr) map_->release(part);
+  }
+
+ private:
+  std::span<const std::byte> bytes_;
+  std::shared_ptr<const void> storage_;  // a map or a vector; empty if borrowed
+  const MappedFile* map_ = nullptr;      // the storage, if it is one
+};
 
 }  // namespace merganser::io

@@ -13,8 +13,8 @@
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/io/atomic_file.hpp>
 #include <merganser/io/hf_config.hpp>
+#include <merganser/io/model_files.hpp>
 #include <merganser/io/safetensors.hpp>
-#include <merganser/io/weight_files.hpp>
 #include <merganser/io/weight_files_writer.hpp>
 #include <merganser/models/encoder_decoder.hpp>
 
@@ -201,24 +201,32 @@ inline void check_model_size(const HfConfig& hf, const std::string& config_file,
 
 }  // namespace detail
 
-/// Reads a model directory, ours or not: `config.json` of a T5, ByT5, mT5 or MrT5 or of one with a pooling (BPT5,
-/// CANINE), and `model.safetensors` or the shards of `model.safetensors.index.json`. docs/formats.md says what is read
-/// and every error.
-/// @throws IoError if a file is missing or damaged, or they do not fit each other
+/// Makes the model of some files (see `ModelFiles`), which may have come from anywhere; `options.mapping` plays no part
+/// then. The model is a copy: once it is made, no buffer is needed any more. docs/formats.md says what is read and
+/// every error.
+/// @throws IoError if the config or the weights are damaged, or they do not fit each other
 template <Real Scalar>
-models::EncoderDecoder<Scalar> load_model(const std::filesystem::path& directory,
-                                          const LoadModelOptions& options = {}) {
-  const std::filesystem::path config_path = directory / "config.json";
-  const HfConfig hf = read_hf_config(config_path, options.missing);
-  const TensorTable table = open_weights(directory, options.mapping);
-  detail::check_model_size(hf, config_path.string(), table);
+models::EncoderDecoder<Scalar> load_model(const ModelFiles& files, const LoadModelOptions& options = {}) {
+  const std::string config_path = files.path_of(config_file_name);
+  const HfConfig hf = parse_hf_config(files.config, config_path, options.missing);
+  const TensorTable table = open_weights(files);
+  detail::check_model_size(hf, config_path, table);
   try {
     models::EncoderDecoder<Scalar> model(model_config<Scalar>(hf));
     detail::load_fresh_parameters(model, table, "", detail::hf_tensor_rules(hf, options.non_finite));
     return model;
   } catch (const std::invalid_argument& error) {
-    throw IoError(config_path.string(), "model", error.what(), "sizes that make a model");
+    throw IoError(config_path, "model", error.what(), "sizes that make a model");
   }
+}
+
+/// Reads a model directory, ours or not: `config.json` of a T5, ByT5, mT5 or MrT5 or of one with a pooling (BPT5,
+/// CANINE), and `model.safetensors` or the shards of `model.safetensors.index.json`.
+/// @throws IoError if a file is missing, or as the other form
+template <Real Scalar>
+models::EncoderDecoder<Scalar> load_model(const std::filesystem::path& directory,
+                                          const LoadModelOptions& options = {}) {
+  return load_model<Scalar>(open_model_files(directory, options.mapping), options);
 }
 
 /// Writes `directory`/config.json and the weights (see `save_weights`), each file whole or not at all; makes the

@@ -8,7 +8,6 @@
 #include <filesystem>
 #include <limits>
 #include <map>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -18,7 +17,6 @@
 
 #include <merganser/core/io_error.hpp>
 #include <merganser/core/types.hpp>
-#include <merganser/io/atomic_file.hpp>
 #include <merganser/io/mapped_file.hpp>
 #include <merganser/io/strict_json.hpp>
 #include <merganser/io/tensor_data.hpp>
@@ -87,25 +85,23 @@ class SafetensorsFile : public TensorTable {
   /// Opens a file, mapped unless told otherwise (see `MappedFile` for what a mapped file asks of others).
   /// @throws IoError if the file can't be read or breaks a rule of the format
   static SafetensorsFile open(const std::filesystem::path& path, Mapping mapping = Mapping::mapped) {
-    if (mapping == Mapping::in_memory) return parse(read_file(path), path.string());
-    const auto map = std::make_shared<const MappedFile>(path);
-    return SafetensorsFile(map, map, map->bytes(), path.string());
+    return parse(FileBytes::open(path, mapping), path.string());
   }
 
-  /// Takes the bytes of a file; `name` stands for it in errors.
+  /// Takes the bytes of a file, which stay as `FileBytes` says; `name` stands for it in errors.
   /// @throws IoError if the bytes break a rule of the format
+  static SafetensorsFile parse(const FileBytes& bytes, std::string name) {
+    return SafetensorsFile(bytes, std::move(name));
+  }
   static SafetensorsFile parse(std::vector<std::byte> bytes, std::string name) {
-    const auto storage = std::make_shared<const std::vector<std::byte>>(std::move(bytes));
-    return SafetensorsFile(storage, nullptr, *storage, std::move(name));
+    return parse(FileBytes::owned(std::move(bytes)), std::move(name));
   }
 
   /// The free texts under `__metadata__`.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
  private:
-  // `storage` keeps the bytes alive; it is typeless so that they may come from a map or a vector.
-  SafetensorsFile(std::shared_ptr<const void> storage, std::shared_ptr<const MappedFile> map,
-                  std::span<const std::byte> bytes, std::string name);
+  SafetensorsFile(const FileBytes& file, std::string name);
 
   std::string_view header_of(std::span<const std::byte> bytes) const;
   std::vector<std::string> require_tiling(const std::map<std::string, TensorInfo>& tensors,
@@ -114,13 +110,12 @@ class SafetensorsFile : public TensorTable {
   std::map<std::string, std::string> metadata_;
 };
 
-inline SafetensorsFile::SafetensorsFile(std::shared_ptr<const void> storage, std::shared_ptr<const MappedFile> map,
-                                        std::span<const std::byte> bytes, std::string name)
-    : TensorTable(std::move(name)) {
+inline SafetensorsFile::SafetensorsFile(const FileBytes& file, std::string name) : TensorTable(std::move(name)) {
+  const std::span<const std::byte> bytes = file.bytes();
   const std::string_view header = header_of(bytes);
   const std::span<const std::byte> data = bytes.subspan(sizeof(std::uint64_t) + header.size());
   const nlohmann::json fields = detail::parse_json_object(header, file_name(), "header");
-  if (map != nullptr) map->release(bytes.first(bytes.size() - data.size()));
+  file.release(bytes.first(bytes.size() - data.size()));
   std::map<std::string, TensorInfo> tensors;
   for (const auto& [key, value] : fields.items()) {
     if (key == "__metadata__")
@@ -128,7 +123,7 @@ inline SafetensorsFile::SafetensorsFile(std::shared_ptr<const void> storage, std
     else
       tensors.emplace(key, detail::read_tensor(key, value, data, file_name()));
   }
-  const Source source{file_name(), std::move(storage), std::move(map)};
+  const Source source{file_name(), file};
   for (const std::string& tensor : require_tiling(tensors, data)) add(tensor, tensors.at(tensor), source);
 }
 

@@ -147,6 +147,12 @@ class JsonFields {
     return value != nullptr && value->is_array();
   }
 
+  /// True if there is a text under the key.
+  bool is_text(const std::string& key) const {
+    const nlohmann::json* value = find(key);
+    return value != nullptr && value->is_string();
+  }
+
   /// @throws IoError if there is a value under the key, and another one
   void require_value(const std::string& key, const nlohmann::json& expected) const {
     const nlohmann::json* value = find(key);

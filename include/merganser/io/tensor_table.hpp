@@ -8,7 +8,6 @@
 #include <cstring>
 #include <functional>
 #include <map>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -33,8 +32,8 @@ enum class NonFinite {
 /// Tensors by name, whichever files they come from: one safetensors file or all shards of a model.
 ///
 /// Numbers are read piece by piece, and the pages of a mapped file are given back behind them, so that reading a large
-/// tensor keeps about one MiB of its file resident. A value: copies share the bytes, which never change. Any number of
-/// threads may read.
+/// tensor keeps about one MiB of its file resident. A value: copies share the bytes, which never change; borrowed ones
+/// (`FileBytes::borrowed`) have to outlive it. Any number of threads may read.
 class TensorTable {
  public:
   /// A table without tensors; `name` stands for it in errors about tensors that it does not have.
@@ -135,7 +134,7 @@ class TensorTable {
       const auto offset = static_cast<std::size_t>(first) * size_of(two.info.dtype);
       const auto part = two.info.bytes.subspan(offset, piece.bytes.size());
       same = same && std::memcmp(piece.bytes.data(), part.data(), part.size()) == 0;
-      two.source.release(part);
+      two.source.bytes.release(part);
     });
     return same;
   }
@@ -144,12 +143,7 @@ class TensorTable {
   /// A file of the table.
   struct Source {
     std::string file;
-    std::shared_ptr<const void> storage;    ///< keeps the bytes alive
-    std::shared_ptr<const MappedFile> map;  ///< null if the file is not mapped
-
-    void release(std::span<const std::byte> part) const {
-      if (map != nullptr) map->release(part);
-    }
+    FileBytes bytes;
   };
 
   /// @throws IoError if the name is taken
@@ -188,7 +182,7 @@ class TensorTable {
     for (std::size_t begin = 0; begin < bytes.size(); begin += longest) {
       const auto part = bytes.subspan(begin, std::min(longest, bytes.size() - begin));
       visit(TensorInfo{entry.info.dtype, {}, part}, static_cast<Index>(begin / size_of(entry.info.dtype)));
-      entry.source.release(part);
+      entry.source.bytes.release(part);
     }
   }
 

@@ -1,4 +1,4 @@
-// The weight files of a model directory: one safetensors file, or shards and the index that says what is where.
+// The names of the weight files of a model, and the index that says which tensor is in which shard.
 #pragma once
 
 #include <filesystem>
@@ -8,17 +8,11 @@
 #include <set>
 #include <string>
 #include <string_view>
-#include <system_error>
 
 #include <nlohmann/json.hpp>
 
-#include <merganser/core/io_error.hpp>
 #include <merganser/core/types.hpp>
-#include <merganser/io/atomic_file.hpp>
-#include <merganser/io/mapped_file.hpp>
-#include <merganser/io/safetensors_reader.hpp>
 #include <merganser/io/strict_json.hpp>
-#include <merganser/io/tensor_table.hpp>
 
 namespace merganser::io {
 
@@ -72,51 +66,6 @@ inline ShardIndex parse_shard_index(std::string_view text, const std::string& fi
     index.total_size = detail::JsonFields(*metadata, file_name, "metadata.")
                            .integer("total_size", 0, std::numeric_limits<Index>::max());
   return index;
-}
-
-/// Opens all shards that an index names, as one table.
-/// @throws IoError if the index or a shard can't be read, a shard is missing, a tensor is not in the file that the
-/// index names for it or is in another one, or the tensors have not `metadata.total_size` bytes
-inline TensorTable open_shards(const std::filesystem::path& index_path, Mapping mapping = Mapping::mapped) {
-  const std::string index_name = index_path.string();
-  const ShardIndex index = parse_shard_index(read_text_file(index_path), index_name);
-  TensorTable table(index_name);
-  Index total = 0;
-  for (const std::string& file : index.files()) {
-    const std::filesystem::path path = index_path.parent_path() / file;
-    std::error_code failure;
-    if (!std::filesystem::exists(path, failure))
-      throw IoError(path.string(), "file", "no such file", "a shard, which " + index_name + " names");
-    const SafetensorsFile shard = SafetensorsFile::open(path, mapping);
-    for (const std::string& tensor : shard.names()) {
-      const auto place = index.weight_map.find(tensor);
-      if (place == index.weight_map.end())
-        throw IoError(path.string(), tensor, "a tensor that is not in weight_map of " + index_name,
-                      "only tensors that are");
-      if (place->second != file)
-        throw IoError(path.string(), tensor, "a tensor that belongs to " + place->second, "a tensor in one shard only");
-      total += static_cast<Index>(shard.tensor(tensor).bytes.size());
-    }
-    table.append(shard);
-  }
-  for (const auto& [tensor, file] : index.weight_map)
-    if (!table.contains(tensor))
-      throw IoError((index_path.parent_path() / file).string(), tensor, "no such tensor",
-                    "this tensor, as weight_map of " + index_name + " says");
-  if (index.total_size && *index.total_size != total)
-    throw IoError(index_name, "metadata.total_size", *index.total_size,
-                  std::to_string(total) + ", the bytes of all tensors");
-  return table;
-}
-
-/// Opens model.safetensors of a directory or, if there is none, the shards of model.safetensors.index.json.
-/// @throws IoError if neither is there or as `SafetensorsFile::open` and `open_shards`
-inline TensorTable open_weights(const std::filesystem::path& directory, Mapping mapping = Mapping::mapped) {
-  const std::filesystem::path single = directory / weights_file_name, index = directory / shard_index_name;
-  std::error_code failure;
-  if (!std::filesystem::exists(single, failure) && std::filesystem::exists(index, failure))
-    return open_shards(index, mapping);
-  return SafetensorsFile::open(single, mapping);
 }
 
 }  // namespace merganser::io
