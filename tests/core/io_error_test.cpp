@@ -14,6 +14,12 @@ TEST_CASE("IoError names file, field, got and expected", "[io_error]") {
         "a.bin: version: got 7, expected 1 or 2");
 }
 
+TEST_CASE("an IoError is one line that nothing cuts off", "[io_error]") {
+  const std::string key("a\0b\n\x1b[2J\x7f", 9);
+  CHECK(std::string(IoError("f", key, "\r", "\xc3\xa4").what()) ==
+        "f: a\\x00b\\x0a\\x1b[2J\\x7f: got \\x0d, expected \xc3\xa4");
+}
+
 TEST_CASE("IoError is a runtime error and can be copied", "[io_error]") {
   const IoError error("f", "g", 1, 2);
   const IoError copy = error;

@@ -86,12 +86,13 @@ struct ByteTokenizer {
     constexpr std::string_view extra_prefix = "<extra_id_";
     if (!text.starts_with(extra_prefix)) return {0, 0};
     const std::string_view rest = text.substr(extra_prefix.size());
-    TokenId number = -1;
+    unsigned number = 0;  // unsigned, so that from_chars takes no sign
     const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
     const auto digits = static_cast<std::size_t>(end - rest.data());
     const bool canonical = error == std::errc() && (rest.front() != '0' || digits == 1);
-    if (!canonical || number < 0 || number >= extra_ids || digits == rest.size() || rest[digits] != '>') return {0, 0};
-    return {first_extra_id + number, extra_prefix.size() + digits + 1};
+    if (!canonical || std::cmp_greater_equal(number, extra_ids) || digits == rest.size() || rest[digits] != '>')
+      return {0, 0};
+    return {first_extra_id + static_cast<TokenId>(number), extra_prefix.size() + digits + 1};
   }
 };
 
