@@ -61,8 +61,12 @@ CLI::Option* add_number(CLI::App& app, const std::string& name, Value& value, do
   return app.add_option(name, value, help)->check(in_range)->option_text("X");
 }
 
-void add_common(CLI::App& app, std::optional<int>& threads, std::uint64_t& seed) {
+void add_threads(CLI::App& app, std::optional<int>& threads) {
   add_count(app, "--threads", threads, 1, 1024, "All cores unless given; never changes a result");
+}
+
+void add_common(CLI::App& app, std::optional<int>& threads, std::uint64_t& seed) {
+  add_threads(app, threads);
   const auto unsigned_number = [](const std::string& text) -> std::string {  // CLI11 makes -1 a large number
     const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
     return digits ? std::string() : text + " is not a number from 0";
@@ -250,6 +254,17 @@ Job add_generate(CLI::App& app, GenerateOptions& options) {
   return [&options] { byte_demo::generate(options); };
 }
 
+Job add_selftest(CLI::App& app, SelftestOptions& options) {
+  CLI::App* selftest = app.add_subcommand("selftest", "Check that a saved model answers as it did when it was saved");
+  selftest->footer("Example: byte_demo selftest --model my_model");
+  add_model_directory(*selftest, options.model);
+  selftest->add_flag_function(
+      "--write", [&options](std::int64_t) { options.write = WriteSelftest::yes; },
+      "Write selftest.json into DIR instead, from what the model answers now");
+  add_threads(*selftest, options.threads);
+  return [&options] { byte_demo::selftest(options); };
+}
+
 /// One line on stderr, whatever the message holds.
 int fail(std::string message, int exit_code) {
   std::replace_if(
@@ -270,6 +285,7 @@ int run(int argc, char** argv) {
   EvaluateOptions evaluate_options;
   ShowOptions show_options;
   GenerateOptions generate_options;
+  SelftestOptions selftest_options;
   add_common(app, main_options.threads, main_options.seed);
   add_count(app, "--steps", main_options.steps, 1, 1000000000, "Training steps of the main job");
   add_color(app, main_options.color);
@@ -277,7 +293,8 @@ int run(int argc, char** argv) {
   const std::vector<std::pair<std::string, Job>> jobs = {{"train", add_train(app, train_options)},
                                                          {"evaluate", add_evaluate(app, evaluate_options)},
                                                          {"show", add_show(app, show_options)},
-                                                         {"generate", add_generate(app, generate_options)}};
+                                                         {"generate", add_generate(app, generate_options)},
+                                                         {"selftest", add_selftest(app, selftest_options)}};
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {

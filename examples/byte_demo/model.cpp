@@ -17,6 +17,8 @@
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/io/model_directory.hpp>
 
+#include <selftest.hpp>
+
 template class merganser::models::Encoder<float>;
 template class merganser::models::Decoder<float>;
 template class merganser::models::EncoderDecoder<float>;
@@ -83,7 +85,7 @@ void check_can_save(const Model& model, const std::string& directory) {
   std::error_code ignored;
   fs::path place = fs::absolute(directory);
   if (fs::exists(place, ignored))
-    for (const char* name : {"config.json", "model.safetensors"})
+    for (const char* name : {"config.json", "model.safetensors", "selftest.json"})
       if (fs::exists(place / name, ignored) && !fs::is_regular_file(place / name, ignored))
         throw IoError((place / name).string(), "file", "something that is not a regular file",
                       "a new or a regular file");
@@ -95,7 +97,10 @@ void check_can_save(const Model& model, const std::string& directory) {
   fs::remove(trial, ignored);
 }
 
-void save_model(const Model& model, const std::string& directory) { merganser::io::save_model(model, directory); }
+void save_model(const Model& model, const std::string& directory) {
+  merganser::io::save_model(model, directory);
+  write_selftest(model, directory);
+}
 
 merge::DeletionOptions deletion_options(const RateOptions& rate) {
   merge::DeletionOptions options;

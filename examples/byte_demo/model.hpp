@@ -30,6 +30,7 @@ Model load_model(const std::string& directory);
 /// @throws merganser::IoError if not
 void check_can_save(const Model& model, const std::string& directory);
 
+/// The model and its self-test (selftest.hpp).
 void save_model(const Model& model, const std::string& directory);
 
 /// Hard deletion at the rate asked for.

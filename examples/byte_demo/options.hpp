@@ -114,6 +114,14 @@ struct GenerateOptions {
   std::optional<int> threads;
 };
 
+enum class WriteSelftest { no, yes };
+
+struct SelftestOptions {
+  std::string model;
+  WriteSelftest write = WriteSelftest::no;
+  std::optional<int> threads;
+};
+
 /// Ctrl-C ended a job that has tidied up and said all it had to say.
 struct Interrupted {};
 
@@ -132,5 +140,6 @@ void train(const TrainOptions& options);
 void evaluate(const EvaluateOptions& options);
 void show(const ShowOptions& options);
 void generate(const GenerateOptions& options);
+void selftest(const SelftestOptions& options);
 
 }  // namespace byte_demo

@@ -206,6 +206,26 @@ TEST_CASE("a config that asks for more than the weights hold takes no memory", "
   }
 }
 
+TEST_CASE("small blocks without end and wide convolutions take no memory either", "[model_loading]") {
+  const TemporaryDirectory directory;
+  save_model(tiny_model(), directory.path());
+  const std::string smallest = R"({"model_type":"t5","vocab_size":3,"d_model":1,"d_kv":1,"d_ff":1,"num_heads":1,)";
+  SECTION("blocks of the encoder") {
+    write_file_atomically(directory / "config.json", smallest + R"("num_layers":1000000,"num_decoder_layers":0})");
+    CHECK_THAT(error_of(directory.path()), ContainsSubstring("sizes: got a model of 1000000 blocks, expected fewer"));
+  }
+  SECTION("blocks of the decoder") {
+    write_file_atomically(directory / "config.json", smallest + R"("num_layers":1,"num_decoder_layers":1000000})");
+    CHECK_THAT(error_of(directory.path()), ContainsSubstring("sizes: got a model of 1000001 blocks, expected fewer"));
+  }
+  SECTION("the convolution of a pooling") {
+    const std::string wide =
+        R"({"model_type":"t5","vocab_size":3,"d_model":100,"d_kv":1,"d_ff":1,"num_heads":1,"num_layers":1,)";
+    write_file_atomically(directory / "config.json", wide + R"("downsampling_layer":0,"downsampling_rate":65536})");
+    CHECK_THAT(error_of(directory.path()), ContainsSubstring("sizes: got a model of 6.55"));
+  }
+}
+
 TEST_CASE("damaged shards are errors", "[model_loading]") {
   const TemporaryDirectory directory;
   save_model(tiny_model(), directory.path(), {{}, 2000});

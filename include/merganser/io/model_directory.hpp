@@ -1,11 +1,13 @@
 // Model directories: config.json beside the weight files, in the layout of Hugging Face.
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
 #include <sstream>
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include <merganser/core/io_error.hpp>
@@ -184,7 +186,9 @@ inline void check_model_size(const HfConfig& hf, const std::string& config_file,
   const double positions = hf.has_absolute_position_embeddings
                                ? number(hf.max_position_embeddings.value_or(0)) * width
                                : number(hf.relative_attention_num_buckets) * number(hf.num_heads);
-  const double parameters = number(hf.vocab_size) * width + 2 * positions +
+  const bool strided = hf.pooling && hf.pooling->kind == merge::PoolingKind::strided;
+  const double convolution = strided ? width * width * number(hf.pooling->rate) : 0.0;
+  const double parameters = number(hf.vocab_size) * width + 2 * positions + convolution +
                             number(hf.num_layers) * (4 * width * inner + feed_forward) +
                             number(hf.num_decoder_layers) * (8 * width * inner + feed_forward);
   double stored = 0;
@@ -197,6 +201,12 @@ inline void check_model_size(const HfConfig& hf, const std::string& config_file,
     expected << "about the " << stored << " numbers in " << table.file_name();
     throw IoError(config_file, "sizes", got.str(), expected.str());
   }
+  // The smallest blocks take far more memory than their few parameters.
+  constexpr std::size_t block_slack = 1000;
+  const Index blocks = hf.num_layers + hf.num_decoder_layers;
+  if (std::cmp_greater(blocks, table.names().size() + block_slack))
+    throw IoError(config_file, "sizes", "a model of " + std::to_string(blocks) + " blocks",
+                  "fewer than the " + std::to_string(table.names().size()) + " tensors in " + table.file_name());
 }
 
 }  // namespace detail

@@ -1,0 +1,54 @@
+// Any config.json and any weights as a model. The input: the config, a zero byte, the header of the weights, a zero
+// byte, their data.
+#include <algorithm>
+#include <vector>
+
+#include <merganser/core/parameter.hpp>
+#include <merganser/io/model_directory.hpp>
+#include <merganser/io/model_files.hpp>
+#include <merganser/models/generation.hpp>
+
+#include "safetensors_checks.hpp"
+
+namespace merganser::fuzz {
+
+void run(std::string_view input) {
+  const std::string_view config = take_until(input, '\0'), header = take_until(input, '\0');
+  io::ModelFiles files;
+  files.config = config;
+  files.weights.emplace(io::weights_file_name, io::FileBytes::owned(safetensors_file(header, input)));
+  auto model = unless_refused([&] { return io::load_model<float>(files); });
+  if (!model) return;
+  require(all_finite(*model), "weights are finite");
+
+  using Model = models::EncoderDecoder<float>;
+  // A model that was loaded runs: three tokens at most, as there may be so few positions.
+  const Model::Config& sizes = model->config();
+  const bool few = sizes.encoder.positions == models::PositionScheme::absolute;
+  const Index length = few ? std::min<Index>(3, sizes.encoder.max_positions) : 3;
+  TokenBatch source;
+  std::vector<TokenId> ids;
+  for (Index i = 1; i <= length; ++i) ids.push_back(static_cast<TokenId>(i % sizes.vocabulary));
+  source.push_back(ids);
+  source.push_back({});
+  Rng rng(1);
+  Model::ForwardOptions options;
+  options.rng = &rng;
+  for (const auto mode : {merge::DeletionMode::none, merge::DeletionMode::soft, merge::DeletionMode::hard}) {
+    options.deletion = merge::DeletionOptions::with_mode(mode);
+    models::GenerationOptions generation;
+    generation.max_length = length;
+    const auto written = models::generate(*model, source, generation, options);
+    require(written.ids.count() == 2, "an answer a sequence");
+    for (const TokenId id : written.ids.ids) require(id >= 0 && id < sizes.vocabulary, "ids of the vocabulary");
+    require(written.encoded.hidden.offsets.length(0) >= 1, "a sequence keeps a token");
+    require(written.encoded.hidden.offsets.length(1) == 0, "nothing comes from nothing");
+  }
+}
+
+}  // namespace merganser::fuzz
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  merganser::fuzz::run(merganser::fuzz::as_text(data, size));
+  return 0;
+}
