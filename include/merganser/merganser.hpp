@@ -12,6 +12,7 @@
 #include <merganser/data/batcher.hpp>
 #include <merganser/data/byte_stream.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
+#include <merganser/data/data_cursor.hpp>
 #include <merganser/data/denoising.hpp>
 #include <merganser/data/diagnostic_tasks.hpp>
 #include <merganser/data/example.hpp>
@@ -77,4 +78,5 @@
 #include <merganser/training/learning_rate_schedule.hpp>
 #include <merganser/training/objective.hpp>
 #include <merganser/training/trainer.hpp>
+#include <merganser/training/trainer_state.hpp>
 #include <merganser/version.hpp>

@@ -19,6 +19,7 @@
 #include <merganser/training/gradient_clipping.hpp>
 #include <merganser/training/learning_rate_schedule.hpp>
 #include <merganser/training/objective.hpp>
+#include <merganser/training/trainer_state.hpp>
 
 namespace merganser::training {
 
@@ -108,6 +109,7 @@ class Trainer {
   StepReport step(std::span<const data::Batch> batches, const TrainerCallbacks& callbacks = {}) {
     check_equal("Trainer::step", "batches.size()", static_cast<Index>(batches.size()), config_.accumulated_batches);
     const Rng rng_before = rng_;
+    ++attempts_;
     set_zero(gradients_);
     StepReport report;
     report.step = step_;
@@ -150,11 +152,40 @@ class Trainer {
 
   const Config& config() const { return config_; }
   Index steps_taken() const { return step_; }
+  /// Steps taken and steps left out as not finite: what `run` counts.
+  Index steps_tried() const { return attempts_; }
   const AdamW<Model>& optimizer() const { return optimizer_; }
   const merge::PiController& controller() const { return controller_; }
   const Rng& rng() const { return rng_; }
   /// The gradients of the last step, after clipping.
   Model& gradients() { return gradients_; }
+
+  /// What it remembers: a copy, of twice the size of the model. Callbacks may ask; the step of their report is in it.
+  TrainerState<Model> state() const {
+    return {optimizer_.first_moment,
+            optimizer_.second_moment,
+            optimizer_.steps,
+            controller_.state(),
+            rng_,
+            step_,
+            attempts_,
+            collapsed_steps_};
+  }
+
+  /// Goes on from a state that `state` gave: with the weights and the Config of that moment, every later step has the
+  /// bits that it would have had. Not from within a callback.
+  /// @throws std::invalid_argument as `check_trainer_state`; nothing changes then
+  void set_state(TrainerState<Model> state) {
+    check_trainer_state(state, model_);
+    optimizer_.first_moment = std::move(state.first_moment);
+    optimizer_.second_moment = std::move(state.second_moment);
+    optimizer_.steps = state.updates;
+    controller_.set_state(state.controller);
+    rng_ = state.rng;
+    step_ = state.step;
+    attempts_ = state.attempts;
+    collapsed_steps_ = state.collapsed_steps;
+  }
 
  private:
   /// Whether the next batch runs without, with soft or with hard deletion.
@@ -215,6 +246,7 @@ class Trainer {
   typename Model::Cache cache_;
   Rng rng_;
   Index step_ = 0;
+  Index attempts_ = 0;
   Index collapsed_steps_ = 0;
   Continue last_answer_ = Continue::yes;
 };
