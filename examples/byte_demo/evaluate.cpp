@@ -14,6 +14,9 @@ void evaluate(const EvaluateOptions& options) {
   use_threads(options.threads);
   const auto examples = open_evaluation_data(options.data, options.windows, options.seed);
   const Model model = load_model(options.model);
+  for (const data::Example& example : examples)
+    for (const auto& ids : {example.source, example.target})
+      check_length(model, static_cast<Index>(ids.size()), "example");
   const ModelComparison comparison = compare_modes(model, examples, options.rate, options.seed);
   if (options.format == OutputFormat::json)
     std::cout << to_json(comparison).dump(2) << "\n";

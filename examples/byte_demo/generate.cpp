@@ -15,9 +15,9 @@
 #include <merganser/data/byte_stream.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/data/text_corpus.hpp>
-#include <merganser/models/beam_search.hpp>
 
 #include <answer.hpp>
+#include <generation_settings.hpp>
 #include <options.hpp>
 #include <terminal.hpp>
 
@@ -69,14 +69,12 @@ std::vector<std::string> lines_of(std::string_view text) {
 class Writer {
  public:
   explicit Writer(const GenerateOptions& options)
-      : options_(options), model_(load_model(options.model)), deletion_(deletion_options(options.rate)) {
-    generation_.max_length = options.max_length;
-    generation_.seed = options.seed;
-    if (options.temperature || options.top_k > 0 || options.top_p) {
-      generation_.sampling = {models::Sampling::random, options.temperature.value_or(1.0), options.top_k,
-                              options.top_p.value_or(1.0)};
-    }
-  }
+      : model_(load_model(options.model)),
+        settings_(generation_settings(options, model_)),
+        deletion_(deletion_options(options.rate)) {}
+
+  /// A stream cannot take back what it has written.
+  bool can_stream() const { return !settings_.beams; }
 
   /// How many prompts are answered together. A random gate draws for all of them, so it gets one at a time.
   std::size_t most_at_once() const {
@@ -89,7 +87,7 @@ class Writer {
 
   /// The answers to some prompts, of which the first has the given number.
   std::vector<std::string> answers(std::span<const std::string> prompts, std::size_t number) const {
-    const merganser::TokenBatch ids = run(prompts, number, generation_);
+    const merganser::TokenBatch ids = run(prompts, number, settings_.generation);
     std::vector<std::string> result;
     for (Index i = 0; i < ids.count(); ++i) result.push_back(data::ByteTokenizer().decode(ids.sequence(i)));
     return result;
@@ -98,7 +96,7 @@ class Writer {
   /// Writes the answer to one prompt as it comes.
   void stream(const std::string& prompt, std::size_t number) const {
     data::ByteStream bytes;
-    models::GenerationOptions generation = generation_;
+    models::GenerationOptions generation = settings_.generation;
     generation.on_tokens = [&](Index, std::span<const merganser::TokenId> ids) {
       const std::string chunk = bytes.push(ids);
       if (!chunk.empty()) write_now(chunk);
@@ -112,27 +110,22 @@ class Writer {
   merganser::TokenBatch run(std::span<const std::string> prompts, std::size_t number,
                             models::GenerationOptions generation) const {
     merganser::TokenBatch source;
-    for (const std::string& prompt : prompts) source.push_back(data::ByteTokenizer().encode(prompt));
-    merganser::Rng rng(options_.seed);
+    for (const std::string& prompt : prompts) {
+      source.push_back(data::ByteTokenizer().encode(prompt));
+      check_length(model_, source.offsets.length(source.count() - 1), "text");
+    }
+    merganser::Rng rng(generation.seed);
     Model::ForwardOptions forward;
     forward.deletion = deletion_;
     forward.rng = &rng;
-    if (options_.beams)
-      return models::beam_search(model_, source,
-                                 {.max_length = options_.max_length,
-                                  .beams = *options_.beams,
-                                  .length_penalty = options_.length_penalty,
-                                  .early_stopping = models::EarlyStopping::when_unlikely},
-                                 forward)
-          .best();
+    if (settings_.beams) return models::beam_search(model_, source, *settings_.beams, forward).best();
     generation.first_stream = number;
     return models::generate(model_, source, generation, forward).ids;
   }
 
-  const GenerateOptions& options_;
   Model model_;
+  GenerationSettings settings_;
   merge::DeletionOptions deletion_;
-  models::GenerationOptions generation_;
 };
 
 }  // namespace
@@ -152,17 +145,16 @@ std::string answer(const Model& model, const std::string& text, const models::Ge
 void generate(const GenerateOptions& options) {
   if (!options.text && options.input_file.empty())
     throw std::invalid_argument("no text: give TEXT or --input-file FILE");
-  if (options.beams && options.stream == StreamChoice::always)
-    throw std::invalid_argument("--stream: beams change their minds, so --beams prints whole answers");
   use_threads(options.threads);
   const std::vector<std::string> prompts =
       options.text ? std::vector<std::string>{*options.text} : lines_of(data::read_text_file(options.input_file));
   const bool terminal = is_terminal(STDOUT_FILENO);
   const std::string_view end_of_answer = terminal || !options.text ? "\n" : "";
-  const bool streams = !options.beams && (options.stream == StreamChoice::always ||
-                                          (options.stream == StreamChoice::automatic && terminal));
   const Writer writer(options);
-  if (streams) {
+  if (options.stream == StreamChoice::always && !writer.can_stream())
+    throw std::invalid_argument("--stream: beams change their minds, so --beams prints whole answers; give --greedy");
+  if (options.stream == StreamChoice::always ||
+      (options.stream == StreamChoice::automatic && terminal && writer.can_stream())) {
     const CatchInterrupt catch_interrupt;
     for (std::size_t i = 0; i < prompts.size() && std::cout; ++i) {
       writer.stream(prompts[i], i);

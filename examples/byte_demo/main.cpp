@@ -81,10 +81,19 @@ void add_color(CLI::App& app, ColorChoice& color) {
       "auto (the default: on terminals, unless NO_COLOR is set), always or never");
 }
 
-void add_model_directory(CLI::App& app, std::string& directory) {
-  app.add_option("--model", directory, "Directory with config.json and model.safetensors")
+void add_model_directory(CLI::App& app, ModelSource& model) {
+  app.add_option("--model", model.directory,
+                 "A directory of a T5, ByT5, mT5 or MrT5, ours or not: config.json and model.safetensors or its shards")
       ->required()
       ->option_text("DIR");
+  const std::vector<CLI::Option*> missing = {
+      add_count(app, "--delete-gate-layer", model.delete_gate_layer, 0, 127, "Encoder block, from 0, with the gate"),
+      add_number(app, "--sigmoid-mask-scale", model.sigmoid_mask_scale, -large, -1e-9, "Gate value that deletes"),
+      add_number(app, "--deletion-threshold", model.deletion_threshold, -large, large, "Gate values above it keep"),
+      app.add_option("--deletion-type", model.deletion_type, "scaled_sigmoid, log_sigmoid, fixed or random")
+          ->check(CLI::IsMember({"scaled_sigmoid", "log_sigmoid", "fixed", "random"}))
+          ->option_text("NAME")};
+  for (CLI::Option* option : missing) option->group("For a MrT5 whose config.json lacks the key");
 }
 
 void add_rate(CLI::App& app, RateOptions& rate) {
@@ -223,8 +232,29 @@ Job add_show(CLI::App& app, ShowOptions& options) {
   return [&options] { byte_demo::show(options); };
 }
 
+/// How answers are written: greedily, drawn, or searched with beams.
+void add_writing(CLI::App& app, GenerateOptions& options) {
+  auto* greedy = app.add_flag_function(
+      "--greedy", [&options](std::int64_t) { options.sampling = models::Sampling::greedy; },
+      "Take the best byte each time; the default without the next four");
+  auto* temperature =
+      add_number(app, "--temperature", options.temperature, 1e-6, large, "Draw bytes; low is cautious, 1");
+  auto* top_k = add_count(app, "--top-k", options.top_k, 0, 1000000, "Draw among so many of the best; 0: all");
+  auto* top_p = add_number(app, "--top-p", options.top_p, 1e-9, 1,
+                           "Draw among the fewest of the best that hold this share of the probability");
+  auto* beams = add_count(app, "--beams", options.beams, 1, 1024, "Search with so many beams, print the best");
+  auto* penalty = add_number(app, "--length-penalty", options.length_penalty, -100, 100,
+                             "Beams score log probability / length^X; 1");
+  for (CLI::Option* drawing : {temperature, top_k, top_p}) drawing->excludes(beams)->excludes(penalty);
+  for (CLI::Option* other : {temperature, top_k, top_p, beams, penalty}) greedy->excludes(other);
+  add_count(app, "--max-length", options.max_length, 1, 1000000, "Most tokens, 256");
+}
+
 Job add_generate(CLI::App& app, GenerateOptions& options) {
-  CLI::App* generate = app.add_subcommand("generate", "Print what a model answers to a text, byte for byte");
+  CLI::App* generate =
+      app.add_subcommand("generate",
+                         "Print what a model answers to a text, byte for byte. Where the model has a "
+                         "generation_config.json, that gives the defaults of --greedy to --max-length");
   generate->footer("Example: byte_demo generate --model my_model '#someLetters'");
   add_model_directory(*generate, options.model);
   auto* text = generate->add_option("TEXT", options.text, "The text; else --input-file");
@@ -232,16 +262,7 @@ Job add_generate(CLI::App& app, GenerateOptions& options) {
       ->option_text("FILE")
       ->excludes(text);
   add_rate(*generate, options.rate);
-  auto* temperature = add_number(*generate, "--temperature", options.temperature, 1e-6, large,
-                                 "Draw bytes, low is cautious; greedy without this and the next two");
-  auto* top_k = add_count(*generate, "--top-k", options.top_k, 0, 1000000, "Draw among so many of the best; 0: all");
-  auto* top_p = add_number(*generate, "--top-p", options.top_p, 1e-9, 1,
-                           "Draw among the fewest of the best that hold this share of the probability");
-  auto* beams = add_count(*generate, "--beams", options.beams, 1, 1024, "Search with so many beams, print the best");
-  add_number(*generate, "--length-penalty", options.length_penalty, -100, 100,
-             "Beams score log probability / length^X; 1")
-      ->needs(beams);
-  for (CLI::Option* other : {temperature, top_k, top_p}) beams->excludes(other);
+  add_writing(*generate, options);
   const auto add_stream_choice = [&](const std::string& name, StreamChoice choice, const std::string& help) {
     return generate->add_flag_function(
         name, [&options, choice](std::int64_t) { options.stream = choice; }, help);
@@ -249,7 +270,6 @@ Job add_generate(CLI::App& app, GenerateOptions& options) {
   auto* stream =
       add_stream_choice("--stream", StreamChoice::always, "Print each character as it comes; the default on terminals");
   add_stream_choice("--no-stream", StreamChoice::never, "Print whole answers")->excludes(stream);
-  add_count(*generate, "--max-length", options.max_length, 1, 1000000, "Most tokens, 256");
   add_common(*generate, options.threads, options.seed);
   return [&options] { byte_demo::generate(options); };
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
+#include <limits>
 #include <stdexcept>
 #include <system_error>
 #include <thread>
@@ -28,6 +29,7 @@ namespace byte_demo {
 using merganser::IoError;
 using Tokenizer = merganser::data::ByteTokenizer;
 namespace fs = std::filesystem;
+namespace io = merganser::io;
 
 namespace {
 
@@ -40,6 +42,15 @@ std::vector<Index> gate_blocks(const ModelOptions& options) {
     last = block;
   }
   return options.gate_blocks;
+}
+
+/// The type of that name in config.json; main.cpp lets no other names pass.
+std::optional<io::HfConfig::DeletionType> deletion_type(const std::optional<std::string>& name) {
+  using Type = io::HfConfig::DeletionType;
+  if (!name) return std::nullopt;
+  if (*name == "log_sigmoid") return Type::log_sigmoid;
+  if (*name == "fixed") return Type::fixed;
+  return *name == "random" ? Type::random : Type::scaled_sigmoid;
 }
 
 }  // namespace
@@ -71,17 +82,32 @@ Model make_model(const ModelOptions& options, double target, std::uint64_t seed)
   return model;
 }
 
-Model load_model(const std::string& directory) {
-  Model model = merganser::io::load_model<float>(directory);
+Model load_model(const ModelSource& source) {
+  io::LoadModelOptions options;
+  options.missing = {source.delete_gate_layer, source.sigmoid_mask_scale, source.deletion_threshold,
+                     deletion_type(source.deletion_type)};
+  Model model = io::load_model<float>(source.directory, options);
   constexpr Index needed = Tokenizer::first_extra_id + 1;
   if (model.config().vocabulary < needed)
-    throw IoError(directory, "vocabulary", model.config().vocabulary,
+    throw IoError(source.directory, "vocabulary", model.config().vocabulary,
                   "at least " + std::to_string(needed) + " ids: the bytes and one mask");
   return model;
 }
 
+Index most_tokens(const Model& model) {
+  const models::StackConfig& stack = model.config().encoder;
+  return stack.positions == models::PositionScheme::absolute ? stack.max_positions : std::numeric_limits<Index>::max();
+}
+
+void check_length(const Model& model, Index tokens, const std::string& what) {
+  const Index most = most_tokens(model);
+  if (tokens > most)
+    throw std::invalid_argument(what + ": got " + std::to_string(tokens) + " tokens, expected at most " +
+                                std::to_string(most) + ", the positions of this model");
+}
+
 void check_can_save(const Model& model, const std::string& directory) {
-  merganser::io::hf_config(model.config());
+  io::hf_config(model.config());
   std::error_code ignored;
   fs::path place = fs::absolute(directory);
   if (fs::exists(place, ignored))
@@ -98,7 +124,7 @@ void check_can_save(const Model& model, const std::string& directory) {
 }
 
 void save_model(const Model& model, const std::string& directory) {
-  merganser::io::save_model(model, directory);
+  io::save_model(model, directory);
   write_selftest(model, directory);
 }
 

@@ -16,15 +16,19 @@ extern template class merganser::models::EncoderDecoder<float>;
 
 namespace byte_demo {
 
-namespace models = merganser::models;
-
 using Model = models::EncoderDecoder<float>;
 
 /// A fresh model; `target` is the rate of a gate that does not learn.
 Model make_model(const ModelOptions& options, double target, std::uint64_t seed);
 
 /// @throws merganser::IoError if the directory holds no model that reads bytes
-Model load_model(const std::string& directory);
+Model load_model(const ModelSource& source);
+
+/// The most tokens of a sequence: a model with a table of positions ends where the table does.
+Index most_tokens(const Model& model);
+
+/// @throws std::invalid_argument if a sequence of so many tokens is longer than `most_tokens`; `what` names it
+void check_length(const Model& model, Index tokens, const std::string& what);
 
 /// Finds out before hours of training whether `save_model` will be able to write; makes nothing.
 /// @throws merganser::IoError if not

@@ -10,6 +10,7 @@
 #include <merganser/merge/deletion_options.hpp>
 #include <merganser/merge/gate.hpp>
 #include <merganser/merge/pi_controller.hpp>
+#include <merganser/models/sampling.hpp>
 #include <merganser/nn/score_bound.hpp>
 #include <merganser/training/learning_rate_schedule.hpp>
 
@@ -17,6 +18,7 @@ namespace byte_demo {
 
 using merganser::Index;
 namespace merge = merganser::merge;
+namespace models = merganser::models;
 namespace nn = merganser::nn;
 namespace training = merganser::training;
 
@@ -71,11 +73,19 @@ struct RateOptions {
   std::optional<double> threshold;  ///< a gate value: tokens above it are kept
 };
 
+/// The directory of a model, and what to take for keys that the config.json of a MrT5 must have and this one lacks.
+struct ModelSource {
+  std::string directory;
+  std::optional<Index> delete_gate_layer;
+  std::optional<double> sigmoid_mask_scale, deletion_threshold;
+  std::optional<std::string> deletion_type;  ///< as in config.json
+};
+
 enum class OutputFormat { text, json };
 enum class ColorChoice { automatic, always, never };
 
 struct EvaluateOptions {
-  std::string model;
+  ModelSource model;
   DataOptions data;
   RateOptions rate;
   Index windows = 512;
@@ -85,10 +95,10 @@ struct EvaluateOptions {
 };
 
 struct ShowOptions {
-  std::string model;
+  ModelSource model;
   std::optional<std::string> text;
   std::string input_file;
-  Index window = 64;  ///< bytes; longer texts are cut
+  std::optional<Index> window;  ///< bytes; longer texts are cut; 64, or what the model has positions for
   RateOptions rate;
   std::uint64_t seed = 1;  ///< of a random gate
   std::optional<int> threads;
@@ -98,18 +108,20 @@ struct ShowOptions {
 
 enum class StreamChoice { automatic, always, never };
 
+/// What is empty is as generation_config.json of the model says, or as `generation_settings` does without one.
 struct GenerateOptions {
-  std::string model;
+  ModelSource model;
   std::optional<std::string> text;
   std::string input_file;  ///< a text a line
   RateOptions rate;
-  std::optional<double> temperature;  ///< greedy unless this, top_k or top_p is given
-  Index top_k = 0;                    ///< 0: all
+  std::optional<models::Sampling> sampling;  ///< greedy: neither drawn nor searched
+  std::optional<double> temperature;
+  std::optional<Index> top_k;  ///< 0: all
   std::optional<double> top_p;
-  std::optional<Index> beams;  ///< empty: no beam search
-  double length_penalty = 1.0;
+  std::optional<Index> beams;
+  std::optional<double> length_penalty;
   StreamChoice stream = StreamChoice::automatic;
-  Index max_length = 256;  ///< tokens
+  std::optional<Index> max_length;  ///< tokens
   std::uint64_t seed = 1;
   std::optional<int> threads;
 };

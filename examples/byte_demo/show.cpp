@@ -1,4 +1,5 @@
 // byte_demo show: a text with its deleted bytes marked.
+#include <algorithm>
 #include <iostream>
 #include <iterator>
 #include <span>
@@ -20,6 +21,8 @@ namespace byte_demo {
 namespace evaluation = merganser::evaluation;
 
 namespace {
+
+constexpr Index default_window = 64;  // bytes
 
 std::string read_input(const ShowOptions& options) {
   if (options.text) return *options.text;
@@ -88,8 +91,9 @@ void show(const ShowOptions& options) {
   use_threads(options.threads);
   const std::string text = read_input(options);
   const Model model = load_model(options.model);
-  const DeletionReport report =
-      report_deletion(model, text, options.window, deletion_options(options.rate), options.seed);
+  const Index window = options.window.value_or(std::min(default_window, most_tokens(model) - 1));  // and its end
+  check_length(model, window + 1, "--window");
+  const DeletionReport report = report_deletion(model, text, window, deletion_options(options.rate), options.seed);
   if (options.format == OutputFormat::json)
     print_json(text, report);
   else

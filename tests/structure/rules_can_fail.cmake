@@ -14,6 +14,8 @@ function(write_good_tree)
        "// c.\n#pragma once\n#include <nlohmann/json.hpp>\n#include <merganser/nn/b.hpp>\n")
   file(WRITE ${tree}/include/merganser/merganser.hpp "// All.\n#pragma once\n#include <merganser/core/a.hpp>\n"
        "#include <merganser/nn/b.hpp>\n#include <merganser/version.hpp>\n")
+  file(WRITE ${tree}/examples/e.cpp "int main() {\n  const int a[] = {1, 2};\n  return a[0];\n}\n")
+  file(WRITE ${tree}/README.md "See [e](examples/e.cpp):\n\n```cpp\nconst int a[] = {1, 2};  // two\nreturn a[0];\n```\n")
   foreach(test IN ITEMS core/a nn/b io/c)
     file(WRITE ${tree}/tests/${test}_test.cpp "")
   endforeach()
@@ -36,7 +38,7 @@ function(expect_include_fault header line)
 endfunction()
 
 write_good_tree()
-foreach(rule IN ITEMS room_includes header_tests umbrella)
+foreach(rule IN ITEMS room_includes header_tests umbrella readme_examples)
   expect(${rule} pass)
 endforeach()
 
@@ -67,5 +69,11 @@ write_good_tree()
 file(WRITE ${tree}/include/merganser/merganser.hpp "// All.\n#pragma once\n#include <merganser/nn/b.hpp>\n"
      "#include <merganser/core/a.hpp>\n#include <merganser/version.hpp>\n")
 expect(umbrella fail "not sorted")
+
+write_good_tree()
+file(WRITE ${tree}/examples/e.cpp "int main() {\n  const int a[] = {1, 3};\n  return a[0];\n}\n")
+expect(readme_examples fail "a line that the example does not have")
+file(REMOVE ${tree}/examples/e.cpp)
+expect(readme_examples fail "an example that is gone")
 
 file(REMOVE_RECURSE ${tree})
