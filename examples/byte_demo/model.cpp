@@ -91,6 +91,7 @@ Model load_model(const ModelSource& source) {
   if (model.config().vocabulary < needed)
     throw IoError(source.directory, "vocabulary", model.config().vocabulary,
                   "at least " + std::to_string(needed) + " ids: the bytes and one mask");
+  model.prepare_for_inference();
   return model;
 }
 
