@@ -53,6 +53,21 @@ TEST_CASE("The demo's model at three lengths", "[evaluation][cost_model]") {
   CHECK_THAT(attention_share(2048), WithinAbs(0.62, 0.006));
 }
 
+TEST_CASE("Ragged batches, generation and a training step", "[evaluation][cost_model]") {
+  const CostShape small = byt5_small();
+  CostShape demo{256, 4, 64, 512, 6, FeedForwardKind::gated};
+  demo.gate_blocks = {3};
+  demo.decoder_blocks = 2;
+  const Lengths lengths{128, 256, 384, 512, 640, 768, 896, 1024}, halves{64, 128, 192, 256, 320, 384, 448, 512};
+  CHECK_THAT(encoder_flops(small, lengths) / 1e9, WithinAbs(2060, 5));
+  CHECK_THAT(encoder_flops(small, lengths, halves) / 1e9, WithinAbs(1270, 10));
+  CHECK_THAT(encoder_flops(demo, lengths) / 1e9, WithinAbs(56.7, 0.1));
+  CHECK_THAT(evaluation::training_step_flops(demo, Lengths(16, 256), Lengths(16, 64), 384) / 1e9, WithinAbs(134, 1));
+  // 4 * (6 * 1472 * 384 + 3 * 1472 * 3584) + 1472 * 384
+  CHECK(evaluation::generation_step_weights(small, 384) == 77438976);
+  CHECK(evaluation::generation_step_weights(demo, 384) == 2 * (6 * 256 * 256 + 3 * 256 * 512) + 256 * 384);
+}
+
 TEST_CASE("A small block counted by hand", "[evaluation][cost_model]") {
   CostShape shape{5, 2, 3, 7, 1, FeedForwardKind::gated};
   // 4 tokens: q, k, v, o 4 * 2*4*5*6 = 960; scores and values 2 * 2*4*4*6 = 384; feed-forward 3 * 2*4*5*7 = 840.
@@ -106,6 +121,24 @@ TEST_CASE("A small decoder counted by hand", "[evaluation][cost_model]") {
   CHECK(decoder_flops(shape, Lengths{3}, Lengths{0}, 11) == 2 * (720 + 144 + 360 + 630) + 330);
   CHECK(decoder_flops(shape, Lengths{0}, Lengths{4}, 11) == 2 * 480);
   CHECK(decoder_flops(shape, Lengths{}, Lengths{}, 11) == 0);
+}
+
+TEST_CASE("The parts of generation add up to the decoder", "[evaluation][cost_model]") {
+  CostShape shape{5, 2, 3, 7, 0, FeedForwardKind::gated};
+  shape.decoder_blocks = 2;
+  CHECK(evaluation::memory_projection_flops(shape, Lengths{4, 0, 1}) == 2 * (480 + 120));
+  // Two tokens, 3 memories: 3 and 6 pairs of a key and a value, 6 numbers each.
+  CHECK(evaluation::generation_cached_numbers(shape, 2, 3) == 2 * (3 + 6) * 2 * 6);
+  // A product with one row does 2 operations a weight; attention 2 a number of its keys and values.
+  for (const Index memory : {0, 1, 9})
+    CHECK(2 * evaluation::generation_step_weights(shape, 11) +
+              2 * evaluation::generation_cached_numbers(shape, 1, memory) +
+              evaluation::memory_projection_flops(shape, Lengths{memory}) ==
+          decoder_flops(shape, Lengths{1}, Lengths{memory}, 11));
+  CHECK(evaluation::training_step_flops(shape, Lengths{}, Lengths{}, 11) == 0);
+  CHECK(evaluation::training_step_flops(shape, Lengths{4}, Lengths{3}, 11) ==
+        3 * (encoder_flops(shape, Lengths{4}) + decoder_flops(shape, Lengths{3}, Lengths{4}, 11)));
+  CHECK_THROWS_AS(evaluation::training_step_flops(shape, Lengths{1}, Lengths{}, 9), std::invalid_argument);
 }
 
 TEST_CASE("The shape of a model comes from its Config", "[evaluation][cost_model]") {

@@ -141,4 +141,35 @@ inline double decoder_flops(const CostShape& shape, std::span<const Index> targe
   return flops;
 }
 
+/// The part of `decoder_flops` that projects memories of lengths [N] to keys and values, once a sequence.
+inline double memory_projection_flops(const CostShape& shape, std::span<const Index> memory_lengths) {
+  double flops = 0;
+  for (const Index memory : memory_lengths)
+    flops += 2.0 * product_flops(memory, shape.width, shape.heads * shape.head_width);
+  return static_cast<double>(shape.decoder_blocks) * flops;
+}
+
+/// Weights that the decoder and the head read for every token they generate; all but those that project the memory.
+inline double generation_step_weights(const CostShape& shape, Index vocabulary) {
+  const auto width = static_cast<double>(shape.width);
+  const auto inner = static_cast<double>(shape.heads * shape.head_width);
+  return static_cast<double>(shape.decoder_blocks) * (6.0 * width * inner + feed_forward_flops(shape, 1) / 2) +
+         width * static_cast<double>(vocabulary);
+}
+
+/// Stored keys and values, as numbers, that are read while one sequence of `target` tokens is generated over a memory.
+inline double generation_cached_numbers(const CostShape& shape, Index target, Index memory) {
+  const auto tokens = static_cast<double>(target);
+  const double pairs = tokens * (tokens + 1) / 2 + tokens * static_cast<double>(memory);
+  return static_cast<double>(shape.decoder_blocks) * attention_flops(shape, pairs) / 2;
+}
+
+/// A training step over N sources and targets: a forward pass without deletion of rows, and backward, which has two
+/// products for each one of forward. The optimizer is linear in the parameters and not counted.
+/// @throws std::invalid_argument if a length is negative or the numbers of sequences differ
+inline double training_step_flops(const CostShape& shape, std::span<const Index> lengths,
+                                  std::span<const Index> target_lengths, Index vocabulary) {
+  return 3.0 * (encoder_flops(shape, lengths) + decoder_flops(shape, target_lengths, lengths, vocabulary));
+}
+
 }  // namespace merganser::evaluation
