@@ -12,7 +12,6 @@
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <stdexcept>
 #include <string>
@@ -24,32 +23,35 @@
 
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/ragged_batch.hpp>
-#include <merganser/core/random.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/io/model_directory.hpp>
 #include <merganser/models/encoder_decoder.hpp>
 
+#include "measure/peak_memory.hpp"
+#include "measure/shapes.hpp"
+
 namespace {
 
 using namespace merganser;
-using Model = models::EncoderDecoder<float>;
+using bench::Model;
 namespace fs = std::filesystem;
 
 constexpr double mebibyte = 1024.0 * 1024.0;
 
 enum class Size { byt5_small, tiny };
 
+/// Plain ByT5: without a gate.
 Model::Config model_config(Size size) {
-  const bool small = size == Size::byt5_small;
-  Model::Config config;
-  config.vocabulary = 384;
-  config.encoder.width = small ? 1472 : 64;
-  config.encoder.heads = small ? 6 : 2;
-  config.encoder.head_width = small ? 64 : 16;
-  config.encoder.feed_forward_width = small ? 3584 : 128;
-  config.encoder.blocks = small ? 12 : 3;
-  config.decoder_blocks = small ? 4 : 1;
+  Model::Config config = bench::model_config(bench::Shape::small);
+  config.gates.clear();
   config.encoder.softmax = nn::SoftmaxKind::softmax;
+  if (size == Size::byt5_small) return config;
+  config.encoder.width = 64;
+  config.encoder.heads = 2;
+  config.encoder.head_width = 16;
+  config.encoder.feed_forward_width = 128;
+  config.encoder.blocks = 3;
+  config.decoder_blocks = 1;
   return config;
 }
 
@@ -77,18 +79,6 @@ void in_child(const std::function<void()>& job) {
   if (child < 0 || ::waitpid(child, &status, 0) != child || status != 0) throw std::runtime_error("a child failed");
 }
 
-/// Peak resident memory of this process in MiB; 0 where the system does not say.
-double peak_memory() {
-  std::ifstream status("/proc/self/status");
-  for (std::string word; status >> word;)
-    if (word == "VmHWM:") {
-      double kibibytes = 0;
-      status >> kibibytes;
-      return kibibytes / 1024;
-    }
-  return 0;
-}
-
 double weight_bytes(const fs::path& directory) {
   double bytes = 0;
   for (const auto& entry : fs::directory_iterator(directory))
@@ -110,21 +100,20 @@ void forget_cached(const fs::path& directory) {
 void make_directories(const fs::path& folder, Size size) {
   if (fs::exists(folder / "f32" / "config.json") && fs::exists(folder / "bf16" / "config.json")) return;
   Model model(model_config(size));
-  Rng rng(1);
-  model.initialize(rng);
+  bench::fill_weights(model, 1);
   io::save_model(model, folder / "f32");
   const std::uint64_t shard = size == Size::tiny ? 100'000 : 200'000'000;
   io::save_model(model, folder / "bf16", {.dtype = io::DataType::bf16, .max_shard_bytes = shard});
 }
 
 void load_once(const fs::path& directory, io::Mapping mapping, const char* cache) {
-  const double before = peak_memory();
+  const double before = bench::peak_memory_bytes() / mebibyte;
   io::LoadModelOptions options;
   options.mapping = mapping;
   auto start = std::chrono::steady_clock::now();
   Model model = io::load_model<float>(directory, options);
   const double load_seconds = seconds_since(start);
-  const double peak = peak_memory();
+  const double peak = bench::peak_memory_bytes() / mebibyte;
   const double weights = static_cast<double>(parameter_count(model)) * sizeof(float) / mebibyte;
 
   TokenBatch source;

@@ -1,75 +1,54 @@
-// An encoder pass with and without hard deletion, and a training step, on the sizes of the demo.
-#include <benchmark/benchmark.h>
+// Encoder passes with 0, 25, 50 and 75 % of the tokens deleted, encoder and decoder, ragged batches and generation, on
+// the shapes `small` and `demo`.
+//
+// The cases that take longest (`small` at 2048 bytes and its ragged batches) run only when --benchmark_filter is given.
+#include <memory>
+#include <string>
 
-#include <vector>
-
-#include <merganser/core/parallel.hpp>
-#include <merganser/data/diagnostic_tasks.hpp>
-#include <merganser/models/encoder_decoder.hpp>
-#include <merganser/training/trainer.hpp>
+#include "measure/benchmark_program.hpp"
+#include "measure/work.hpp"
 
 namespace {
 
 using namespace merganser;
-using Model = models::EncoderDecoder<float>;
+using namespace merganser::bench;
 
-Model make_model() {
-  Model::Config config;
-  config.encoder.width = 96;
-  config.encoder.head_width = 24;
-  config.encoder.feed_forward_width = 192;
-  config.encoder.blocks = 4;
-  merge::GateConfig gate;
-  gate.block = 2;
-  config.gates = {gate};
-  Model model(config);
-  Rng rng(1);
-  model.initialize(rng);
-  return model;
+void add_job(const std::string& type, const Job& job, const std::shared_ptr<ModelShelf>& shelf) {
+  const std::string name = type + "/shape:" + name_of(job.shape) + "/bytes:" + std::to_string(job.bytes) +
+                           "/deleted:" + std::to_string(static_cast<int>(100 * job.deletion)) +
+                           "/threads:" + std::to_string(job.threads);
+  add_case(name, [job, shelf](benchmark::State& state) {
+    Work work(job, *shelf);
+    work.run();
+    Meter meter(state, job.threads, job.mode == Mode::generate);
+    for (auto _ : state) work.run();
+    const Account account = work.account();
+    meter.finish({.flops = account.flops,
+                  .bytes = account.bytes_read,
+                  .text_bytes = account.text_bytes,
+                  .kept = 1 - account.deletion_rate,
+                  .bound_flops = account.bound_flops,
+                  .more_bytes = account.cached_bytes});
+  });
 }
 
-TokenBatch random_source(Index sequences, Index length) {
-  Rng rng(2);
-  TokenBatch batch;
-  for (Index i = 0; i < sequences; ++i) {
-    std::vector<TokenId> ids;
-    for (Index t = 0; t < length; ++t) ids.push_back(static_cast<TokenId>(3 + rng.below(256)));
-    batch.push_back(ids);
+void add_cases(Selection selection) {
+  const auto shelf = std::make_shared<ModelShelf>();
+  for (const Shape shape : {Shape::demo, Shape::small}) {
+    const bool small = shape == Shape::small, all = !small || selection == Selection::all;
+    for (const int threads : {1, 2}) {
+      for (const Index bytes : {256, 1024, 2048})
+        for (const double deletion : {0.0, 0.25, 0.5, 0.75})
+          if (all || bytes < 2048) add_job("BM_Encode", {shape, Mode::encode, bytes, deletion, threads}, shelf);
+      for (const double deletion : {0.0, 0.5}) {
+        add_job("BM_EncodeDecode", {shape, Mode::encode_decode, 1024, deletion, threads}, shelf);
+        if (all) add_job("BM_Ragged", {shape, Mode::ragged, 1024, deletion, threads}, shelf);
+        add_job("BM_Generate", {shape, Mode::generate, 1024, deletion, threads}, shelf);
+      }
+    }
   }
-  return batch;
 }
-
-/// 32 sequences of the given length; `keep_permille` of the tokens reach the blocks behind the gate.
-void BM_Encode_forward(benchmark::State& state) {
-  set_thread_count(1);
-  const Model model = make_model();
-  const TokenBatch source = random_source(32, state.range(0));
-  Model::ForwardOptions options;
-  options.deletion.target_rate = 1.0 - static_cast<double>(state.range(1)) / 1000;
-  if (state.range(1) == 1000) options.deletion = merge::DeletionOptions::with_mode(merge::DeletionMode::none);
-  for (auto _ : state) benchmark::DoNotOptimize(model.encode(source, options).hidden.values.data());
-  state.counters["tokens/s"] =
-      benchmark::Counter(static_cast<double>(source.total()), benchmark::Counter::kIsIterationInvariantRate);
-}
-BENCHMARK(BM_Encode_forward)
-    ->ArgsProduct({{128, 512}, {1000, 700, 500}})
-    ->ArgNames({"tokens", "keep_permille"})
-    ->Unit(benchmark::kMillisecond);
-
-/// One step of the demo's training: 32 strings of 34 tokens.
-void BM_Trainer_step(benchmark::State& state) {
-  set_thread_count(static_cast<int>(state.range(0)));
-  Model model = make_model();
-  training::Trainer<Model> trainer(model, {});
-  Rng rng(3);
-  std::vector<data::Example> examples;
-  for (int i = 0; i < 32; ++i)
-    examples.push_back(data::make_diagnostic_example(data::DiagnosticTask::vowel_removal, 34, rng));
-  const data::Batch batch = data::make_batch(examples);
-  for (auto _ : state) benchmark::DoNotOptimize(trainer.step(batch).total);
-  state.counters["tokens/s"] =
-      benchmark::Counter(static_cast<double>(batch.source.total()), benchmark::Counter::kIsIterationInvariantRate);
-}
-BENCHMARK(BM_Trainer_step)->Arg(1)->Arg(2)->ArgName("threads")->UseRealTime()->Unit(benchmark::kMillisecond);
 
 }  // namespace
+
+int main(int argc, char** argv) { return merganser::bench::run_program(argc, argv, add_cases); }

@@ -30,7 +30,7 @@ set(merganser_fetch_Catch2
     https://github.com/catchorg/Catch2/archive/refs/tags/v2.13.10.tar.gz
     d54a712b7b1d7708bc7a819a8e6e47b2fde9536f487b89ccbca295072a7d9943)
 
-set(merganser_target_benchmark benchmark::benchmark_main)
+set(merganser_target_benchmark benchmark::benchmark)
 set(merganser_package_benchmark libbenchmark-dev)
 set(merganser_fetch_benchmark
     https://github.com/google/benchmark/archive/refs/tags/v1.7.1.tar.gz

@@ -1,0 +1,21 @@
+// The most memory this process has held so far.
+#pragma once
+
+#include <fstream>
+#include <string>
+
+namespace merganser::bench {
+
+/// Peak resident memory in bytes (VmHWM of /proc/self/status); 0 where the system does not say.
+inline double peak_memory_bytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;)
+    if (word == "VmHWM:") {
+      double kibibytes = 0;
+      status >> kibibytes;
+      return kibibytes * 1024;
+    }
+  return 0;
+}
+
+}  // namespace merganser::bench

@@ -1,0 +1,193 @@
+// The measured jobs: an encoder pass, encoder and decoder, generation, a ragged batch, a training step.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <merganser/core/check.hpp>
+#include <merganser/core/parallel.hpp>
+#include <merganser/data/example.hpp>
+#include <merganser/evaluation/cost_model.hpp>
+#include <merganser/models/sampling.hpp>
+#include <merganser/training/trainer.hpp>
+
+#include "shapes.hpp"
+
+namespace merganser::bench {
+
+enum class Mode {
+  encode,         ///< one text
+  encode_decode,  ///< one text, and logits for 189 of 1024 as many target bytes (what span corruption makes)
+  generate,       ///< 64 bytes after one text, which was encoded before the clock started
+  ragged,         ///< 8 texts in one batch, of 1/8, 2/8 ... 8/8 of the bytes
+  train,          ///< a step over 16 texts with targets of a quarter of the bytes, soft deletion
+};
+
+inline std::string name_of(Mode mode) {
+  switch (mode) {
+    case Mode::encode:
+      return "encode";
+    case Mode::encode_decode:
+      return "encode_decode";
+    case Mode::generate:
+      return "generate";
+    case Mode::ragged:
+      return "ragged";
+    case Mode::train:
+      return "train";
+  }
+  return "";
+}
+
+inline constexpr Index generated_bytes = 64;
+
+struct Job {
+  Shape shape = Shape::demo;
+  Mode mode = Mode::encode;
+  Index bytes = 1024;     ///< of the (longest) text
+  double deletion = 0.0;  ///< share of the tokens deleted at the gate, in [0, 1]; 0: the gate is not asked
+  int threads = 1;
+  Weights weights = Weights::f32;
+  std::uint64_t seed = 1;
+
+  bool operator==(const Job&) const = default;
+};
+
+/// What one repetition of a job did, and what the cost model says it needs.
+struct Account {
+  double flops = 0;         ///< of matrix products
+  double bytes_read = 0;    ///< weights read again for every generated token; 0 where arithmetic is the limit
+  double cached_bytes = 0;  ///< keys and values read while generating
+  double bound_flops = 0;   ///< the products that no read of weights hides: all, or those that project the memory
+  double text_bytes = 0;    ///< bytes of text that went in; generating: that came out
+  double deletion_rate = 0;
+
+  /// The least time in seconds on a machine of this peak [FLOP/s] and read bandwidth [bytes/s].
+  double least_seconds(double peak, double bandwidth) const {
+    const double read = bytes_read + cached_bytes;
+    return bound_flops / peak + (read > 0 ? read / bandwidth : 0.0);
+  }
+};
+
+/// A job made ready: `run` repeats what is measured and nothing else.
+class Work {
+ public:
+  /// @throws std::invalid_argument if the job cannot be: no bytes, a rate outside [0, 1], more threads than this build
+  /// can use, deletion while training, weights that the library cannot hold
+  Work(const Job& job, ModelShelf& shelf) : job_(job) {
+    check_argument(job.bytes >= 1, "Job", "bytes", job.bytes, "at least 1");
+    check_argument(job.deletion >= 0 && job.deletion <= 1, "Job", "deletion", job.deletion, "a rate in [0, 1]");
+    check_argument(job.mode != Mode::train || job.deletion == 0, "Job", "deletion", job.deletion,
+                   "0, because training deletes softly: every row stays");
+    set_thread_count(job.threads);
+    check_equal("Job", "threads of this build", thread_count(), job.threads);
+    if (job.deletion == 0) options_.deletion = merge::DeletionOptions::with_mode(merge::DeletionMode::none);
+    if (job.deletion > 0) options_.deletion.target_rate = job.deletion;
+    source_ = random_text(source_lengths(job), job.seed);
+    target_ = random_text(target_lengths(job), job.seed + 1);
+    if (job.mode == Mode::train) {
+      trained_ = std::make_unique<Model>(make_model(job.shape, job.weights, job.seed));
+      trainer_ = std::make_unique<training::Trainer<Model>>(*trained_, training::Trainer<Model>::Config{});
+      batch_ = {source_, target_};
+    } else {
+      model_ = shelf.get(job.shape, job.weights, job.seed);
+    }
+    if (job.mode == Mode::generate) note(model_->encode(source_, options_));
+  }
+
+  static std::vector<Index> source_lengths(const Job& job) {
+    if (job.mode == Mode::train) return std::vector<Index>(16, job.bytes);
+    if (job.mode != Mode::ragged) return {job.bytes};
+    std::vector<Index> lengths;
+    for (Index i = 1; i <= 8; ++i) lengths.push_back(std::max<Index>(job.bytes * i / 8, 1));
+    return lengths;
+  }
+
+  static std::vector<Index> target_lengths(const Job& job) {
+    if (job.mode == Mode::train) return std::vector<Index>(16, std::max<Index>(job.bytes / 4, 1));
+    if (job.mode == Mode::encode_decode) return {std::max<Index>(job.bytes * 189 / 1024, 1)};
+    if (job.mode == Mode::generate) return {generated_bytes};
+    return {};
+  }
+
+  const Job& job() const { return job_; }
+
+  void run() {
+    set_thread_count(job_.threads);
+    switch (job_.mode) {
+      case Mode::encode:
+      case Mode::ragged:
+        return note(model_->encode(source_, options_));
+      case Mode::encode_decode: {
+        auto output = model_->forward(source_, target_, options_);
+        return note(std::move(output.encoded));
+      }
+      case Mode::generate:
+        return generate();
+      case Mode::train:
+        trainer_->step(batch_);
+        return;
+    }
+  }
+
+  /// @pre the job has run once
+  Account account() const {
+    const auto shape = evaluation::cost_shape(model_config(job_.shape));
+    const Index vocabulary = model_config(job_.shape).vocabulary;
+    const std::vector<Index> sources = source_lengths(job_), targets = target_lengths(job_);
+    Account account;
+    account.text_bytes = static_cast<double>(job_.mode == Mode::generate ? target_.total() : source_.total());
+    if (job_.mode == Mode::train) {
+      account.flops = account.bound_flops = evaluation::training_step_flops(shape, sources, targets, vocabulary);
+      return account;
+    }
+    const std::vector<Index>& kept = encoded_.deletion.kept;
+    account.deletion_rate = encoded_.deletion.deletion_rate();
+    if (job_.mode == Mode::generate) {
+      account.flops = evaluation::decoder_flops(shape, targets, kept, vocabulary);
+      account.bound_flops = evaluation::memory_projection_flops(shape, kept);
+      account.bytes_read = weight_bytes(job_.weights) * evaluation::generation_step_weights(shape, vocabulary) *
+                           static_cast<double>(generated_bytes);
+      account.cached_bytes =
+          sizeof(float) * evaluation::generation_cached_numbers(shape, generated_bytes, encoded_.hidden.total());
+      return account;
+    }
+    account.flops = options_.deletion.mode == merge::DeletionMode::none
+                        ? evaluation::encoder_flops(shape, sources)
+                        : evaluation::encoder_flops(shape, sources, kept);
+    if (job_.mode == Mode::encode_decode) account.flops += evaluation::decoder_flops(shape, targets, kept, vocabulary);
+    account.bound_flops = account.flops;
+    return account;
+  }
+
+ private:
+  using Encoded = models::EncoderOutput<float>;
+
+  void note(Encoded encoded) { encoded_ = std::move(encoded); }
+
+  /// Greedy, as `models::generate` does it, but from what is encoded already and past any end id.
+  void generate() const {
+    auto state = model_->decoder.start(encoded_, generated_bytes);
+    std::vector<TokenId> last{model_->config().start};
+    for (Index step = 0; step < generated_bytes; ++step) {
+      const Matrix<float> logits = model_->head(model_->decoder.step(model_->shared.forward(last), state));
+      last[0] = models::most_probable<float>(logits.row(0));
+    }
+  }
+
+  Job job_;
+  Model::ForwardOptions options_;
+  TokenBatch source_, target_;
+  std::shared_ptr<const Model> model_;
+  std::unique_ptr<Model> trained_;
+  std::unique_ptr<training::Trainer<Model>> trainer_;
+  data::Batch batch_;
+  Encoded encoded_;
+};
+
+}  // namespace merganser::bench
