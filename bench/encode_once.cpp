@@ -6,7 +6,8 @@
 // The first repetition is not timed; peak memory (VmHWM) is that of the process after it, the model included. Where
 // arithmetic is the limit the line has `peak_share`: useful floating-point operations / (median time * peak). For
 // generate it has `bandwidth_share`: bytes of weights read / (median time * read bandwidth), and `floor_share`, the
-// cost model's least time / median time.
+// cost model's least time / median time. `cpu_share` is the processor time of the median over threads * median time:
+// well below 1 with one thread, the machine was busy and the other shares are too low by as much.
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -114,6 +115,7 @@ std::string measured_line(const Arguments& arguments) {
   line.add("weights", name_of(job.weights));
   line.add("repetitions", std::int64_t{arguments.repetitions});
   line.add("median_ms", 1e3 * seconds);
+  line.add("cpu_share", timing.cpu_share(job.threads));
   if (reads) {
     line.add("bandwidth_share", share.bandwidth_share);
     line.add("floor_share", share.floor_share);

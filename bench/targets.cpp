@@ -105,7 +105,7 @@ class Bench {
       entry.timing.limits.measure(entry.job.threads, reads ? &reader_ : nullptr);
       double spent = 0;
       for (int i = 0; i < most && spent < short_time; ++i) {
-        entry.timing.seconds.push_back(timed_run(*entry.work));
+        timed_run(*entry.work, entry.timing);
         spent += entry.timing.seconds.back();
       }
       entry.timing.limits.measure(entry.job.threads, nullptr);
@@ -182,6 +182,8 @@ std::string measured_cell(const Row& row, const Bench& bench) {
   }
   const bool small_is_good = row.figure == Figure::time_ratio;
   const auto met = [&](double target) { return small_is_good ? value <= target : value >= target; };
+  const double had = entry.timing.cpu_share(row.job.threads);
+  if (had < 0.95) cell += formatted("; machine busy, had %.0f %% of its processors", 100 * had);
   return cell + (met(row.reach) ? " (reached)" : met(row.must) ? " (met)" : " (below)");
 }
 

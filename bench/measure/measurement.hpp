@@ -2,7 +2,7 @@
 #pragma once
 
 #include <algorithm>
-#include <memory>
+#include <ctime>
 #include <vector>
 
 #include "machine_limits.hpp"
@@ -37,16 +37,23 @@ class Limits {
 
 /// Seconds of a job, repetition by repetition.
 struct Timing {
-  std::vector<double> seconds;
+  std::vector<double> seconds;      ///< by the clock on the wall
+  std::vector<double> cpu_seconds;  ///< of the process, all threads together
   Limits limits;
 
   double median_seconds() const { return median(seconds); }
+
+  /// How much of the processors that the job asked for it had, where its threads never wait: below 1 on a busy machine.
+  double cpu_share(int threads) const { return median(cpu_seconds) / (threads * median_seconds()); }
 };
 
-inline double timed_run(Work& work) {
+/// Runs once and notes how long it took.
+inline void timed_run(Work& work, Timing& timing) {
+  const std::clock_t cpu_start = std::clock();
   const auto start = Clock::now();
   work.run();
-  return seconds_between(start, Clock::now());
+  timing.seconds.push_back(seconds_between(start, Clock::now()));
+  timing.cpu_seconds.push_back(static_cast<double>(std::clock() - cpu_start) / CLOCKS_PER_SEC);
 }
 
 /// What a timing comes to.
@@ -73,7 +80,7 @@ inline Timing measure(Work& work, int repetitions, const MemoryReader* reader) {
   const int interval = std::max(repetitions / 4, 1);
   for (int i = 0; i < repetitions; ++i) {
     if (i % interval == 0) timing.limits.measure(work.job().threads, reader);
-    timing.seconds.push_back(timed_run(work));
+    timed_run(work, timing);
   }
   timing.limits.measure(work.job().threads, reader);
   return timing;
