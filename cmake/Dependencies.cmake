@@ -38,6 +38,9 @@ set(merganser_fetch_benchmark
 
 set(merganser_target_OpenMP OpenMP::OpenMP_CXX)
 
+set(merganser_target_Threads Threads::Threads)
+set(merganser_package_Threads libc6-dev)
+
 # Downloads a dependency. One that is only headers becomes an imported target over its include folder; the others bring
 # their own CMake project.
 function(merganser_fetch name)

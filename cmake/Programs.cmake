@@ -9,8 +9,8 @@ target_compile_options(merganser_warnings INTERFACE
   $<$<AND:$<CXX_COMPILER_ID:GNU>,$<VERSION_LESS:$<CXX_COMPILER_VERSION>,13>>:-Wno-maybe-uninitialized -Wno-uninitialized -Wno-restrict>
   $<$<BOOL:${MERGANSER_WARNINGS_AS_ERRORS}>:-Werror>)
 
-# merganser with warnings, the machine's own instructions and, where there is OpenMP, threads. Debug builds are optimised
-# a little, because programs on Eigen are fifty times slower without.
+# merganser with warnings, the machine's own instructions and, where asked for, OpenMP. Debug builds are optimised a
+# little, because programs on Eigen are fifty times slower without.
 add_library(merganser_program INTERFACE)
 target_compile_options(merganser_program INTERFACE $<$<CONFIG:Debug>:-O1>)
 target_link_libraries(merganser_program INTERFACE merganser merganser_warnings)
@@ -24,5 +24,5 @@ if(MERGANSER_NATIVE)
   endif()
 endif()
 
-# Threads that wait for work sleep: ctest runs several programs at once.
+# OpenMP threads that wait for work sleep: ctest runs several programs at once.
 set(merganser_test_environment OMP_WAIT_POLICY=passive)

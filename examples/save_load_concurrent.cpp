@@ -1,5 +1,6 @@
 // Saves a model to a temporary directory, loads it again, and lets several threads run the one loaded model at the same
-// time: inference only reads, so a const model needs no lock. Each thread runs the whole model and generates from it.
+// time: inference only reads, so a const model needs no lock. Each thread runs the whole model and generates from it; the
+// loops inside share one pool of two more threads.
 // Prints a line a thread: the tokens it kept and whether all its logits and generated ids are, bit for bit, those of a
 // single thread.
 #include <cstdint>
@@ -75,9 +76,11 @@ int main() {
   constexpr std::size_t thread_count = 8;
   std::vector<Index> kept(thread_count, 0);
   std::vector<std::uint8_t> same(thread_count, 1);
+  ThreadPool pool(3);
   std::vector<std::thread> threads;
   for (std::size_t i = 0; i < thread_count; ++i)
     threads.emplace_back([&, i] {
+      const ExecutorScope scope(pool);
       for (int repeat = 0; repeat < 5; ++repeat) {
         const Model::Output output = run();
         kept[i] = output.encoded.hidden.total();

@@ -36,8 +36,6 @@ data::Example draw_example(Rng& rng) {
 }  // namespace
 
 int main() {
-  set_thread_count(1);  // products this small are not worth a second thread
-
   Model::Config config;
   config.vocabulary = first_noise + noises;
   config.encoder.width = 32;

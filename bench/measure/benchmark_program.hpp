@@ -9,7 +9,8 @@
 
 #include <benchmark/benchmark.h>
 
-#include <merganser/core/parallel.hpp>
+#include <merganser/core/executor.hpp>
+#include <merganser/core/thread_pool.hpp>
 
 #include "machine_limits.hpp"
 
@@ -49,8 +50,7 @@ struct Demand {
 class Meter {
  public:
   Meter(benchmark::State& state, int threads, bool reads_memory)
-      : state_(state), threads_(threads), reads_memory_(reads_memory) {
-    set_thread_count(threads);
+      : state_(state), threads_(threads), reads_memory_(reads_memory), pool_(threads), scope_(pool_) {
     measure();
     start_ = Clock::now();
   }
@@ -82,6 +82,8 @@ class Meter {
   benchmark::State& state_;
   int threads_;
   bool reads_memory_;
+  ThreadPool pool_;
+  ExecutorScope scope_;
   double peak_ = 0, bandwidth_ = 0;
   Clock::time_point start_;
 };

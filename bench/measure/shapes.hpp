@@ -64,10 +64,8 @@ inline void fill_weights(Model& model, std::uint64_t seed) {
       "");
 }
 
-/// @throws std::invalid_argument if the library cannot hold weights so
-inline Model make_model(Shape shape, Weights weights = Weights::f32, std::uint64_t seed = 1) {
-  // The place for bf16: turn the finished model's weights into it here, and count their bytes in weight_bytes.
-  if (weights == Weights::bf16) throw std::invalid_argument("weights bf16: this library holds weights as f32 only");
+/// A model to train, or to prepare for inference.
+inline Model make_model(Shape shape, std::uint64_t seed = 1) {
   Model model(model_config(shape));
   fill_weights(model, seed);
   return model;
@@ -89,13 +87,15 @@ inline TokenBatch random_text(const std::vector<Index>& lengths, std::uint64_t s
   return batch;
 }
 
-/// Makes a model when it is first asked for and keeps the last one, because the large one takes seconds and 1.2 GB.
+/// Makes a model prepared for inference when it is first asked for, and keeps the last one, because the large one takes seconds and 1.2 GB.
 class ModelShelf {
  public:
   std::shared_ptr<const Model> get(Shape shape, Weights weights, std::uint64_t seed) {
     if (model_ && shape == shape_ && weights == weights_ && seed == seed_) return model_;
     model_.reset();
-    model_ = std::make_shared<const Model>(make_model(shape, weights, seed));
+    Model model = make_model(shape, seed);
+    model.prepare_for_inference(weights == Weights::f32 ? kernels::Precision::full : kernels::Precision::bfloat16);
+    model_ = std::make_shared<const Model>(std::move(model));
     shape_ = shape;
     weights_ = weights;
     seed_ = seed;

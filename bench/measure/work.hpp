@@ -10,7 +10,8 @@
 #include <vector>
 
 #include <merganser/core/check.hpp>
-#include <merganser/core/parallel.hpp>
+#include <merganser/core/executor.hpp>
+#include <merganser/core/thread_pool.hpp>
 #include <merganser/data/example.hpp>
 #include <merganser/evaluation/cost_model.hpp>
 #include <merganser/models/sampling.hpp>
@@ -77,21 +78,22 @@ struct Account {
 /// A job made ready: `run` repeats what is measured and nothing else.
 class Work {
  public:
-  /// @throws std::invalid_argument if the job cannot be: no bytes, a rate outside [0, 1], more threads than this build
-  /// can use, deletion while training, weights that the library cannot hold
-  Work(const Job& job, ModelShelf& shelf) : job_(job) {
+  /// @throws std::invalid_argument if the job cannot be: no bytes, a rate outside [0, 1], no threads, deletion while
+  /// training, training in bf16
+  Work(const Job& job, ModelShelf& shelf) : job_(job), pool_(job.threads) {
     check_argument(job.bytes >= 1, "Job", "bytes", job.bytes, "at least 1");
     check_argument(job.deletion >= 0 && job.deletion <= 1, "Job", "deletion", job.deletion, "a rate in [0, 1]");
     check_argument(job.mode != Mode::train || job.deletion == 0, "Job", "deletion", job.deletion,
                    "0, because training deletes softly: every row stays");
-    set_thread_count(job.threads);
-    check_equal("Job", "threads of this build", thread_count(), job.threads);
+    check_argument(job.mode != Mode::train || job.weights == Weights::f32, "Job", "weights", name_of(job.weights),
+                   "f32, which is what is trained");
+    const ExecutorScope scope(pool_);
     if (job.deletion == 0) options_.deletion = merge::DeletionOptions::with_mode(merge::DeletionMode::none);
     if (job.deletion > 0) options_.deletion.target_rate = job.deletion;
     source_ = random_text(source_lengths(job), job.seed);
     target_ = random_text(target_lengths(job), job.seed + 1);
     if (job.mode == Mode::train) {
-      trained_ = std::make_unique<Model>(make_model(job.shape, job.weights, job.seed));
+      trained_ = std::make_unique<Model>(make_model(job.shape, job.seed));
       trainer_ = std::make_unique<training::Trainer<Model>>(*trained_, training::Trainer<Model>::Config{});
       batch_ = {source_, target_};
     } else {
@@ -118,7 +120,7 @@ class Work {
   const Job& job() const { return job_; }
 
   void run() {
-    set_thread_count(job_.threads);
+    const ExecutorScope scope(pool_);
     switch (job_.mode) {
       case Mode::encode:
       case Mode::ragged:
@@ -181,6 +183,7 @@ class Work {
   }
 
   Job job_;
+  ThreadPool pool_;
   Model::ForwardOptions options_;
   TokenBatch source_, target_;
   std::shared_ptr<const Model> model_;

@@ -3,6 +3,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <merganser/core/thread_pool.hpp>
+
 #include <comparison.hpp>
 #include <corpus.hpp>
 #include <model.hpp>
@@ -11,7 +13,8 @@
 namespace byte_demo {
 
 void evaluate(const EvaluateOptions& options) {
-  use_threads(options.threads);
+  merganser::ThreadPool pool(options.threads.value_or(merganser::hardware_threads()));
+  const merganser::ExecutorScope scope(pool);
   const auto examples = open_evaluation_data(options.data, options.windows, options.seed);
   const Model model = load_model(options.model);
   for (const data::Example& example : examples)

@@ -12,6 +12,7 @@
 #include <signal.h>
 
 #include <merganser/core/random.hpp>
+#include <merganser/core/thread_pool.hpp>
 #include <merganser/data/byte_stream.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/data/text_corpus.hpp>
@@ -145,7 +146,8 @@ std::string answer(const Model& model, const std::string& text, const models::Ge
 void generate(const GenerateOptions& options) {
   if (!options.text && options.input_file.empty())
     throw std::invalid_argument("no text: give TEXT or --input-file FILE");
-  use_threads(options.threads);
+  merganser::ThreadPool pool(options.threads.value_or(merganser::hardware_threads()));
+  const merganser::ExecutorScope scope(pool);
   const std::vector<std::string> prompts =
       options.text ? std::vector<std::string>{*options.text} : lines_of(data::read_text_file(options.input_file));
   const bool terminal = is_terminal(STDOUT_FILENO);

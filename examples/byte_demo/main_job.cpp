@@ -2,6 +2,7 @@
 #include <iostream>
 #include <span>
 
+#include <merganser/core/thread_pool.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/data/diagnostic_tasks.hpp>
 #include <merganser/evaluation/deletion_view.hpp>
@@ -85,7 +86,8 @@ void print_lesson(const VowelCount& count, const evaluation::Comparison& measure
 void main_job(const MainJobOptions& asked) {
   const DemoRecipe recipe;
   const TrainOptions options = recipe.train_options(asked);
-  use_threads(options.threads);
+  merganser::ThreadPool pool(options.threads.value_or(merganser::hardware_threads()));
+  const merganser::ExecutorScope scope(pool);
   TrainingData data = open_training_data(options.data, options.batch, options.windows, options.seed);
   Model model = make_model(options.model, options.target, options.seed);
   if (!options.save.empty()) check_can_save(model, options.save);

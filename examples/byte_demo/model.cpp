@@ -7,13 +7,11 @@
 #include <limits>
 #include <stdexcept>
 #include <system_error>
-#include <thread>
 
 #include <stdlib.h>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/io_error.hpp>
-#include <merganser/core/parallel.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/io/model_directory.hpp>
@@ -135,14 +133,6 @@ merge::DeletionOptions deletion_options(const RateOptions& rate) {
   options.threshold = rate.threshold;
   options.check();
   return options;
-}
-
-void use_threads(const std::optional<int>& asked) {
-  const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  const int wanted = asked.value_or(std::min(cores, merganser::thread_count()));
-  merganser::set_thread_count(wanted);
-  if (merganser::thread_count() < wanted)
-    std::cerr << "byte_demo: this program was built without OpenMP and uses 1 thread, not " << wanted << "\n";
 }
 
 }  // namespace byte_demo

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 
 #include <merganser/models/encoder_decoder.hpp>
@@ -39,9 +38,5 @@ void save_model(const Model& model, const std::string& directory);
 
 /// Hard deletion at the rate asked for.
 merge::DeletionOptions deletion_options(const RateOptions& rate);
-
-/// Uses the threads asked for, or all there are. A program built without OpenMP has one, and says so on stderr if more
-/// were asked for.
-void use_threads(const std::optional<int>& asked);
 
 }  // namespace byte_demo

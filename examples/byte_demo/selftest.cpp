@@ -4,6 +4,8 @@
 #include <string_view>
 #include <vector>
 
+#include <merganser/core/executor.hpp>
+#include <merganser/core/thread_pool.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/io/selftest.hpp>
 
@@ -35,7 +37,8 @@ void write_selftest(const Model& model, const std::string& directory) {
 }
 
 void selftest(const SelftestOptions& options) {
-  use_threads(options.threads);
+  merganser::ThreadPool pool(options.threads.value_or(merganser::hardware_threads()));
+  const merganser::ExecutorScope scope(pool);
   const Model model = load_model(options.model);
   if (options.write == WriteSelftest::yes) {
     write_selftest(model, options.model);

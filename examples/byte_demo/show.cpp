@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include <merganser/core/io_error.hpp>
+#include <merganser/core/thread_pool.hpp>
 #include <merganser/data/text_corpus.hpp>
 #include <merganser/evaluation/deletion_view.hpp>
 
@@ -88,7 +89,8 @@ void print_json(const std::string& text, const DeletionReport& report) {
 }  // namespace
 
 void show(const ShowOptions& options) {
-  use_threads(options.threads);
+  merganser::ThreadPool pool(options.threads.value_or(merganser::hardware_threads()));
+  const merganser::ExecutorScope scope(pool);
   const std::string text = read_input(options);
   const Model model = load_model(options.model);
   const Index window = options.window.value_or(std::min(default_window, most_tokens(model) - 1));  // and its end

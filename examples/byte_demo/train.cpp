@@ -6,6 +6,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <merganser/core/thread_pool.hpp>
+
 #include <comparison.hpp>
 #include <corpus.hpp>
 #include <model.hpp>
@@ -50,7 +52,8 @@ void check_log(const TrainOptions& options) {
 }  // namespace
 
 void train(const TrainOptions& options) {
-  use_threads(options.threads);
+  merganser::ThreadPool pool(options.threads.value_or(merganser::hardware_threads()));
+  const merganser::ExecutorScope scope(pool);
   TrainingData data = open_training_data(options.data, options.batch, options.windows, options.seed);
   Model model = make_model(options.model, options.target, options.seed);
   if (!options.save.empty()) check_can_save(model, options.save);

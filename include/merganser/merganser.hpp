@@ -2,12 +2,14 @@
 #pragma once
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/executor.hpp>
 #include <merganser/core/io_error.hpp>
 #include <merganser/core/parallel.hpp>
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/sequence_offsets.hpp>
+#include <merganser/core/thread_pool.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/data/batcher.hpp>
 #include <merganser/data/byte_stream.hpp>

@@ -83,7 +83,7 @@ TEST_CASE("a job that cannot be is refused", "[bench]") {
 }
 
 TEST_CASE("the same seed makes the same model and text, another one others", "[bench]") {
-  const Model a = make_model(Shape::demo), b = make_model(Shape::demo), c = make_model(Shape::demo, Weights::f32, 2);
+  const Model a = make_model(Shape::demo), b = make_model(Shape::demo), c = make_model(Shape::demo, 2);
   CHECK(a.encoder.blocks[1].feed_forward.wi.weight == b.encoder.blocks[1].feed_forward.wi.weight);
   CHECK(a.encoder.blocks[1].feed_forward.wi.weight != c.encoder.blocks[1].feed_forward.wi.weight);
   CHECK_THAT(a.shared.weight.squaredNorm() / static_cast<float>(a.shared.weight.size()), WithinAbs(1, 0.02));

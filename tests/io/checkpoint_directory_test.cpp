@@ -18,6 +18,8 @@
 #include <unistd.h>
 #endif
 
+#include <merganser/core/executor.hpp>
+
 #include "io/temporary_directory.hpp"
 #include "io/tiny_run.hpp"
 #include "support/catch.hpp"
@@ -328,7 +330,8 @@ TEST_CASE("a full disk is an error and leaves the last checkpoint", "[Checkpoint
   std::fflush(stdout);
   const pid_t child = ::fork();  // mounts and a single thread of its own
   if (child == 0) {
-    set_thread_count(1);
+    SerialExecutor serial;
+    const ExecutorScope alone(serial);
     if (!mount_small_disk(place / "disk")) ::_exit(may_not_mount);
     std::string message;
     try {

@@ -5,7 +5,8 @@
 #include <string>
 #include <vector>
 
-#include <merganser/core/parallel.hpp>
+#include <merganser/core/executor.hpp>
+#include <merganser/core/thread_pool.hpp>
 #include <merganser/models/sequence_classifier.hpp>
 
 #include "io/temporary_directory.hpp"
@@ -27,13 +28,11 @@ constexpr Index total_steps = 9;
 /// The number of threads until the end of the scope.
 class Threads {
  public:
-  explicit Threads(int count) : before_(thread_count()) { set_thread_count(count); }
-  Threads(const Threads&) = delete;
-  Threads& operator=(const Threads&) = delete;
-  ~Threads() { set_thread_count(before_); }
+  explicit Threads(int count) : pool_(count), scope_(pool_) {}
 
  private:
-  int before_;
+  ThreadPool pool_;
+  ExecutorScope scope_;
 };
 
 template <Real Scalar>

@@ -58,9 +58,9 @@ Matrix<Scalar> range() {
 }  // namespace
 
 TEST_CASE("every row is visited once, whatever their number", "[elementwise]") {
-  const int before = thread_count();
   for (const int threads : {1, 2}) {
-    set_thread_count(threads);
+    ThreadPool pool(threads);
+    const ExecutorScope scope(pool);
     for (const Index rows : {0, 1, 63, 64, 65, 128, 200}) {
       std::vector<int> visits(static_cast<std::size_t>(rows), 0);
       for_each_row(rows, 1 << 14, [&](Index r) { ++visits.at(static_cast<std::size_t>(r)); });
@@ -68,7 +68,6 @@ TEST_CASE("every row is visited once, whatever their number", "[elementwise]") {
       REQUIRE(std::all_of(visits.begin(), visits.end(), [](int count) { return count == 1; }));
     }
   }
-  set_thread_count(before);
 }
 
 TEMPLATE_TEST_CASE("gelu is its tanh form", "[elementwise]", float, double) {

@@ -277,7 +277,7 @@ TEST_CASE("eight threads generate from one model what one generates", "[generati
   std::vector<std::thread> threads;
   for (std::uint64_t seed = 0; seed < 8; ++seed)
     threads.emplace_back([&, seed] {
-      set_thread_count(1);
+      const Threads one(1);
       for (int repeat = 0; repeat < 5; ++repeat) got[seed] = run(seed);
     });
   for (std::thread& thread : threads) thread.join();

@@ -9,10 +9,11 @@
 #include <utility>
 #include <vector>
 
-#include <merganser/core/parallel.hpp>
+#include <merganser/core/executor.hpp>
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/random.hpp>
+#include <merganser/core/thread_pool.hpp>
 #include <merganser/merge/deletion_options.hpp>
 #include <merganser/merge/gate.hpp>
 #include <merganser/models/encoder.hpp>
@@ -30,13 +31,11 @@ namespace merganser::testing {
 /// thread is many times faster than two.
 class Threads {
  public:
-  explicit Threads(int count) : before_(thread_count()) { set_thread_count(count); }
-  Threads(const Threads&) = delete;
-  Threads& operator=(const Threads&) = delete;
-  ~Threads() { set_thread_count(before_); }
+  explicit Threads(int count) : pool_(count), scope_(pool_) {}
 
  private:
-  int before_;
+  ThreadPool pool_;
+  ExecutorScope scope_;
 };
 
 /// Extents that differ pairwise, with inner width H K unlike D, and bucketed distances that saturate.

@@ -6,8 +6,9 @@
 #include <limits>
 #include <vector>
 
-#include <merganser/core/parallel.hpp>
+#include <merganser/core/executor.hpp>
 #include <merganser/core/parameter.hpp>
+#include <merganser/core/thread_pool.hpp>
 #include <merganser/core/types.hpp>
 
 #include "support/catch.hpp"
@@ -79,13 +80,12 @@ void require_float_follows_double(Single&& in_float, Double&& in_double, double 
 /// The number of threads never changes a bit: run() returns a matrix.
 template <class Run>
 void require_same_bits_with_threads(Run&& run) {
-  const int before = thread_count();
-  set_thread_count(1);
-  const auto serial = run();
-  set_thread_count(2);
-  const auto parallel = run();
-  set_thread_count(before);
-  REQUIRE(identical(parallel, serial));
+  const auto on_threads = [&](int threads) {
+    ThreadPool pool(threads);
+    const ExecutorScope scope(pool);
+    return run();
+  };
+  REQUIRE(identical(on_threads(2), on_threads(1)));
 }
 
 }  // namespace merganser::testing

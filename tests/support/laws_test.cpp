@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include <merganser/core/parallel.hpp>
+
 using namespace merganser;
 using namespace merganser::testing;
 
