@@ -33,17 +33,19 @@ inline void pause_in_spin() {
 /// sleeps, or who goes to sleep sees the change.
 class SpinThenSleep {
  public:
+  using Clock = std::chrono::steady_clock;
+
   /// Returns when changed() is true.
   template <class Changed>
   void wait(std::chrono::microseconds spin, Changed changed) {
     constexpr int looks_a_clock_read = 32;
-    const auto end = std::chrono::steady_clock::now() + spin;
+    const auto end = Clock::now() + spin;
     do {
       for (int look = 0; look < looks_a_clock_read; ++look) {
         if (changed()) return;
         pause_in_spin();
       }
-    } while (std::chrono::steady_clock::now() < end);
+    } while (Clock::now() < end);
     std::unique_lock lock(mutex_);
     ++sleepers_;
     woken_.wait(lock, changed);
@@ -76,7 +78,8 @@ inline int hardware_threads() { return std::max(1, static_cast<int>(std::thread:
 /// its threads are joined then.
 class ThreadPool final : public Executor {
  public:
-  /// How long a thread looks for work or for the end of a loop before it sleeps: about as long as waking one up takes.
+  /// How long a thread looks for work or for the end of a loop before it sleeps: about as long as waking one up takes. One
+  /// that had to wait longer for its last loop sleeps at once: its spin could keep the calling thread off a processor.
   static constexpr std::chrono::microseconds default_spin{50};
 
   /// `threads`: that work on one loop, the calling one among them.
@@ -117,9 +120,13 @@ class ThreadPool final : public Executor {
   static constexpr std::size_t cache_line = 64;
 
   void work() {
+    using Clock = detail::SpinThenSleep::Clock;
     std::uint32_t seen = 0;
+    bool soon = true;  // the next loop is expected before a spin is over
     while (true) {
-      begun_.wait(spin_, [&] { return loops_ != seen; });
+      const auto since = Clock::now();
+      begun_.wait(soon ? spin_ : std::chrono::microseconds(0), [&] { return loops_ != seen; });
+      soon = Clock::now() - since < 2 * spin_;  // waking up took a part of it
       seen = loops_;
       if (stopping_) return;
       if (!enter()) continue;  // the loop is over
