@@ -129,7 +129,7 @@ struct GenerateOptions {
 enum class WriteSelftest { no, yes };
 
 struct SelftestOptions {
-  std::string model;
+  ModelSource model;
   WriteSelftest write = WriteSelftest::no;
   std::optional<int> threads;
 };

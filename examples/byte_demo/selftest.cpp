@@ -41,11 +41,11 @@ void selftest(const SelftestOptions& options) {
   const merganser::ExecutorScope scope(pool);
   const Model model = load_model(options.model);
   if (options.write == WriteSelftest::yes) {
-    write_selftest(model, options.model);
-    std::cout << "Written: " << options.model << "/" << io::selftest_file_name << ".\n";
+    write_selftest(model, options.model.directory);
+    std::cout << "Written: " << options.model.directory << "/" << io::selftest_file_name << ".\n";
     return;
   }
-  const std::size_t count = io::check_selftest(model, options.model);
+  const std::size_t count = io::check_selftest(model, options.model.directory);
   std::cout << "All " << count << " cases answered as expected.\n";
 }
 
