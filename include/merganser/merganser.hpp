@@ -28,7 +28,12 @@
 #include <merganser/evaluation/evaluate.hpp>
 #include <merganser/evaluation/labels.hpp>
 #include <merganser/kernels/attention.hpp>
+#include <merganser/kernels/attention_backward.hpp>
+#include <merganser/kernels/attention_distance.hpp>
+#include <merganser/kernels/attention_panels.hpp>
+#include <merganser/kernels/attention_rules.hpp>
 #include <merganser/kernels/elementwise.hpp>
+#include <merganser/kernels/head_scores.hpp>
 #include <merganser/kernels/matmul.hpp>
 #include <merganser/kernels/packed_matrix.hpp>
 #include <merganser/kernels/packet_loop.hpp>

@@ -1,239 +1,148 @@
-// Unscaled dot-product attention of one head over one sequence, forward and backward, in blocks of queries.
+// Unscaled dot-product attention of one head over one sequence, in blocks of queries and keys.
 #pragma once
 
 #include <algorithm>
-#include <cstdint>
-#include <span>
+#include <limits>
 
 #include <merganser/core/types.hpp>
-#include <merganser/kernels/matmul.hpp>
-#include <merganser/kernels/packed_matrix.hpp>
+#include <merganser/kernels/attention_panels.hpp>
+#include <merganser/kernels/attention_rules.hpp>
+#include <merganser/kernels/head_scores.hpp>
 #include <merganser/kernels/packet_loop.hpp>
-#include <merganser/kernels/softmax.hpp>
 
 namespace merganser::kernels {
 
-/// Which keys a query may see.
-enum class Visibility {
-  all,
-  causal,  ///< keys whose position is not after the query's
-};
-
-/// The score of a key that may not be seen: finite, so that a row of such keys stays a row of numbers.
-inline constexpr double hidden_score = -1e9;
-
-/// What one head adds to the products q . k of one sequence of t_q queries and t_k keys.
-///
-/// score = bound(q . k) + position bias, or `hidden_score`; weights = softmax(score + key bias).
-template <Real Scalar>
-struct HeadScores {
-  SoftmaxKind softmax = SoftmaxKind::softmax;
-  Visibility visibility = Visibility::all;
-  Scalar soft_cap = 0;                    ///< c in bound(s) = c tanh(s / c); 0: no bound
-  const Scalar* distance_bias = nullptr;  ///< [2 radius + 1] by key position - query position, or none
-  Index radius = 0;
-  std::span<const Position> query_positions;  ///< [t_q]; may be empty without position bias and causality
-  std::span<const Position> key_positions;    ///< [t_k], likewise
-  std::span<const Scalar> key_bias;           ///< [t_k] or empty: 0 leaves a key alone, negative weakens it
-  std::span<const std::uint8_t> hidden_keys;  ///< [t_k] or empty: not 0 hides a key from every query
-};
-
-/// What backward needs to know and where it adds besides the blocks.
-template <Real Scalar>
-struct HeadGradients {
-  Scalar* distance_bias = nullptr;  ///< [2 radius + 1], added to, or none
-  Scalar* key_bias = nullptr;       ///< [t_k], added to, or none
-  Scalar excess_weight = 0;         ///< gradient of the loss with respect to the sum of max(score - limit, 0)
-  Scalar excess_limit = 0;
-};
-
 namespace detail {
 
-/// Queries in one block: the scores of a block are the only t_k-wide memory.
-inline constexpr Index query_block = 64;
-
-/// Calls run(first key, count, index of the first distance, stride) for stretches of keys whose distances to a query
-/// are consecutive (stride 1) or all the same (stride 0).
-template <class Run>
-void for_distance_runs(std::span<const Position> keys, bool consecutive, Position query, Index radius, Run&& run) {
-  const Index count = static_cast<Index>(keys.size());
-  if (!consecutive) {
-    for (Index k = 0; k < count; ++k) {
-      const Index distance = keys[static_cast<std::size_t>(k)] - query;
-      run(k, Index{1}, std::clamp(distance, -radius, radius) + radius, Index{1});
-    }
-    return;
-  }
-  if (count == 0) return;
-  const Index first_distance = keys.front() - query;
-  const Index left = std::clamp<Index>(-radius - first_distance, 0, count);
-  const Index right = std::clamp<Index>(radius + 1 - first_distance, left, count);
-  if (left > 0) run(Index{0}, left, Index{0}, Index{0});
-  if (right > left) run(left, right - left, first_distance + left + radius, Index{1});
-  if (count > right) run(right, count - right, 2 * radius, Index{0});
-}
-
-inline bool are_consecutive(std::span<const Position> positions) {
-  return std::adjacent_find(positions.begin(), positions.end(), [](Position a, Position b) { return b - a != 1; }) ==
-         positions.end();
-}
-
-/// One head's view of a sequence while its queries are walked in blocks.
+/// Queries for which a block of keys and values is packed.
+inline constexpr Index attention_chunk = 512;
+/// Queries whose scores with a block of keys are computed together; a multiple of both tile heights.
+inline constexpr Index attention_rows = 24;
+/// Numbers between rows of scores: not a power of two, so that rows do not fall into the same lines of the cache.
 template <Real Scalar>
-class HeadWalk {
- public:
-  HeadWalk(const HeadScores<Scalar>& scores, const MatrixRef<Scalar>& keys)
-      : scores_(scores),
-        packed_keys_(keys, Orientation::transposed),
-        consecutive_(are_consecutive(scores.key_positions)) {}
+inline constexpr Index score_stride = key_block<Scalar> + PacketOf<Scalar>::size;
 
-  /// bound(q . k) for a block of queries [rows x K] into `out` [rows x t_k].
-  void content(const MatrixRef<Scalar>& queries, Matrix<Scalar>& out) const {
-    namespace simd = Eigen::internal;
-    out.resize(queries.rows(), packed_keys_.cols());
-    multiply<Scalar>(queries, packed_keys_, out);
-    if (scores_.soft_cap == 0) return;
-    const auto cap = broadcast(scores_.soft_cap);
-    const auto inverse = broadcast(1 / scores_.soft_cap);
-    transform(
-        out.size(), out.data(),
-        [&](const auto& s) { return simd::pmul(cap, packet_tanh<Scalar>(simd::pmul(s, inverse))); }, out.data());
+/// exp(x - largest) in place of x [width]; returns the sum. Width is whole panels.
+template <Real Scalar>
+Scalar exponentiate(Scalar* x, Index width, Scalar largest) {
+  namespace simd = Eigen::internal;
+  using Packet = typename PacketOf<Scalar>::Type;
+  constexpr Index size = PacketOf<Scalar>::size;
+  const Packet shift = broadcast(largest);
+  Packet even = broadcast(Scalar{0}), odd = even;
+  const auto step = [&](Scalar* at) {
+    const Packet weight = packet_exp<Scalar>(Packet(simd::psub(simd::ploadu<Packet>(at), shift)));
+    simd::pstoreu(at, weight);
+    return weight;
+  };
+  for (Index k = 0; k < width; k += 2 * size) {
+    even = simd::padd(even, step(x + k));
+    odd = simd::padd(odd, step(x + k + size));
   }
+  return simd::predux(Packet(simd::padd(even, odd)));
+}
 
-  /// Adds the position bias and hides keys: content [rows x t_k] of the queries from `first` on becomes scores.
-  void add_position_and_mask(Index first, Matrix<Scalar>& content) const {
-    const Index count = content.cols();
-    for (Index r = 0; r < content.rows(); ++r) {
-      Scalar* row = content.row(r).data();
-      if (scores_.distance_bias != nullptr) {
-        for_distance_runs(scores_.key_positions, consecutive_, query_position(first + r), scores_.radius,
-                          [&](Index k, Index length, Index bias, Index stride) {
-                            const Scalar* values = scores_.distance_bias + bias;
-                            for (Index i = 0; i < length; ++i) row[k + i] += values[i * stride];
-                          });
-      }
-      if (!hides()) continue;
-      for (Index k = 0; k < count; ++k)
-        if (is_hidden(first + r, k)) row[k] = static_cast<Scalar>(hidden_score);
-    }
+/// The state of a chunk of queries between blocks of keys: y holds the sum of exp(score - largest) v so far.
+template <Real Scalar>
+struct RunningSoftmax {
+  Scalar largest[attention_chunk];
+  Scalar total[attention_chunk];
+
+  /// The extra one of softmax1 is a key of score 0 and value 0.
+  void start(Index rows, SoftmaxKind kind) {
+    const bool one = kind == SoftmaxKind::softmax1;
+    std::fill_n(largest, rows, one ? Scalar{0} : std::numeric_limits<Scalar>::lowest());
+    std::fill_n(total, rows, one ? Scalar{1} : Scalar{0});
   }
-
-  void add_key_bias(Matrix<Scalar>& block) const {
-    if (scores_.key_bias.empty()) return;
-    const Eigen::Map<const RowVector<Scalar>> bias(scores_.key_bias.data(), block.cols());
-    block.rowwise() += bias;
-  }
-
-  /// Adds a gradient of scores [rows x t_k] to the gradient by distance.
-  void add_distance_gradient(Index first, const Matrix<Scalar>& grad, Scalar* sum) const {
-    for (Index r = 0; r < grad.rows(); ++r) {
-      const Scalar* row = grad.row(r).data();
-      for_distance_runs(scores_.key_positions, consecutive_, query_position(first + r), scores_.radius,
-                        [&](Index k, Index length, Index bias, Index stride) {
-                          if (stride == 0)
-                            sum[bias] += kernels::sum(length, row + k);
-                          else
-                            for (Index i = 0; i < length; ++i) sum[bias + i] += row[k + i];
-                        });
-    }
-  }
-
-  /// Whether any key may be hidden from any query.
-  bool hides() const { return !scores_.hidden_keys.empty() || scores_.visibility == Visibility::causal; }
-
-  bool is_hidden(Index query, Index key) const {
-    const auto k = static_cast<std::size_t>(key);
-    return (!scores_.hidden_keys.empty() && scores_.hidden_keys[k] != 0) ||
-           (scores_.visibility == Visibility::causal && scores_.key_positions[k] > query_position(query));
-  }
-
- private:
-  Position query_position(Index query) const { return scores_.query_positions[static_cast<std::size_t>(query)]; }
-
-  const HeadScores<Scalar>& scores_;
-  PackedMatrix<Scalar> packed_keys_;
-  bool consecutive_;
 };
 
 }  // namespace detail
 
 /// y [t_q x K] = weights(q, k) v for one head of one sequence.
 ///
-/// q [t_q x K], k and v [t_k x K]. log_denominator [t_q] receives what backward needs to repeat the weights, unless
-/// null. Memory beside the output: one block of scores, linear in t_k. With no keys, y is 0.
+/// q [t_q x K], k and v [t_k x K]. `rows` receive what backward needs, unless null. Keys are taken in blocks of a fixed
+/// size with a running maximum and sum; a block that is hidden from all queries at hand is left out. So memory beside
+/// the output is constant in t_q and t_k, on the stack unless K is above 128, and causal attention takes half the time.
+/// The bits of a row of y depend on its query and the keys alone. With no keys, y is 0.
+///
+/// Milakov and Gimelshein 2018, arXiv 1805.02867 (running softmax); Dao et al. 2022, arXiv 2205.14135 (in blocks).
 /// @return the sum over all pairs of max(score - excess_limit, 0); hidden pairs count 0. Not computed (0) unless
 ///         `excess_limit` is given.
 template <Real Scalar>
-Scalar attend(const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, const MatrixRef<Scalar>& v,
-              const HeadScores<Scalar>& scores, MutableMatrixRef<Scalar> y, Scalar* log_denominator,
+double attend(const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, const MatrixRef<Scalar>& v,
+              const HeadScores<Scalar>& scores, MutableMatrixRef<Scalar> y, SoftmaxRows<Scalar> rows = {},
               const Scalar* excess_limit = nullptr) {
-  const detail::HeadWalk<Scalar> walk(scores, k);
-  const PackedMatrix<Scalar> packed_values(v, Orientation::as_is);
-  Matrix<Scalar> block;
-  Scalar excess = 0;
-  for (Index first = 0; first < q.rows(); first += detail::query_block) {
-    const Index rows = std::min(detail::query_block, q.rows() - first);
-    walk.content(q.middleRows(first, rows), block);
-    walk.add_position_and_mask(first, block);
-    if (excess_limit != nullptr) excess += (block.array() - *excess_limit).max(Scalar{0}).sum();
-    walk.add_key_bias(block);
-    for (Index r = 0; r < rows; ++r) {
-      const Scalar log_sum = softmax_row(block.cols(), block.row(r).data(), scores.softmax);
-      if (log_denominator != nullptr) log_denominator[first + r] = log_sum;
+  using namespace detail;
+  constexpr Index block = key_block<Scalar>, stride = score_stride<Scalar>;
+  const Index depth = q.cols(), width = v.cols(), keys = k.rows();
+  y.setZero();
+  const Index packed_keys = block * depth, packed_values = block * whole_panels<Scalar>(width);
+  CallMemory<Scalar, 136 * 1024> memory(packed_keys + packed_values + DistanceTable<Scalar>::size(scores));
+  Scalar* const key_panels = memory.take(packed_keys);
+  Scalar* const value_panels = memory.take(packed_values);
+  AttentionRules<Scalar> rules(scores, keys, memory.take(DistanceTable<Scalar>::size(scores)));
+  alignas(64) Scalar weights[static_cast<std::size_t>(attention_rows * stride)];
+  RunningSoftmax<Scalar> running;
+  Scalar largest[attention_rows], factors[attention_rows], sums[attention_rows];
+  double excess = 0;
+
+  for (Index chunk = 0; chunk < q.rows(); chunk += attention_chunk) {
+    const Index chunk_rows = std::min(attention_chunk, q.rows() - chunk);
+    running.start(chunk_rows, scores.softmax);
+    for (Index first = 0; first < keys; first += block) {
+      const Index count = std::min(block, keys - first);
+      rules.enter(first, count);
+      if (rules.visible_keys(chunk, chunk_rows) == 0) continue;
+      pack_rows<Scalar>(k.middleRows(first, count), key_panels);
+      pack_columns<Scalar>(v.middleRows(first, count), value_panels);
+      for (Index row = 0; row < chunk_rows; row += attention_rows) {
+        const Index query = chunk + row, group = std::min(attention_rows, chunk_rows - row);
+        const Index visible = rules.visible_keys(query, group);
+        if (visible == 0) continue;
+        const Index columns = whole_panels<Scalar>(visible);
+        multiply_panels<Scalar, TileStart::zero>(group, depth, columns,
+                                                 {q.data() + query * q.outerStride(), q.outerStride(), 1}, key_panels,
+                                                 depth, weights, stride);
+        const bool hides = rules.hides(query, group, std::min(columns, count));
+        for (Index r = 0; r < group; ++r) {
+          Scalar* const out = weights + r * stride;
+          if (hides || excess_limit != nullptr) {
+            rules.score(query + r, out, columns, nullptr);
+            if (excess_limit != nullptr)
+              excess += static_cast<double>(
+                  (Eigen::Map<const RowVector<Scalar>>(out, std::min(columns, count)).array() - *excess_limit)
+                      .max(Scalar{0})
+                      .sum());
+            largest[r] = rules.weigh(out, columns);
+          } else {
+            largest[r] = rules.score_and_weigh(query + r, out, columns);
+          }
+        }
+        Scalar* const before = running.largest + row;
+        Scalar* const total = running.total + row;
+        for (Index r = 0; r < group; ++r) largest[r] = std::max(before[r], largest[r]);
+        transform(
+            group, factors,
+            [](const auto& a, const auto& b) { return packet_exp<Scalar>(Eigen::internal::psub(a, b)); }, before,
+            largest);
+        for (Index r = 0; r < group; ++r) sums[r] = exponentiate(weights + r * stride, columns, largest[r]);
+        transform(
+            group, total, [](const auto& t, const auto& f, const auto& s) { return Eigen::internal::pmadd(t, f, s); },
+            total, factors, sums);
+        std::copy_n(largest, group, before);
+        multiply_panels<Scalar, TileStart::scale>(group, std::min(columns, count), width, {weights, stride, 1},
+                                                  value_panels, count, y.data() + query * y.outerStride(),
+                                                  y.outerStride(), factors);
+      }
     }
-    multiply<Scalar>(block, packed_values, y.middleRows(first, rows));
+    for (Index r = 0; r < chunk_rows; ++r) {
+      const Scalar factor = keys > 0 ? 1 / running.total[r] : Scalar{0};
+      if (keys > 0) y.row(chunk + r) *= factor;
+      if (rows.largest != nullptr) rows.largest[chunk + r] = running.largest[r];
+      if (rows.factor != nullptr) rows.factor[chunk + r] = factor;
+    }
   }
   return excess;
-}
-
-/// Gradients of `attend`: grad_q, grad_k, grad_v are added to.
-///
-/// The weights are computed again from the log denominators, so that training keeps no t_q x t_k matrix.
-template <Real Scalar>
-void attend_backward(const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, const MatrixRef<Scalar>& v,
-                     const HeadScores<Scalar>& scores, const Scalar* log_denominator, const MatrixRef<Scalar>& grad_y,
-                     MutableMatrixRef<Scalar> grad_q, MutableMatrixRef<Scalar> grad_k, MutableMatrixRef<Scalar> grad_v,
-                     const HeadGradients<Scalar>& gradients) {
-  const detail::HeadWalk<Scalar> walk(scores, k);
-  const PackedMatrix<Scalar> packed_values(v, Orientation::transposed);
-  const PackedMatrix<Scalar> packed_keys(k, Orientation::as_is);
-  PackedMatrix<Scalar> packed;
-  Matrix<Scalar> content, weights, grad;
-  const auto cap = scores.soft_cap;
-  for (Index first = 0; first < q.rows(); first += detail::query_block) {
-    const Index rows = std::min(detail::query_block, q.rows() - first);
-    const auto q_block = q.middleRows(first, rows);
-    const auto grad_block = grad_y.middleRows(first, rows);
-    walk.content(q_block, content);
-    weights = content;
-    walk.add_position_and_mask(first, weights);
-    Matrix<Scalar> excess_mask;
-    if (gradients.excess_weight != 0)
-      excess_mask = gradients.excess_weight * (weights.array() > gradients.excess_limit).template cast<Scalar>();
-    walk.add_key_bias(weights);
-    for (Index r = 0; r < rows; ++r)
-      apply_softmax_row(weights.cols(), weights.row(r).data(), log_denominator[first + r], scores.softmax);
-
-    packed.assign(grad_block, Orientation::as_is);
-    multiply_transposed<Scalar>(weights, packed, grad_v, Store::add);  // y = weights v
-    grad.resize(rows, weights.cols());
-    multiply<Scalar>(grad_block, packed_values, grad);
-    for (Index r = 0; r < rows; ++r) softmax_backward_row(grad.cols(), weights.row(r).data(), grad.row(r).data());
-    if (gradients.key_bias != nullptr)
-      for (Index r = 0; r < rows; ++r)
-        for (Index c = 0; c < grad.cols(); ++c) gradients.key_bias[c] += grad(r, c);
-    if (excess_mask.size() > 0) grad += excess_mask;
-    if (walk.hides())
-      for (Index r = 0; r < rows; ++r)
-        for (Index c = 0; c < grad.cols(); ++c)
-          if (walk.is_hidden(first + r, c)) grad(r, c) = Scalar{0};  // a hidden score is a constant
-    if (gradients.distance_bias != nullptr) walk.add_distance_gradient(first, grad, gradients.distance_bias);
-    if (cap != 0) grad.array() *= Scalar{1} - (content.array() / cap).square();  // s = c tanh(q.k / c)
-
-    multiply<Scalar>(grad, packed_keys, grad_q.middleRows(first, rows), Store::add);  // s = q k^T
-    packed.assign(q_block, Orientation::as_is);
-    multiply_transposed<Scalar>(grad, packed, grad_k, Store::add);
-  }
 }
 
 }  // namespace merganser::kernels

@@ -84,15 +84,70 @@ Scalar dot(Index count, const Scalar* a, const Scalar* b) {
       count, [](const auto& x, const auto& y) { return Eigen::internal::pmul(x, y); }, a, b);
 }
 
-/// exp of a packet, 0 below e^-80 (float) and e^-700 (double).
+namespace detail {
+
+/// Whether a type of packet has integers of the same width, so that its bits can be computed with.
+template <class Packet>
+concept HasBits = requires(Packet p) {
+  requires Eigen::internal::unpacket_traits<Packet>::size >
+  1;
+  Eigen::internal::plogical_shift_left<23>(
+      Eigen::internal::preinterpret<typename Eigen::internal::unpacket_traits<Packet>::integer_packet>(p));
+};
+
+/// exp in single precision: 2^n e^r with |r| <= ln(2) / 2, where e^r is 1 + r + r^2 times a cubic (error 1.9e-7).
+///
+/// The power comes from the bits of x log2(e) + magic, whose last are n + 116. The polynomial has the other 2^11, so
+/// that the power is 0 where the result would come near the subnormal numbers.
+template <HasBits Packet>
+Packet exp_from_bits(const Packet& x) {
+  namespace simd = Eigen::internal;
+  using Bits = typename simd::unpacket_traits<Packet>::integer_packet;
+  constexpr float raised = 2048, magic = 12582912 + 116;
+  const Packet bounded = simd::pmax(x, broadcast(-80.5F));
+  const Packet rounded = simd::pmadd(bounded, broadcast(1.44269504F), broadcast(magic));
+  const Packet n = simd::psub(rounded, broadcast(magic));
+  const Packet power = simd::preinterpret<Packet>(simd::plogical_shift_left<23>(simd::preinterpret<Bits>(rounded)));
+  Packet r = simd::pmadd(n, broadcast(-0.693359375F), bounded);  // the first digits of ln(2): the product is exact
+  r = simd::pmadd(n, broadcast(2.12194440e-4F), r);
+  Packet y = broadcast(raised * 8.36951484e-3F);
+  y = simd::pmadd(y, r, broadcast(raised * 4.19200744e-2F));
+  y = simd::pmadd(y, r, broadcast(raised * 1.66665019e-1F));
+  y = simd::pmadd(y, r, broadcast(raised * 4.9998846e-1F));
+  y = simd::pmadd(y, r, broadcast(raised));
+  y = simd::pmadd(y, r, broadcast(raised));
+  return simd::pmul(y, power);
+}
+
+/// -1 / x for x < 0, by Newton's method: a packet division takes longer than everything else in tanh.
+template <HasBits Packet>
+Packet negative_reciprocal(const Packet& x) {
+  namespace simd = Eigen::internal;
+  using Bits = typename simd::unpacket_traits<Packet>::integer_packet;
+  const Bits guess = simd::psub(simd::pset1<Bits>(static_cast<int>(0xFEF311C7U)), simd::preinterpret<Bits>(x));
+  Packet y = simd::preinterpret<Packet>(guess);
+  Packet error = simd::pmadd(x, y, broadcast(1.0F));  // at most 0.051, then its cube, then the square of that
+  y = simd::pmadd(y, simd::pmadd(error, error, error), y);
+  error = simd::pmadd(x, y, broadcast(1.0F));
+  return simd::pmadd(y, error, y);
+}
+
+}  // namespace detail
+
+/// exp of a packet for x up to 88, 0 below e^-80 (float) and e^-700 (double); in float good to 3 units in the last
+/// place.
 ///
 /// Eigen's exp does not reach 0, whatever the argument, but stops at a subnormal number, and products with those take a
 /// hundred times as long: half of the weights of causal attention.
 template <Real Scalar, class Packet>
 Packet packet_exp(const Packet& x) {
   namespace simd = Eigen::internal;
-  const Packet lowest = broadcast(Scalar{std::same_as<Scalar, float> ? -80 : -700});
-  return simd::pselect(simd::pcmp_lt(x, lowest), broadcast(Scalar{0}), simd::pexp(x));
+  if constexpr (std::same_as<Scalar, float> && detail::HasBits<Packet>) {
+    return detail::exp_from_bits(x);
+  } else {
+    const Packet lowest = broadcast(Scalar{std::same_as<Scalar, float> ? -80 : -700});
+    return simd::pselect(simd::pcmp_lt(x, lowest), broadcast(Scalar{0}), simd::pexp(x));
+  }
 }
 
 /// tanh of a packet: 1 - 2 / (exp(2x) + 1), good to a few units in the last place of 1.
@@ -102,8 +157,13 @@ Packet packet_tanh(const Packet& x) {
   const Packet one = broadcast(Scalar{1});
   const Packet limit = broadcast(Scalar{20});  // exp(40) is finite and tanh(20) rounds to 1 in both types
   const Packet bounded = simd::pmin(simd::pmax(x, simd::pnegate(limit)), limit);
-  const Packet exponential = simd::pexp(simd::padd(bounded, bounded));
-  return simd::psub(one, simd::pdiv(broadcast(Scalar{2}), simd::padd(exponential, one)));
+  const Packet exponential = packet_exp<Scalar>(simd::padd(bounded, bounded));
+  if constexpr (std::same_as<Scalar, float> && detail::HasBits<Packet>) {
+    const Packet reciprocal = detail::negative_reciprocal(simd::psub(broadcast(Scalar{-1}), exponential));
+    return simd::pmadd(broadcast(Scalar{-2}), reciprocal, one);
+  } else {
+    return simd::psub(one, simd::pdiv(broadcast(Scalar{2}), simd::padd(exponential, one)));
+  }
 }
 
 #if defined(__GNUC__) && !defined(__clang__)

@@ -36,33 +36,4 @@ Scalar softmax_row(Index count, Scalar* x, SoftmaxKind kind) {
   return largest + std::log(total);
 }
 
-/// The weights of one row from its scores and its log denominator, in place.
-///
-/// exp(x - log_denominator), scaled so that the row (with the extra one) sums to 1: far from 0 the log denominator is
-/// too coarse for that. In a row of nothing but -1e9 it is -1e9 in float, and its log(C) is lost.
-template <Real Scalar>
-void apply_softmax_row(Index count, Scalar* x, Scalar log_denominator, SoftmaxKind kind) {
-  namespace simd = Eigen::internal;
-  if (count == 0) return;
-  const auto shift = broadcast(log_denominator);
-  transform(
-      count, x, [&](const auto& p) { return packet_exp<Scalar>(simd::psub(p, shift)); }, x);
-  Scalar total = sum(count, x);
-  if (kind == SoftmaxKind::softmax1) total += std::exp(-log_denominator);
-  const auto factor = broadcast(Scalar{1} / total);
-  transform(
-      count, x, [&](const auto& p) { return simd::pmul(p, factor); }, x);
-}
-
-/// Gradient with respect to the scores of one row, in place of the gradient with respect to its weights.
-///
-/// grad_x = y (grad_y - sum_j y_j grad_y_j); the same for both kinds, because the extra one has no score.
-template <Real Scalar>
-void softmax_backward_row(Index count, const Scalar* weights, Scalar* grad) {
-  namespace simd = Eigen::internal;
-  const auto inner = broadcast(dot(count, weights, grad));
-  transform(
-      count, grad, [&](const auto& y, const auto& g) { return simd::pmul(y, simd::psub(g, inner)); }, weights, grad);
-}
-
 }  // namespace merganser::kernels

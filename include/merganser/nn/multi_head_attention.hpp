@@ -12,6 +12,7 @@
 #include <merganser/core/sequence_offsets.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/attention.hpp>
+#include <merganser/kernels/attention_backward.hpp>
 #include <merganser/nn/attention_context.hpp>
 #include <merganser/nn/linear.hpp>
 #include <merganser/nn/relative_position_bias.hpp>
@@ -47,7 +48,8 @@ class MultiHeadAttention {
     Matrix<Scalar> queries;                     ///< [T_q x H K], after normalisation
     KeyValues<Scalar> key_values;               ///< keys after normalisation
     Matrix<Scalar> attended;                    ///< [T_q x H K], the input of o
-    Matrix<Scalar> log_denominators;            ///< [H x T_q]
+    Matrix<Scalar> largest_scores;              ///< [H x T_q], with key bias
+    Matrix<Scalar> softmax_factors;             ///< [H x T_q]
     Matrix<Scalar> query_factors, key_factors;  ///< of the normalisation
     double excess = 0.0;                        ///< sum of max(score - limit, 0), if asked for
     double pairs = 0.0;                         ///< scores in that sum, over all heads
@@ -182,7 +184,10 @@ Matrix<Scalar> MultiHeadAttention<Scalar>::attend(const MatrixRef<Scalar>& x, co
   Matrix<Scalar> attended = Matrix<Scalar>::Zero(queries.rows(), queries.cols());
   const Index heads = config_.heads, width = config_.head_width;
   const Index sequences = static_cast<Index>(context.queries.size());
-  if (cache != nullptr) cache->log_denominators.resize(heads, queries.rows());
+  if (cache != nullptr) {
+    cache->largest_scores.resize(heads, queries.rows());
+    cache->softmax_factors.resize(heads, queries.rows());
+  }
   const Scalar limit = context.excess_limit != nullptr ? static_cast<Scalar>(*context.excess_limit) : Scalar{0};
   std::vector<double> excess(static_cast<std::size_t>(sequences * heads), 0.0);
   parallel_for(sequences * heads, operations(context), [&](Index task) {
@@ -190,13 +195,16 @@ Matrix<Scalar> MultiHeadAttention<Scalar>::attend(const MatrixRef<Scalar>& x, co
     const RowRange& rows = context.queries[static_cast<std::size_t>(sequence)];
     const RowRange& keys = context.keys[static_cast<std::size_t>(sequence)];
     if (rows.length == 0 || keys.length == 0) return;  // nothing to read: the result stays 0
-    excess[static_cast<std::size_t>(task)] = static_cast<double>(kernels::attend<Scalar>(
+    kernels::SoftmaxRows<Scalar> softmax;
+    if (cache != nullptr)
+      softmax = {cache->largest_scores.row(head).data() + rows.begin,
+                 cache->softmax_factors.row(head).data() + rows.begin};
+    excess[static_cast<std::size_t>(task)] = kernels::attend<Scalar>(
         queries.block(rows.begin, head * width, rows.length, width),
         key_values.keys.block(keys.begin, head * width, keys.length, width),
         key_values.values.block(keys.begin, head * width, keys.length, width), head_scores(context, sequence, head),
-        attended.block(rows.begin, head * width, rows.length, width),
-        cache != nullptr ? cache->log_denominators.row(head).data() + rows.begin : nullptr,
-        context.excess_limit != nullptr ? &limit : nullptr));
+        attended.block(rows.begin, head * width, rows.length, width), softmax,
+        context.excess_limit != nullptr ? &limit : nullptr);
   });
   if (cache == nullptr) return o.forward(attended);
   cache->excess = 0;
@@ -241,10 +249,11 @@ auto MultiHeadAttention<Scalar>::backward(const MatrixRef<Scalar>& grad_y, const
     if (biased) head_gradients.key_bias = grad_key_bias.row(head).data() + keys.begin;
     head_gradients.excess_weight = static_cast<Scalar>(excess_weight);
     if (context.excess_limit != nullptr) head_gradients.excess_limit = static_cast<Scalar>(*context.excess_limit);
-    kernels::attend_backward<Scalar>(query_block(cache.queries), key_block(kv.keys), key_block(kv.values),
-                                     head_scores(context, sequence, head),
-                                     cache.log_denominators.row(head).data() + rows.begin, query_block(grad_attended),
-                                     query_block(grad_q), key_block(grad_k), key_block(grad_v), head_gradients);
+    kernels::attend_backward<Scalar>(
+        query_block(cache.queries), key_block(kv.keys), key_block(kv.values), head_scores(context, sequence, head),
+        query_block(cache.attended),
+        {cache.largest_scores.row(head).data() + rows.begin, cache.softmax_factors.row(head).data() + rows.begin},
+        query_block(grad_attended), query_block(grad_q), key_block(grad_k), key_block(grad_v), head_gradients);
   });
   for (Index task = 0; task < grad_distance.rows(); ++task)
     grad_position_bias->values.row(task % heads) += grad_distance.row(task);

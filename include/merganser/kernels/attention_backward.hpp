@@ -1,0 +1,186 @@
+// The gradient of attention of one head over one sequence, in blocks of queries and keys.
+#pragma once
+
+#include <algorithm>
+
+#include <merganser/core/types.hpp>
+#include <merganser/kernels/attention.hpp>
+#include <merganser/kernels/attention_panels.hpp>
+#include <merganser/kernels/attention_rules.hpp>
+#include <merganser/kernels/head_scores.hpp>
+#include <merganser/kernels/packet_loop.hpp>
+
+namespace merganser::kernels {
+
+namespace detail {
+
+/// Queries of one block of gradients; a multiple of both tile heights.
+inline constexpr Index gradient_rows = 48;
+
+/// The weights of a block of queries and keys and the gradient of its scores.
+template <Real Scalar>
+class GradientBlock {
+ public:
+  static constexpr Index stride = score_stride<Scalar>;
+
+  /// Turns q . k in `weights` [rows x width] into weights; keeps what `to_products` needs.
+  void to_weights(AttentionRules<Scalar>& rules, const HeadScores<Scalar>& scores,
+                  const HeadGradients<Scalar>& gradients, Index query, Index rows, Index width, bool hides,
+                  SoftmaxRows<const Scalar> softmax) {
+    namespace simd = Eigen::internal;
+    capped_ = scores.soft_cap != 0;
+    excessive_ = gradients.excess_weight != 0;
+    const Packet limit = broadcast(gradients.excess_limit), excess = broadcast(gradients.excess_weight);
+    for (Index r = 0; r < rows; ++r) {
+      Scalar* const row = weights + r * stride;
+      if (hides || capped_ || excessive_) {
+        rules.score(query + r, row, width, capped_ ? slopes_ + r * stride : nullptr);
+        if (excessive_)
+          transform(
+              width, excess_ + r * stride, [&](const auto& s) { return simd::pand(simd::pcmp_lt(limit, s), excess); },
+              static_cast<const Scalar*>(row));
+        rules.weigh(row, width);
+      } else {
+        rules.score_and_weigh(query + r, row, width);
+      }
+      const Packet shift = broadcast(softmax.largest[query + r]), factor = broadcast(softmax.factor[query + r]);
+      transform(
+          width, row,
+          [&](const Packet& s) { return simd::pmul(packet_exp<Scalar>(Packet(simd::psub(s, shift))), factor); },
+          static_cast<const Scalar*>(row));
+    }
+  }
+
+  /// Turns the gradient of weights in `grad` into that of scores with key bias: w (g - sum_j w_j g_j), where the sum is
+  /// `inner` of the query, y . grad_y.
+  void to_scores(Index rows, Index width, const Scalar* inner) {
+    namespace simd = Eigen::internal;
+    for (Index r = 0; r < rows; ++r) {
+      Scalar* const row = grad + r * stride;
+      const Packet shift = broadcast(inner[r]);
+      transform(
+          width, row, [&](const auto& w, const auto& g) { return simd::pmul(w, simd::psub(g, shift)); },
+          static_cast<const Scalar*>(weights + r * stride), static_cast<const Scalar*>(row));
+    }
+  }
+
+  /// Adds the sums of the columns of `grad` to `sum` [keys].
+  void add_column_sums(Index rows, Index keys, Scalar* sum) const {
+    namespace simd = Eigen::internal;
+    constexpr Index size = PacketOf<Scalar>::size;
+    for (Index k = 0; k < keys; k += size) {
+      Packet total = broadcast(Scalar{0});
+      for (Index r = 0; r < rows; ++r) total = simd::padd(total, simd::ploadu<Packet>(grad + r * stride + k));
+      Scalar lanes[static_cast<std::size_t>(size)];
+      simd::pstoreu(lanes, total);
+      for (Index i = 0; i < std::min(size, keys - k); ++i) sum[k + i] += lanes[i];
+    }
+  }
+
+  /// Turns the gradient of scores with key bias into that of q . k; that of the distances is added to `table`, unless
+  /// null.
+  void to_products(const AttentionRules<Scalar>& rules, Index query, Index rows, Index width, bool hides,
+                   Scalar* table) {
+    namespace simd = Eigen::internal;
+    for (Index r = 0; r < rows; ++r) {
+      Scalar* const row = grad + r * stride;
+      if (excessive_) combine(row, excess_ + r * stride, width, [](auto a, auto b) { return simd::padd(a, b); });
+      if (hides) rules.hide(query + r, row, width, Scalar{0});  // a hidden score is a constant
+      if (table != nullptr) rules.add_distance_gradient(query + r, row, width, table);
+      if (capped_) combine(row, slopes_ + r * stride, width, [](auto a, auto b) { return simd::pmul(a, b); });
+    }
+  }
+
+  alignas(64) Scalar weights[static_cast<std::size_t>(gradient_rows * stride)];
+  alignas(64) Scalar grad[static_cast<std::size_t>(gradient_rows * stride)];
+
+ private:
+  using Packet = typename PacketOf<Scalar>::Type;
+
+  template <class Op>
+  static void combine(Scalar* row, const Scalar* other, Index width, Op&& op) {
+    transform(width, row, op, static_cast<const Scalar*>(row), other);
+  }
+
+  bool capped_ = false, excessive_ = false;
+  alignas(64) Scalar slopes_[static_cast<std::size_t>(gradient_rows * stride)];  // d bound / d (q . k)
+  alignas(64) Scalar excess_[static_cast<std::size_t>(gradient_rows * stride)];  // gradient of the excess
+};
+
+}  // namespace detail
+
+/// Gradients of `attend`: grad_q, grad_k, grad_v are added to.
+///
+/// y is the result of `attend` and `rows` what it left. The weights are computed again block by block: memory is
+/// constant in t_q and t_k, and blocks that are hidden from all queries at hand are left out.
+template <Real Scalar>
+void attend_backward(const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, const MatrixRef<Scalar>& v,
+                     const HeadScores<Scalar>& scores, const MatrixRef<Scalar>& y, SoftmaxRows<const Scalar> rows,
+                     const MatrixRef<Scalar>& grad_y, MutableMatrixRef<Scalar> grad_q, MutableMatrixRef<Scalar> grad_k,
+                     MutableMatrixRef<Scalar> grad_v, const HeadGradients<Scalar>& gradients) {
+  using namespace detail;
+  constexpr Index block = key_block<Scalar>, stride = score_stride<Scalar>;
+  const Index keys = k.rows(), depth = q.cols(), width = v.cols();
+  if (keys == 0) return;
+  const Index padded_depth = whole_panels<Scalar>(depth), padded_width = whole_panels<Scalar>(width);
+  const Index table_size = DistanceTable<Scalar>::size(scores);
+  CallMemory<Scalar, 128 * 1024> memory(block * (depth + width + padded_depth) +
+                                        gradient_rows * (padded_depth + padded_width) + 2 * table_size);
+  Scalar* const key_rows = memory.take(block * depth);
+  Scalar* const value_rows = memory.take(block * width);
+  Scalar* const key_columns = memory.take(block * padded_depth);
+  Scalar* const query_columns = memory.take(gradient_rows * padded_depth);
+  Scalar* const grad_columns = memory.take(gradient_rows * padded_width);
+  AttentionRules<Scalar> rules(scores, keys, memory.take(table_size));
+  Scalar* const grad_table = gradients.distance_bias != nullptr ? memory.take(table_size) : nullptr;
+  if (grad_table != nullptr) std::fill_n(grad_table, table_size, Scalar{0});
+  GradientBlock<Scalar> part;
+  Scalar inner[attention_chunk];
+
+  for (Index chunk = 0; chunk < q.rows(); chunk += attention_chunk) {
+    const Index chunk_rows = std::min(attention_chunk, q.rows() - chunk);
+    for (Index r = 0; r < chunk_rows; ++r) inner[r] = dot(width, y.row(chunk + r).data(), grad_y.row(chunk + r).data());
+    for (Index first = 0; first < keys; first += block) {
+      const Index count = std::min(block, keys - first);
+      rules.enter(first, count);
+      if (rules.visible_keys(chunk, chunk_rows) == 0) continue;
+      pack_rows<Scalar>(k.middleRows(first, count), key_rows);
+      pack_rows<Scalar>(v.middleRows(first, count), value_rows);
+      pack_columns<Scalar>(k.middleRows(first, count), key_columns);
+      for (Index row = 0; row < chunk_rows; row += gradient_rows) {
+        const Index query = chunk + row, group = std::min(gradient_rows, chunk_rows - row);
+        const Index visible = rules.visible_keys(query, group);
+        if (visible == 0) continue;
+        const Index columns = whole_panels<Scalar>(visible), used = std::min(columns, count);
+        const bool hides = rules.hides(query, group, used);
+        const auto rows_of = [&](const auto& m) {
+          return TileFactor<Scalar>{m.data() + query * m.outerStride(), m.outerStride(), 1};
+        };
+
+        multiply_panels<Scalar, TileStart::zero>(group, depth, columns, rows_of(q), key_rows, depth, part.weights,
+                                                 stride);
+        part.to_weights(rules, scores, gradients, query, group, columns, hides, rows);
+
+        pack_columns<Scalar>(grad_y.middleRows(query, group), grad_columns);
+        multiply_panels<Scalar, TileStart::add>(used, group, width, {part.weights, 1, stride}, grad_columns, group,
+                                                grad_v.data() + first * grad_v.outerStride(),
+                                                grad_v.outerStride());  // y = weights v
+        multiply_panels<Scalar, TileStart::zero>(group, width, columns, rows_of(grad_y), value_rows, width, part.grad,
+                                                 stride);
+        part.to_scores(group, columns, inner + row);
+        if (gradients.key_bias != nullptr) part.add_column_sums(group, used, gradients.key_bias + first);
+        part.to_products(rules, query, group, columns, hides, grad_table);
+
+        multiply_panels<Scalar, TileStart::add>(group, used, depth, {part.grad, stride, 1}, key_columns, count,
+                                                grad_q.data() + query * grad_q.outerStride(),
+                                                grad_q.outerStride());  // s = q k^T
+        pack_columns<Scalar>(q.middleRows(query, group), query_columns);
+        multiply_panels<Scalar, TileStart::add>(used, group, depth, {part.grad, 1, stride}, query_columns, group,
+                                                grad_k.data() + first * grad_k.outerStride(), grad_k.outerStride());
+      }
+    }
+  }
+  if (grad_table != nullptr) rules.distances().fold(grad_table, gradients.distance_bias);
+}
+
+}  // namespace merganser::kernels

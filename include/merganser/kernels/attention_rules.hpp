@@ -1,0 +1,205 @@
+// From products of queries and keys to attention scores, one block of keys at a time.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <type_traits>
+
+#include <merganser/core/types.hpp>
+#include <merganser/kernels/attention_distance.hpp>
+#include <merganser/kernels/head_scores.hpp>
+#include <merganser/kernels/packet_loop.hpp>
+
+namespace merganser::kernels::detail {
+
+/// The score of a place without a key: it weighs nothing even beside nothing but hidden keys.
+template <Real Scalar>
+inline constexpr Scalar no_score = -std::numeric_limits<Scalar>::infinity();
+
+/// The rules of one head for one sequence, entered one block of keys at a time.
+///
+/// Rows of scores have room for `key_block` numbers, of which the first `width` are worked on: whole panels.
+template <Real Scalar>
+class AttentionRules {
+ public:
+  static constexpr Index block = key_block<Scalar>;
+
+  /// `table` [DistanceTable::size] is filled.
+  AttentionRules(const HeadScores<Scalar>& scores, Index keys, Scalar* table)
+      : scores_(scores),
+        table_(table),
+        order_(order_of(scores.key_positions)),
+        distances_(scores.radius, order_),
+        causal_(scores.visibility == Visibility::causal) {
+    DistanceTable<Scalar>::fill(scores, table);
+    std::fill_n(looked_up_, block, Scalar{0});
+    for (Index k = 0; k < keys; ++k) {
+      if (!scores.hidden_keys.empty() && scores.hidden_keys[static_cast<std::size_t>(k)] != 0) continue;
+      any_seen_ = true;
+      if (!causal_) break;
+      earliest_ = std::min(earliest_, scores.key_positions[static_cast<std::size_t>(k)]);
+    }
+  }
+
+  /// Goes to the block of `count` keys from `first` on.
+  void enter(Index first, Index count) {
+    count_ = count;
+    if (!scores_.key_positions.empty())
+      positions_ = scores_.key_positions.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
+    if (scores_.key_bias.empty())
+      std::fill_n(key_bias_, count, Scalar{0});
+    else
+      std::copy_n(scores_.key_bias.data() + first, count, key_bias_);
+    std::fill(key_bias_ + count, key_bias_ + block, no_score<Scalar>);
+    hidden_count_ = 0;
+    if (!scores_.hidden_keys.empty())
+      for (Index k = 0; k < count; ++k)
+        if (scores_.hidden_keys[static_cast<std::size_t>(first + k)] != 0)
+          hidden_[hidden_count_++] = static_cast<std::uint16_t>(k);
+  }
+
+  /// How many keys of the block matter to `rows` queries from `query` on: those after the last that any of them sees do
+  /// not, unless one of the queries sees no key of the sequence at all, which gives every key the same share.
+  Index visible_keys(Index query, Index rows) const {
+    if (!causal_ && hidden_count_ == 0) return count_;
+    Position most = std::numeric_limits<Position>::max();
+    bool all_see = any_seen_;
+    if (causal_) {
+      const auto [first, last] = std::minmax_element(position(query), position(query) + rows);
+      all_see = all_see && *first >= earliest_;
+      most = *last;
+    }
+    if (!all_see && scores_.softmax == SoftmaxKind::softmax) return count_;
+    Index count = count_, hidden = hidden_count_;
+    for (; count > 0; --count) {
+      if (hidden > 0 && hidden_[hidden - 1] == count - 1)
+        --hidden;
+      else if (!causal_ || positions_[static_cast<std::size_t>(count - 1)] <= most)
+        break;
+    }
+    return count;
+  }
+
+  /// Whether one of the first `keys` keys of the block is hidden from one of `rows` queries from `query` on.
+  bool hides(Index query, Index rows, Index keys) const {
+    if (hidden_count_ > 0) return true;
+    if (!causal_) return false;
+    const Position least = *std::min_element(position(query), position(query) + rows);
+    if (order_ != KeyOrder::any) return keys > 0 && positions_[static_cast<std::size_t>(keys - 1)] > least;
+    return std::any_of(positions_.begin(), positions_.begin() + keys, [&](Position key) { return key > least; });
+  }
+
+  /// Turns q . k [width] of one query into scores, without the key bias, in place.
+  /// @param slope [width] receives d bound / d (q . k), unless null
+  void score(Index query, Scalar* row, Index width, Scalar* slope) {
+    if (slope != nullptr) {
+      bound(row, width, slope);
+      pass<false, false>(row, width, distance_row(query));
+    } else if (scores_.soft_cap != 0) {
+      pass<true, false>(row, width, distance_row(query));
+    } else {
+      pass<false, false>(row, width, distance_row(query));
+    }
+    hide(query, row, width, static_cast<Scalar>(hidden_score));
+  }
+
+  /// Adds the key bias to scores, and `no_score` past the last key; returns the largest sum.
+  Scalar weigh(Scalar* row, Index width) const { return pass<false, true>(row, width, nullptr); }
+
+  /// Both in one pass, for queries from which no key is hidden.
+  Scalar score_and_weigh(Index query, Scalar* row, Index width) {
+    const Scalar* bias = distance_row(query);
+    return scores_.soft_cap != 0 ? pass<true, true>(row, width, bias) : pass<false, true>(row, width, bias);
+  }
+
+  /// Sets the places whose key is hidden from the query to `value`.
+  void hide(Index query, Scalar* row, Index width, Scalar value) const {
+    const Index end = std::min(width, count_);
+    for (Index i = 0; i < hidden_count_; ++i)
+      if (hidden_[i] < end) row[hidden_[i]] = value;
+    if (!causal_) return;
+    const Position own = *position(query);
+    if (order_ != KeyOrder::any) {
+      const auto later = std::upper_bound(positions_.begin(), positions_.begin() + end, own) - positions_.begin();
+      std::fill(row + later, row + end, value);
+    } else {
+      for (Index k = 0; k < end; ++k)
+        if (positions_[static_cast<std::size_t>(k)] > own) row[k] = value;
+    }
+  }
+
+  /// Adds the gradient of a row of scores to a gradient table.
+  void add_distance_gradient(Index query, const Scalar* grad, Index width, Scalar* table) const {
+    distances_.add(table, *position(query), positions_.first(static_cast<std::size_t>(std::min(width, count_))), grad);
+  }
+
+  const DistanceTable<Scalar>& distances() const { return distances_; }
+
+ private:
+  using Packet = typename PacketOf<Scalar>::Type;
+
+  const Position* position(Index query) const { return scores_.query_positions.data() + query; }
+
+  const Scalar* distance_row(Index query) {
+    if (scores_.distance_bias == nullptr) return nullptr;
+    return distances_.row(table_, *position(query), positions_, looked_up_);
+  }
+
+  void bound(Scalar* row, Index width, Scalar* slope) const {
+    namespace simd = Eigen::internal;
+    const auto cap = broadcast(scores_.soft_cap), inverse = broadcast(1 / scores_.soft_cap), one = broadcast(Scalar{1});
+    for (Index k = 0; k < width; k += PacketOf<Scalar>::size) {
+      const Packet tanh = packet_tanh<Scalar>(simd::pmul(simd::ploadu<Packet>(row + k), inverse));
+      simd::pstoreu(row + k, simd::pmul(cap, tanh));
+      simd::pstoreu(slope + k, simd::pmadd(simd::pnegate(tanh), tanh, one));
+    }
+  }
+
+  /// Soft cap, distance bias and key bias, the first and last if told so; returns the largest result.
+  template <bool capped, bool weighed>
+  Scalar pass(Scalar* row, Index width, const Scalar* bias) const {
+    const bool biased = weighed && (!scores_.key_bias.empty() || width > count_);
+    if (bias != nullptr)
+      return biased ? pass<capped, true, true>(row, width, bias) : pass<capped, true, false>(row, width, bias);
+    return biased ? pass<capped, false, true>(row, width, bias) : pass<capped, false, false>(row, width, bias);
+  }
+
+  template <bool capped, bool placed, bool biased>
+  Scalar pass(Scalar* row, Index width, [[maybe_unused]] const Scalar* bias) const {
+    namespace simd = Eigen::internal;
+    constexpr Index size = PacketOf<Scalar>::size;
+    const Packet cap = broadcast(scores_.soft_cap), inverse = broadcast(1 / scores_.soft_cap);
+    const auto step = [&](Index k) {
+      Packet x = simd::ploadu<Packet>(row + k);
+      if constexpr (capped) x = simd::pmul(cap, packet_tanh<Scalar>(Packet(simd::pmul(x, inverse))));
+      if constexpr (placed) x = simd::padd(x, simd::ploadu<Packet>(bias + k));
+      if constexpr (biased) x = simd::padd(x, simd::ploadu<Packet>(key_bias_ + k));
+      if constexpr (capped || placed || biased) simd::pstoreu(row + k, x);
+      return x;
+    };
+    Packet even = broadcast(std::numeric_limits<Scalar>::lowest()), odd = even;  // two chains, for speed
+    for (Index k = 0; k < width; k += 2 * size) {
+      even = simd::pmax(even, step(k));
+      odd = simd::pmax(odd, step(k + size));
+    }
+    return simd::predux_max(Packet(simd::pmax(even, odd)));
+  }
+
+  const HeadScores<Scalar>& scores_;
+  const Scalar* table_;
+  KeyOrder order_;
+  DistanceTable<Scalar> distances_;
+  bool causal_;
+  bool any_seen_ = false;                                     // some key of the sequence is not hidden
+  Position earliest_ = std::numeric_limits<Position>::max();  // of those
+  Index count_ = 0;                                           // keys in the block
+  std::span<const Position> positions_;                       // theirs
+  Index hidden_count_ = 0;
+  std::uint16_t hidden_[static_cast<std::size_t>(block)];
+  Scalar key_bias_[static_cast<std::size_t>(block)];
+  Scalar looked_up_[static_cast<std::size_t>(block)];
+};
+
+}  // namespace merganser::kernels::detail
