@@ -55,8 +55,8 @@ class RowProduct {
   void run_blocks(Index row, Index rows, Index column, Index column_end) const {
     constexpr int panels = panels_side_by_side(Rows);
     constexpr Index width = PackedMatrix<Scalar>::panel_width, columns = panels * width;
-    constexpr Index tile_rows = Rows == block_rows ? task_rows : Rows;
-    Scalar tile[static_cast<std::size_t>(tile_rows * columns)];
+    constexpr Index block_tile_rows = Rows == block_rows ? task_rows : Rows;
+    Scalar tile[static_cast<std::size_t>(block_tile_rows * columns)];
     Scalar padded[static_cast<std::size_t>(Rows * block_depth)];
     const Index depth = b_.depth(), blocks = (rows + Rows - 1) / Rows;
     while (column < column_end) {
