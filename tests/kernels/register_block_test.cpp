@@ -14,7 +14,7 @@ TEMPLATE_TEST_CASE("a block goes on from the sums it left", "[multiply_block]", 
   const auto a = random_matrix<TestType>(rows, 40, rng), b = random_matrix<TestType>(40, 2 * width, rng);
   const PackedMatrix<TestType> packed(b, Orientation::as_is);
   const auto run = [&](Index first, Index depth, Matrix<TestType>& sums) {
-    detail::multiply_block<TestType, detail::FullPanel<TestType>, 2>(
+    kernels::detail::multiply_block<TestType, kernels::detail::FullPanel<TestType>, 2>(
         depth, {a.data() + first, a.outerStride(), 1}, packed.panel(0) + first * width, 40 * width,
         {reinterpret_cast<const char*>(packed.panel(0)), 0}, sums.data(), sums.outerStride(), first > 0,
         std::make_index_sequence<static_cast<std::size_t>(rows)>{});

@@ -80,7 +80,7 @@ TEST_CASE("a gate is asked about the tokens of its state") {
   EncoderInput<float> input{{Matrix<float>::Zero(4, 2), SequenceOffsets::single(4)}, ids};
   state.origin = {0, 2, 3};
   const auto report =
-      ask_gate<float>(gate, Matrix<float>::Zero(3, 2), state, input, merge::DeletionOptions(), nullptr, nullptr);
+      ask_gate<float>(gate, 0, Matrix<float>::Zero(3, 2), state, input, merge::DeletionOptions(), nullptr, nullptr);
   CHECK(report.block == 3);
   CHECK(report.offsets == state.offsets);
   CHECK(report.threshold == -15.0);
