@@ -19,7 +19,8 @@ namespace io = merganser::io;
 namespace {
 
 /// Letters as in the tasks, a sentence, and bytes that are no text. Short, so that models of few positions read them.
-constexpr std::array<std::string_view, 3> texts{"#aMerganserDives", "Deep in the wood: a lake.", "\xff\xfe\x80 \xe2\x82"};
+constexpr std::array<std::string_view, 3> texts{"#aMerganserDives", "Deep in the wood: a lake.",
+                                                "\xff\xfe\x80 \xe2\x82"};
 
 std::vector<io::SelftestInput> inputs() {
   std::vector<io::SelftestInput> result;

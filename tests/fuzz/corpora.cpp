@@ -41,9 +41,9 @@ void check_windows(std::string_view text, Index begin, Index length) {
   const bool inside = fits && begin >= 0 && begin <= corpus->size() - length;
   require(throws<std::invalid_argument>([&] { corpus->window(begin, length); }) != inside, "windows lie in the text");
   if (inside)
-    require(corpus->window(begin, length) ==
-                text.substr(static_cast<std::size_t>(begin), static_cast<std::size_t>(length)),
-            "a window is its bytes");
+    require(
+        corpus->window(begin, length) == text.substr(static_cast<std::size_t>(begin), static_cast<std::size_t>(length)),
+        "a window is its bytes");
   require(throws<std::invalid_argument>([&] { corpus->window_count(length); }) != fits, "windows fit");
   if (!fits) return;
   Rng rng(static_cast<std::uint64_t>(begin));

@@ -81,7 +81,8 @@ void check_rounding(io::DataType type, std::string_view data, Index count) {
     const float number = half ? io::detail::float_of_half(bits) : io::detail::float_of_bfloat16(bits);
     const std::uint16_t back = half ? io::detail::half_of(number) : io::detail::bfloat16_of(number);
     if (std::isnan(number))
-      require(std::isnan(half ? io::detail::float_of_half(back) : io::detail::float_of_bfloat16(back)), "NaN stays NaN");
+      require(std::isnan(half ? io::detail::float_of_half(back) : io::detail::float_of_bfloat16(back)),
+              "NaN stays NaN");
     else
       require(back == bits, "rounding changes no 16-bit float");
   }
@@ -91,8 +92,8 @@ void check_rounding(io::DataType type, std::string_view data, Index count) {
 
 void run(std::string_view input) {
   if (input.empty()) return;
-  constexpr std::array types{io::DataType::f64, io::DataType::f32, io::DataType::f16, io::DataType::bf16,
-                             io::DataType::i64, io::DataType::i32, io::DataType::i16, io::DataType::i8,
+  constexpr std::array types{io::DataType::f64, io::DataType::f32,    io::DataType::f16, io::DataType::bf16,
+                             io::DataType::i64, io::DataType::i32,    io::DataType::i16, io::DataType::i8,
                              io::DataType::u8,  io::DataType::boolean};
   const io::DataType type = types[static_cast<unsigned char>(input.front()) % types.size()];
   input.remove_prefix(1);

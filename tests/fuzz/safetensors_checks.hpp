@@ -67,8 +67,7 @@ inline io::SafetensorsFile rewritten(const io::SafetensorsFile& file, std::strin
     const io::TensorInfo& tensor = file.tensor(name);
     const std::size_t begin = end;
     end += tensor.bytes.size();
-    header[name] = {
-        {"dtype", io::name_of(tensor.dtype)}, {"shape", tensor.shape}, {"data_offsets", {begin, end}}};
+    header[name] = {{"dtype", io::name_of(tensor.dtype)}, {"shape", tensor.shape}, {"data_offsets", {begin, end}}};
   }
   return io::SafetensorsFile::parse(safetensors_file(header.dump(), data), "rewritten");
 }

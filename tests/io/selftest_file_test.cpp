@@ -21,7 +21,8 @@ Selftest two_cases() {
   Selftest selftest;
   selftest.tolerance = 0.25;
   selftest.seed = std::numeric_limits<std::int64_t>::max();
-  selftest.cases.push_back({{38, 259, 1}, merge::DeletionMode::hard, {0, 2}, {0, 38, 1}, {{0, {0.1, -2e-9}}, {2, {7}}}});
+  selftest.cases.push_back(
+      {{38, 259, 1}, merge::DeletionMode::hard, {0, 2}, {0, 38, 1}, {{0, {0.1, -2e-9}}, {2, {7}}}});
   selftest.cases.push_back({{}, merge::DeletionMode::none, {}, {0}, {}});
   return selftest;
 }
@@ -101,7 +102,8 @@ TEST_CASE("errors in a self-test name the field", "[Selftest]") {
   CHECK_THAT(error_with("/cases/1/kept", Json::array({0})), ContainsSubstring("cases[1].kept: got positions"));
   CHECK_THAT(error_with("/cases/0/target", Json::array()), ContainsSubstring("cases[0].target: got no ids"));
   CHECK_THAT(error_with("/cases/0/logits/0/position", 3), ContainsSubstring("cases[0].logits[0].position: got 3"));
-  CHECK_THAT(error_with("/cases/0/logits/0/values", Json::array()), ContainsSubstring("logits[0].values: got no numbers"));
+  CHECK_THAT(error_with("/cases/0/logits/0/values", Json::array()),
+             ContainsSubstring("logits[0].values: got no numbers"));
   CHECK_THAT(error_with("/cases/0/logits/0/values/1", nullptr), ContainsSubstring("logits[0].values: got null"));
   CHECK_THAT(error_with("/cases/0/logits/0/values", "x"), ContainsSubstring("logits[0].values: got no array"));
 }

@@ -87,6 +87,12 @@ TEST_CASE("fields have types and ranges", "[JsonFields]") {
   CHECK(fields.flag("yes") == true);
   CHECK_THROWS_WITH(fields.flag("int"), "f.json: p.int: got 7, expected true or false");
   CHECK((fields.choice("word", colours) == Colour::blue));
+  CHECK(fields.is_text("word"));
+  CHECK_FALSE(fields.is_text("list"));
+  CHECK_FALSE(fields.is_text("null"));
+  CHECK_FALSE(fields.is_text("missing"));
+  CHECK(fields.is_array("list"));
+  CHECK_FALSE(fields.is_array("word"));
   CHECK_THROWS_WITH(fields.choice("other", colours), "f.json: p.other: got \"x\", expected \"red\" or \"blue\"");
   CHECK_THROWS_WITH(fields.choice("list", colours), "f.json: p.list: got an array, expected \"red\" or \"blue\"");
   CHECK(fields.integers("list", 1, 2) == std::vector<Index>{1, 2});

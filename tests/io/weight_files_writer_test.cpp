@@ -8,6 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <merganser/io/model_files.hpp>
 #include <merganser/io/safetensors.hpp>
 
 #include "io/temporary_directory.hpp"

@@ -61,9 +61,8 @@ namespace detail {
 
 inline constexpr Index selftest_version = 1;
 
-inline constexpr std::array<Choice<merge::DeletionMode>, 3> selftest_modes{{{"none", merge::DeletionMode::none},
-                                                                            {"soft", merge::DeletionMode::soft},
-                                                                            {"hard", merge::DeletionMode::hard}}};
+inline constexpr std::array<Choice<merge::DeletionMode>, 3> selftest_modes{
+    {{"none", merge::DeletionMode::none}, {"soft", merge::DeletionMode::soft}, {"hard", merge::DeletionMode::hard}}};
 
 /// Calls read(fields, object) for each object of the array under a key.
 template <class Read>
@@ -98,8 +97,8 @@ std::vector<Value> whole_numbers(const JsonFields& fields, const std::string& ke
   return {numbers.begin(), numbers.end()};
 }
 
-inline SelftestCase parse_selftest_case(const JsonFields& fields, const nlohmann::json& object,
-                                        const std::string& file, const std::string& prefix) {
+inline SelftestCase parse_selftest_case(const JsonFields& fields, const nlohmann::json& object, const std::string& file,
+                                        const std::string& prefix) {
   fields.allow_only({"source", "mode", "kept", "target", "logits"});
   SelftestCase result;
   result.source = whole_numbers<TokenId>(fields, "source", std::numeric_limits<TokenId>::max());
@@ -139,11 +138,11 @@ inline Selftest parse_selftest(std::string_view text, const std::string& file_na
   selftest.tolerance = fields.required(fields.number("tolerance", is_positive, positive), "tolerance", positive);
   selftest.seed = static_cast<std::uint64_t>(
       fields.required(fields.integer("seed", 0, std::numeric_limits<Index>::max()), "seed", "a whole number from 0"));
-  detail::for_each_object(
-      object, fields, "cases", file_name, "", [&](const detail::JsonFields& of_case, const nlohmann::json& element) {
-        const std::string prefix = "cases[" + std::to_string(selftest.cases.size()) + "].";
-        selftest.cases.push_back(detail::parse_selftest_case(of_case, element, file_name, prefix));
-      });
+  detail::for_each_object(object, fields, "cases", file_name, "",
+                          [&](const detail::JsonFields& of_case, const nlohmann::json& element) {
+                            const std::string prefix = "cases[" + std::to_string(selftest.cases.size()) + "].";
+                            selftest.cases.push_back(detail::parse_selftest_case(of_case, element, file_name, prefix));
+                          });
   return selftest;
 }
 
@@ -157,10 +156,9 @@ inline Selftest read_selftest(const std::filesystem::path& directory) {
 /// The text of a selftest.json that `parse_selftest` reads, a case a line.
 /// @throws std::invalid_argument if a field is out of its range
 inline std::string to_json(const Selftest& selftest) {
-  std::string text = nlohmann::json{{"version", detail::selftest_version},
-                                    {"tolerance", selftest.tolerance},
-                                    {"seed", selftest.seed}}
-                         .dump();
+  std::string text =
+      nlohmann::json{{"version", detail::selftest_version}, {"tolerance", selftest.tolerance}, {"seed", selftest.seed}}
+          .dump();
   text.back() = ',';
   text += "\"cases\":[";
   for (const SelftestCase& one : selftest.cases) {
