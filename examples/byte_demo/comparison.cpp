@@ -84,6 +84,17 @@ nlohmann::ordered_json result_json(const evaluation::EvaluationResult& result) {
 
 }  // namespace
 
+evaluation::EvaluationResult evaluate_hard(const Model& model, const std::vector<data::Example>& examples,
+                                           std::uint64_t seed) {
+  const std::vector<data::Batch> batches = batches_of(examples);
+  Rng rng(seed);
+  Model::ForwardOptions options;
+  options.rng = &rng;
+  evaluation::EvaluationConfig config;
+  config.end_id = model.config().end;
+  return evaluation::evaluate(model, std::span<const data::Batch>(batches), options, config);
+}
+
 ModelComparison compare_modes(const Model& model, const std::vector<data::Example>& examples, const RateOptions& rate,
                               std::uint64_t seed) {
   const std::vector<data::Batch> batches = batches_of(examples);

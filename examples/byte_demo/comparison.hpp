@@ -27,6 +27,10 @@ struct ModelComparison {
 ModelComparison compare_modes(const Model& model, const std::vector<data::Example>& examples, const RateOptions& rate,
                               std::uint64_t seed);
 
+/// Hard deletion at the trained threshold, as `compare_modes` measures it.
+evaluation::EvaluationResult evaluate_hard(const Model& model, const std::vector<data::Example>& examples,
+                                           std::uint64_t seed);
+
 /// The table and the sentences under it, at most 80 columns.
 void print_table(std::ostream& out, const ModelComparison& comparison);
 

@@ -15,6 +15,7 @@
 #include <merganser/data/diagnostic_tasks.hpp>
 #include <merganser/data/span_corruption.hpp>
 #include <merganser/data/text_corpus.hpp>
+#include <merganser/io/file_digest.hpp>
 
 namespace byte_demo {
 
@@ -57,6 +58,13 @@ void check_sources(const DataOptions& options) {
     throw std::invalid_argument("--task " + options.task + " makes its own texts and takes no --text");
   if (!options.valid.empty() && !text && !tsv)
     throw std::invalid_argument("--valid goes with --text or --tsv: generated tasks make fresh examples");
+}
+
+/// Tells files apart without keeping them.
+std::string content_of(std::string_view text) {
+  merganser::io::Crc64 crc;
+  crc.update(text);
+  return std::to_string(text.size()) + " bytes with checksum " + merganser::io::hexadecimal(crc.value());
 }
 
 /// A text with at least one window.
@@ -102,9 +110,12 @@ TrainingData open_text(const DataOptions& options, Index batch, Index most, std:
   const TextTaskMaker make = text_task(options);
   data::TextCorpus whole = read_text(options.text, window);
   TrainingData result;
+  result.contents["content of --text"] = content_of(whole.text());
   std::shared_ptr<const data::TextCorpus> corpus;
   if (!options.valid.empty()) {
-    result.validation = windows_of(read_text(options.valid, window), window, most, make, seed);
+    const data::TextCorpus valid = read_text(options.valid, window);
+    result.contents["content of --valid"] = content_of(valid.text());
+    result.validation = windows_of(valid, window, most, make, seed);
     corpus = std::make_shared<const data::TextCorpus>(std::move(whole));
   } else {
     const Index held_back = std::max(whole.size() / held_back_share, window), trained = whole.size() - held_back;
@@ -118,18 +129,24 @@ TrainingData open_text(const DataOptions& options, Index batch, Index most, std:
   }
   result.description = std::string(make.task == TextTask::denoise ? "denoising" : "span corruption") + " of " +
                        std::to_string(corpus->size()) + " bytes in windows of " + std::to_string(window);
-  result.next_batch = [corpus, make, window, batch, rng = Rng(seed)]() mutable {
+  result.batches.draw = [corpus, make, window, batch](data::DataCursor& cursor) {
     const auto draw = [&](Rng& r) { return make(corpus->random_window(window, r), r); };
-    return data::make_random_batch(draw, batch, rng);
+    return data::make_random_batch(draw, batch, cursor.random);
   };
+  result.batches.cursor.random = Rng(seed);
   return result;
 }
 
 TrainingData open_tsv(const DataOptions& options, Index batch, Index most, std::uint64_t seed) {
-  std::vector<data::Example> examples = data::TsvCorpus::read(options.tsv).examples();
   TrainingData result;
+  const auto read_pairs = [&result](const std::string& option, const std::string& path) {
+    const std::string text = data::read_text_file(path);
+    result.contents["content of " + option] = content_of(text);
+    return data::TsvCorpus::parse(text, path).examples();
+  };
+  std::vector<data::Example> examples = read_pairs("--tsv", options.tsv);
   if (!options.valid.empty()) {
-    result.validation = spread(data::TsvCorpus::read(options.valid).examples(), most);
+    result.validation = spread(read_pairs("--valid", options.valid), most);
   } else {
     if (examples.size() < 2)
       throw IoError(options.tsv, "lines", examples.size(), "at least 2, one to train on and one held back, or --valid");
@@ -141,8 +158,14 @@ TrainingData open_tsv(const DataOptions& options, Index batch, Index most, std::
   data::LengthBucketedBatches::Config config;
   config.batch_size = batch;
   config.seed = seed;
-  result.next_batch = [batches = data::LengthBucketedBatches(std::move(examples), config)]() mutable {
-    return batches.next();
+  result.batches.draw = [batches = data::LengthBucketedBatches(std::move(examples), config),
+                         seed](data::DataCursor& cursor) mutable {
+    const data::LengthBucketedBatches::State wanted{seed, cursor.epoch, cursor.position};
+    if (!(batches.state() == wanted)) batches.resume(wanted);
+    data::Batch next = batches.next();
+    cursor.epoch = batches.state().epoch;
+    cursor.position = batches.state().position;
+    return next;
   };
   return result;
 }
@@ -153,10 +176,11 @@ TrainingData open_task(const DataOptions& options, Index batch, Index most, std:
   TrainingData result;
   result.description = options.task + " in sequences of " + std::to_string(letters) + " letters";
   result.validation = generated(options, most, seed);
-  result.next_batch = [task, letters, batch, rng = Rng(seed)]() mutable {
+  result.batches.draw = [task, letters, batch](data::DataCursor& cursor) {
     const auto draw = [&](Rng& r) { return data::make_diagnostic_example(task, letters + 2, r); };
-    return data::make_random_batch(draw, batch, rng);
+    return data::make_random_batch(draw, batch, cursor.random);
   };
+  result.batches.cursor.random = Rng(seed);
   return result;
 }
 

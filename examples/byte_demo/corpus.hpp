@@ -6,18 +6,29 @@
 #include <string>
 #include <vector>
 
+#include <merganser/data/data_cursor.hpp>
 #include <merganser/data/example.hpp>
 
 #include <options.hpp>
+#include <train_settings.hpp>
 
 namespace byte_demo {
 
 namespace data = merganser::data;
 
+/// Endless batches. A value: a copy goes on by itself.
+struct BatchSource {
+  std::function<data::Batch(data::DataCursor&)> draw;  ///< the batch at the cursor, which it moves on
+  data::DataCursor cursor;
+
+  data::Batch operator()() { return draw(cursor); }
+};
+
 /// Endless batches and a fixed set to evaluate on.
 struct TrainingData {
   std::string description;
-  std::function<data::Batch()> next_batch;  ///< a value: a copy goes on by itself
+  Settings contents;  ///< "content of --text" and the like: size and checksum of each file
+  BatchSource batches;
   std::vector<data::Example> validation;
 };
 

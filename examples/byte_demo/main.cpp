@@ -8,7 +8,9 @@
 #include <iostream>
 #include <new>
 #include <optional>
+#include <set>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,7 +21,9 @@
 
 #include <CLI/CLI.hpp>
 
+#include <choices.hpp>
 #include <options.hpp>
+#include <train_settings.hpp>
 
 namespace byte_demo {
 
@@ -30,8 +34,8 @@ constexpr double large = 1e9;
 
 /// An option whose values have names.
 template <class Value>
-CLI::Option* add_choice(CLI::App& app, const std::string& name, Value& value,
-                        const std::vector<std::pair<std::string, Value>>& choices, const std::string& help) {
+CLI::Option* add_choice(CLI::App& app, const std::string& name, Value& value, const Choices<Value>& choices,
+                        const std::string& help) {
   std::vector<std::string> names;
   for (const auto& choice : choices) names.push_back(choice.first);
   const auto assign = [&value, choices](const std::string& chosen) {
@@ -139,26 +143,21 @@ void add_gate(CLI::App& app, TrainOptions& options) {
                      ->check(CLI::Range(0, 127))
                      ->option_text("N,...");
   auto* gate = add_choice<std::optional<merge::GateKind>>(
-      app, "--gate", model.gate,
-      {{"learned", merge::GateKind::learned}, {"random", merge::GateKind::random}, {"fixed", merge::GateKind::fixed}},
+      app, "--gate", model.gate, gate_choices,
       "learned (the default); random or fixed are baselines that delete the target rate");
   app.add_flag_function(
          "--no-gate", [&model](std::int64_t) { model.gate.reset(); }, "The twin that deletes nothing")
       ->excludes(gate)
       ->excludes(blocks);
   add_choice<nn::ScoreBoundKind>(
-      app, "--score-bound", model.score_bound,
-      {{"none", nn::ScoreBoundKind::none},
-       {"soft_cap", nn::ScoreBoundKind::soft_cap},
-       {"normalised", nn::ScoreBoundKind::normalised}},
+      app, "--score-bound", model.score_bound, score_bound_choices,
       "Keeps attention scores in the gate's reach: soft_cap (the default), normalised or none");
   add_number(app, "--score-bound-value", model.score_bound_value, 1e-6, large, "The bound, 8");
   add_number(app, "--score-penalty", options.score_penalty, 0, large, "Weight of the penalty on large scores, 0");
   add_number(app, "--open-probability", options.open_probability, 0, 1,
              "Share of the steps without the gate once it is in, 0.1");
   add_number(app, "--hard-probability", options.hard_probability, 0, 1, "Share of the steps with hard deletion, 0");
-  add_choice<merge::SurvivorBias>(app, "--survivor-bias", options.survivor_bias,
-                                  {{"kept", merge::SurvivorBias::kept}, {"dropped", merge::SurvivorBias::dropped}},
+  add_choice<merge::SurvivorBias>(app, "--survivor-bias", options.survivor_bias, survivor_bias_choices,
                                   "Gate values of survivors in such steps: kept (the default) or dropped");
   add_count(app, "--gate-open-until", options.gate_open_until, 0, 1000000000,
             "Step at which the gate is first applied: 2000, or 40 % of a shorter run");
@@ -166,10 +165,8 @@ void add_gate(CLI::App& app, TrainOptions& options) {
             "Step at which the controller sets in; at once with the gate");
   add_number(app, "--kp", options.proportional_gain, 0, large, "Proportional gain of the controller, 0.5");
   add_number(app, "--ki", options.integral_gain, 0, large, "Integral gain, 0.001");
-  add_choice<merge::ControllerRange>(
-      app, "--controller", options.controller,
-      {{"two-sided", merge::ControllerRange::two_sided}, {"non-negative", merge::ControllerRange::non_negative}},
-      "two-sided (the default) or non-negative");
+  add_choice<merge::ControllerRange>(app, "--controller", options.controller, controller_choices,
+                                     "two-sided (the default) or non-negative");
 }
 
 void add_optimisation(CLI::App& app, TrainOptions& options) {
@@ -179,15 +176,25 @@ void add_optimisation(CLI::App& app, TrainOptions& options) {
   add_count(app, "--batch", options.batch, 1, 65536, "Sequences of a step, 32");
   add_number(app, "--learning-rate", options.learning_rate, 1e-12, large, "At its peak, 0.003");
   add_count(app, "--warmup", options.warmup, 0, 1000000000, "Steps to the peak, 200");
-  add_choice<training::Decay>(app, "--schedule", options.schedule,
-                              {{"constant", training::Decay::constant},
-                               {"linear", training::Decay::linear},
-                               {"cosine", training::Decay::cosine},
-                               {"inverse_square_root", training::Decay::inverse_square_root}},
+  add_choice<training::Decay>(app, "--schedule", options.schedule, schedule_choices,
                               "linear (the default), cosine, inverse_square_root or constant");
 }
 
+void add_checkpoints(CLI::App& app, TrainOptions& options) {
+  auto* checkpoints = app.add_option("--checkpoints", options.checkpoints,
+                                     "Where the run is saved while it goes, so that --resume can go on with it")
+                          ->option_text("DIR");
+  app.add_option("--resume", options.resume,
+                 "Go on with the run whose checkpoints are there, with its options, to the same bits")
+      ->option_text("DIR")
+      ->excludes(checkpoints);
+  add_count(app, "--checkpoint-every", options.checkpoint_every, 1, 1000000000, "Steps between checkpoints, 500");
+  add_count(app, "--keep", options.keep, 1, 1000000, "Checkpoints to keep besides the best one, 3");
+}
+
 using Job = std::function<void()>;
+
+TrainOptions resume_options(const CLI::App& command_line, const TrainOptions& asked);
 
 Job add_train(CLI::App& app, TrainOptions& options) {
   CLI::App* train = app.add_subcommand("train", "Train a model on a text, on pairs of texts, or on a task");
@@ -201,9 +208,32 @@ Job add_train(CLI::App& app, TrainOptions& options) {
   add_common(*train, options.threads, options.seed);
   add_count(*train, "--windows", options.windows, 1, 1000000000, "Most sequences to evaluate on, 512");
   train->add_option("--save", options.save, "Where the model goes; made at the end")->option_text("DIR");
+  add_checkpoints(*train, options);
   train->add_option("--log", options.log, "JSON lines: the steps and the evaluation")->option_text("FILE");
   add_count(*train, "--log-every", options.log_every, 1, 1000000000, "Steps between lines of the log, 1");
-  return [&options] { byte_demo::train(options); };
+  return [train, &options] { byte_demo::train(options.resume.empty() ? options : resume_options(*train, options)); };
+}
+
+/// The options of the stored run, and those of the new command line that may differ.
+TrainOptions resume_options(const CLI::App& command_line, const TrainOptions& asked) {
+  std::set<std::string> given;
+  for (const CLI::Option* option : command_line.get_options())
+    if (option->count() > 0 && option->get_name() != "--resume") given.insert(option->get_name());
+  std::vector<std::string> arguments =
+      resumed_arguments(stored_settings(asked.resume), settings_of(asked), given, asked.resume);
+  arguments.insert(arguments.begin(), "train");
+  std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
+  CLI::App app;
+  TrainOptions options;
+  add_train(app, options);
+  try {
+    app.parse(std::move(arguments));
+  } catch (const CLI::ParseError& error) {
+    throw std::invalid_argument("--resume " + asked.resume + ": settings of another program: " + error.what());
+  }
+  options.resume = asked.resume;
+  options.threads = asked.threads;
+  return options;
 }
 
 Job add_evaluate(CLI::App& app, EvaluateOptions& options) {

@@ -65,6 +65,10 @@ struct TrainOptions {
   Index windows = 512;    ///< sequences of the evaluation at the end
   std::string save, log;  ///< empty: not given
   Index log_every = 1;    ///< steps
+
+  std::string checkpoints, resume;  ///< a directory; at most one is given
+  Index checkpoint_every = 500;     ///< steps
+  Index keep = 3;                   ///< checkpoints, the best one besides
 };
 
 /// How much is deleted when a trained model runs; at most one is given.

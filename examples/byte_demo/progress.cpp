@@ -16,8 +16,14 @@ constexpr const char* to_line_start = "\r\x1B[K";
 
 }  // namespace
 
-Progress::Progress(Index steps, Aim aim, double target)
-    : steps_(steps), aim_(aim), target_(target), terminal_(is_terminal(STDERR_FILENO)) {}
+Progress::Progress(Index steps, Index done, Aim aim, double target)
+    : steps_(steps),
+      before_(done),
+      done_(done),
+      shown_(done),
+      aim_(aim),
+      target_(target),
+      terminal_(is_terminal(STDERR_FILENO)) {}
 
 Progress::~Progress() {
   if (open_) std::cerr << "\n";
@@ -27,7 +33,7 @@ double Progress::seconds() const { return std::chrono::duration<double>(Clock::n
 
 void Progress::update(const training::StepReport& report) {
   ++done_;
-  const double weight = 1.0 / static_cast<double>(std::min(done_, averaged_steps));
+  const double weight = 1.0 / static_cast<double>(std::min(done_ - before_, averaged_steps));
   const auto average = [weight](double& mean, double value) { mean += weight * (value - mean); };
   average(loss_, report.parts.empty() ? report.total : report.parts.front().value);
   average(accuracy_, report.token_accuracy);
@@ -43,7 +49,8 @@ void Progress::update(const training::StepReport& report) {
 
 std::string Progress::line() const {
   const double elapsed = std::max(seconds(), 1e-9);
-  const double left = elapsed / static_cast<double>(std::max<Index>(done_, 1)) * static_cast<double>(steps_ - done_);
+  const double left =
+      elapsed / static_cast<double>(std::max<Index>(done_ - before_, 1)) * static_cast<double>(steps_ - done_);
   std::string text = std::to_string(done_) + "/" + std::to_string(steps_) + " loss " + fixed(loss_, 3) + " acc " +
                      right(fixed(100 * accuracy_, 1), 4) + "%";
   if (aim_ == Aim::rate)

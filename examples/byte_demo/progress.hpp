@@ -15,7 +15,8 @@ class Progress {
  public:
   enum class Aim { none, rate };  ///< whether there is a deletion rate to reach
 
-  Progress(Index steps, Aim aim, double target);
+  /// @param done steps of an earlier process
+  Progress(Index steps, Index done, Aim aim, double target);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
@@ -37,7 +38,7 @@ class Progress {
   std::string line() const;
   void write(const std::string& text);
 
-  Index steps_, done_ = 0, shown_ = 0, gated_ = 0;
+  Index steps_, before_, done_, shown_, gated_ = 0;
   Aim aim_;
   double target_;
   bool terminal_, open_ = false, finished_ = false;

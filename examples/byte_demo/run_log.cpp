@@ -9,9 +9,22 @@ namespace byte_demo {
 
 using merganser::IoError;
 
-RunLog::RunLog(const std::string& path, Index every) : path_(path), every_(every) {
+namespace {
+
+bool breaks_off(const std::string& path) {
+  std::ifstream file(path, std::ios::binary | std::ios::ate);
+  if (!file || file.tellg() <= 0) return false;
+  file.seekg(-1, std::ios::end);
+  return file.get() != '\n';
+}
+
+}  // namespace
+
+RunLog::RunLog(const std::string& path, Index every, Start start) : path_(path), every_(every) {
   if (path_.empty()) return;
-  file_.open(path_, std::ios::binary | std::ios::trunc);
+  const bool broken = start == Start::append && breaks_off(path_);
+  file_.open(path_, std::ios::binary | (start == Start::append ? std::ios::app : std::ios::trunc));
+  if (broken) file_ << "\n";
   if (!file_) throw IoError(path_, "--log", "nothing that can be opened", "a file that can be written");
 }
 

@@ -15,8 +15,13 @@ namespace byte_demo {
 /// One JSON object a line: those of steps have "step", others "event".
 class RunLog {
  public:
-  /// Empties the file. No path: writes nothing. @throws merganser::IoError if it cannot be written
-  RunLog(const std::string& path, Index every);
+  enum class Start {
+    empty,   ///< the file is emptied
+    append,  ///< it goes on behind what is there; a line that broke off is ended
+  };
+
+  /// No path: writes nothing. @throws merganser::IoError if it cannot be written
+  RunLog(const std::string& path, Index every, Start start = Start::empty);
 
   void step(const training::StepReport& report, double seconds);
   void event(const std::string& name, const nlohmann::ordered_json& details);

@@ -1,13 +1,16 @@
 // byte_demo train: a model of one's own on one's own text.
 #include <filesystem>
 #include <iostream>
+#include <optional>
 #include <stdexcept>
 #include <system_error>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include <merganser/core/thread_pool.hpp>
 
+#include <checkpoints.hpp>
 #include <comparison.hpp>
 #include <corpus.hpp>
 #include <model.hpp>
@@ -58,15 +61,29 @@ void train(const TrainOptions& options) {
   Model model = make_model(options.model, options.target, options.seed);
   if (!options.save.empty()) check_can_save(model, options.save);
   check_log(options);
-  RunLog log(options.log, options.log_every);
+  std::optional<Checkpoints> checkpoints;
+  if (!options.checkpoints.empty() || !options.resume.empty()) {
+    Settings settings = settings_of(options);
+    settings.insert(data.contents.begin(), data.contents.end());
+    checkpoints.emplace(options, std::move(settings));
+  }
+  const std::optional<Index> resumed = checkpoints ? checkpoints->resumed_step() : std::nullopt;
+  RunLog log(options.log, options.log_every, resumed ? RunLog::Start::append : RunLog::Start::empty);
 
   const Index parameters = merganser::parameter_count(model);
   std::cerr << data.description << "; " << fixed(static_cast<double>(parameters) / 1e6, 2)
             << " M parameters, gate: " << gate_name(options.model) << "\n";
   const Index steps = options.minutes ? steps_in_minutes(model, options, data) : options.steps.value_or(default_steps);
   if (options.minutes) std::cerr << "planned: " << steps << " steps (repeat with --steps " << steps << ")\n";
-  log.event("start", settings_json(options, model, steps, parameters));
-  const TrainingSummary summary = run_training(model, options, steps, data, log);
+  if (checkpoints) checkpoints->remember("--steps", std::to_string(steps));
+  if (resumed) {
+    for (const std::string& what : checkpoints->skipped()) std::cerr << "passed over: " << what << "\n";
+    std::cerr << "going on behind step " << *resumed << " of " << steps << "\n";
+    log.event("resume", {{"step", *resumed}});
+  } else {
+    log.event("start", settings_json(options, model, steps, parameters));
+  }
+  const TrainingSummary summary = run_training(model, options, steps, data, log, checkpoints ? &*checkpoints : nullptr);
   if (!options.save.empty()) save_model(model, options.save);
 
   const ModelComparison comparison = compare_modes(model, data.validation, {}, options.seed);

@@ -10,6 +10,7 @@
 
 #include <merganser/training/trainer.hpp>
 
+#include <comparison.hpp>
 #include <progress.hpp>
 #include <terminal.hpp>
 
@@ -48,6 +49,20 @@ Trainer::Config trainer_config(const TrainOptions& options, Index steps) {
   return config;
 }
 
+/// What checkpoints are compared by: bits per byte under hard deletion of the validation set. A learned gate must have
+/// come in and be within five points of its target, because deleting less is easier.
+std::optional<double> rate_weights(const Model& model, const TrainOptions& options, const Trainer& trainer,
+                                   const std::vector<data::Example>& validation) {
+  constexpr double slack = 0.05;
+  if (validation.empty()) return std::nullopt;
+  const auto result = evaluate_hard(model, validation, options.seed);
+  const bool steered = options.model.gate == merge::GateKind::learned;
+  if (steered && (trainer.steps_taken() <= trainer.config().deletion.gate_open_until ||
+                  result.deletion_rate < options.target - slack))
+    return std::nullopt;
+  return result.bits_per_byte;
+}
+
 }  // namespace
 
 Index steps_in_minutes(const Model& model, const TrainOptions& options, const TrainingData& data) {
@@ -55,7 +70,7 @@ Index steps_in_minutes(const Model& model, const TrainOptions& options, const Tr
   TrainOptions probed = options;
   probed.gate_open_until = 0;
   Trainer trainer(copy, trainer_config(probed, probe_steps));
-  auto next_batch = data.next_batch;
+  auto next_batch = data.batches;
   const auto start = Clock::now();
   trainer.run(unmeasured_steps, next_batch);
   const auto measured_from = Clock::now();
@@ -65,10 +80,16 @@ Index steps_in_minutes(const Model& model, const TrainOptions& options, const Tr
   return std::max<Index>(1, static_cast<Index>(left / per_step));
 }
 
-TrainingSummary run_training(Model& model, const TrainOptions& options, Index steps, TrainingData& data, RunLog& log) {
+TrainingSummary run_training(Model& model, const TrainOptions& options, Index steps, TrainingData& data, RunLog& log,
+                             Checkpoints* checkpoints) {
   const bool gated = options.model.gate.has_value();
   Trainer trainer(model, trainer_config(options, steps));
-  Progress progress(steps, gated ? Progress::Aim::rate : Progress::Aim::none, options.target);
+  if (checkpoints != nullptr) checkpoints->begin(model, trainer, data.batches);
+  const double seconds_before = checkpoints != nullptr ? checkpoints->seconds_before() : 0.0;
+  const Checkpoints::Metric metric = [&](const Model& weights) {
+    return rate_weights(weights, options, trainer, data.validation);
+  };
+  Progress progress(steps, trainer.steps_tried(), gated ? Progress::Aim::rate : Progress::Aim::none, options.target);
   Index unfinite = 0;
   bool late = false;
   training::TrainerCallbacks callbacks;
@@ -76,6 +97,8 @@ TrainingSummary run_training(Model& model, const TrainOptions& options, Index st
     unfinite = 0;
     progress.update(report);
     log.step(report, progress.seconds());
+    if (checkpoints != nullptr)
+      checkpoints->on_step(model, trainer, data.batches, seconds_before + progress.seconds(), metric);
     late = options.minutes && progress.seconds() > overtime * 60 * *options.minutes;
     return late ? training::Continue::no : training::Continue::yes;
   };
@@ -94,11 +117,13 @@ TrainingSummary run_training(Model& model, const TrainOptions& options, Index st
     }
     return training::Continue::yes;
   };
-  trainer.run(steps, data.next_batch, callbacks);
+  trainer.run(steps - trainer.steps_tried(), data.batches, callbacks);
+  if (checkpoints != nullptr)
+    checkpoints->finish(model, trainer, data.batches, seconds_before + progress.seconds(), metric);
   progress.finish();
   if (late && trainer.steps_taken() < steps)
     progress.note("the time was over before the planned steps: the learning rate did not reach its end");
-  return {trainer.steps_taken(), progress.seconds()};
+  return {trainer.steps_taken(), seconds_before + progress.seconds()};
 }
 
 }  // namespace byte_demo

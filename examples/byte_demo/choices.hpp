@@ -1,0 +1,42 @@
+// The words of the command line and what they stand for.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <options.hpp>
+
+namespace byte_demo {
+
+template <class Value>
+using Choices = std::vector<std::pair<std::string, Value>>;
+
+inline const Choices<std::optional<merge::GateKind>> gate_choices = {
+    {"learned", merge::GateKind::learned}, {"random", merge::GateKind::random}, {"fixed", merge::GateKind::fixed}};
+
+inline const Choices<nn::ScoreBoundKind> score_bound_choices = {{"none", nn::ScoreBoundKind::none},
+                                                                {"soft_cap", nn::ScoreBoundKind::soft_cap},
+                                                                {"normalised", nn::ScoreBoundKind::normalised}};
+
+inline const Choices<merge::SurvivorBias> survivor_bias_choices = {{"kept", merge::SurvivorBias::kept},
+                                                                   {"dropped", merge::SurvivorBias::dropped}};
+
+inline const Choices<merge::ControllerRange> controller_choices = {
+    {"two-sided", merge::ControllerRange::two_sided}, {"non-negative", merge::ControllerRange::non_negative}};
+
+inline const Choices<training::Decay> schedule_choices = {
+    {"constant", training::Decay::constant},
+    {"linear", training::Decay::linear},
+    {"cosine", training::Decay::cosine},
+    {"inverse_square_root", training::Decay::inverse_square_root}};
+
+template <class Value>
+std::string word_of(const Value& value, const Choices<Value>& choices) {
+  for (const auto& [word, meaning] : choices)
+    if (meaning == value) return word;
+  return "";
+}
+
+}  // namespace byte_demo

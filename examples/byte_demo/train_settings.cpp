@@ -1,0 +1,135 @@
+// The options of `train` as texts.
+#include <train_settings.hpp>
+
+#include <array>
+#include <charconv>
+#include <filesystem>
+#include <stdexcept>
+
+#include <choices.hpp>
+
+namespace byte_demo {
+
+namespace {
+
+constexpr const char* content_prefix = "content of ";
+
+/// Options that never change a result.
+const std::set<std::string> free_options = {"--save", "--log", "--log-every", "--threads", "--checkpoint-every",
+                                            "--keep"};
+
+/// A file may have moved: what it holds is compared.
+const std::set<std::string> file_options = {"--text", "--valid", "--tsv"};
+
+/// The shortest text that is read as the same number.
+std::string text_of(double value) {
+  std::array<char, 64> digits{};
+  return {digits.data(), std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr};
+}
+
+std::string absolute(const std::string& path) { return std::filesystem::absolute(path).lexically_normal().string(); }
+
+std::string value_in(const Settings& settings, const std::string& name) {
+  const auto place = settings.find(name);
+  if (place == settings.end()) return "no such option";
+  return place->second.empty() ? "given" : place->second;
+}
+
+[[noreturn]] void fail(const std::string& name, const Settings& asked, const Settings& stored,
+                       const std::string& directory) {
+  throw std::invalid_argument(name + ": got " + value_in(asked, name) + ", expected " + value_in(stored, name) +
+                              ", as the run in " + directory + " has");
+}
+
+}  // namespace
+
+Settings settings_of(const TrainOptions& options) {
+  Settings settings;
+  const auto add_text = [&](const std::string& name, const std::string& value) {
+    if (!value.empty()) settings[name] = value;
+  };
+  const auto add_path = [&](const std::string& name, const std::string& path) {
+    if (!path.empty()) settings[name] = absolute(path);
+  };
+  const auto add_count = [&](const std::string& name, auto value) { settings[name] = std::to_string(value); };
+  const auto add_number = [&](const std::string& name, double value) { settings[name] = text_of(value); };
+
+  const DataOptions& data = options.data;
+  add_path("--text", data.text);
+  add_path("--valid", data.valid);
+  add_path("--tsv", data.tsv);
+  add_text("--task", data.task);
+  if (data.window) add_count("--window", *data.window);
+  add_number("--noise", data.noise);
+
+  const ModelOptions& model = options.model;
+  add_count("--width", model.width);
+  add_count("--heads", model.heads);
+  add_count("--head-width", model.head_width);
+  add_count("--feed-forward", model.feed_forward);
+  add_count("--encoder-blocks", model.encoder_blocks);
+  add_count("--decoder-blocks", model.decoder_blocks);
+  std::string blocks;
+  for (const Index block : model.gate_blocks) blocks += (blocks.empty() ? "" : ",") + std::to_string(block);
+  add_text("--gate-block", blocks);
+  if (model.gate)
+    settings["--gate"] = word_of(model.gate, gate_choices);
+  else
+    settings["--no-gate"] = "";
+  settings["--score-bound"] = word_of(model.score_bound, score_bound_choices);
+  add_number("--score-bound-value", model.score_bound_value);
+
+  add_number("--target", options.target);
+  add_count("--batch", options.batch);
+  if (options.steps) add_count("--steps", *options.steps);
+  if (options.minutes) add_number("--minutes", *options.minutes);
+  add_count("--seed", options.seed);
+  add_number("--learning-rate", options.learning_rate);
+  add_count("--warmup", options.warmup);
+  settings["--schedule"] = word_of(options.schedule, schedule_choices);
+  if (options.gate_open_until) add_count("--gate-open-until", *options.gate_open_until);
+  if (options.regulariser_from) add_count("--regulariser-from", *options.regulariser_from);
+  add_number("--kp", options.proportional_gain);
+  add_number("--ki", options.integral_gain);
+  settings["--controller"] = word_of(options.controller, controller_choices);
+  add_number("--score-penalty", options.score_penalty);
+  add_number("--open-probability", options.open_probability);
+  add_number("--hard-probability", options.hard_probability);
+  settings["--survivor-bias"] = word_of(options.survivor_bias, survivor_bias_choices);
+  add_count("--windows", options.windows);
+  add_path("--save", options.save);
+  add_path("--log", options.log);
+  add_count("--log-every", options.log_every);
+  add_count("--checkpoint-every", options.checkpoint_every);
+  add_count("--keep", options.keep);
+  return settings;
+}
+
+std::vector<std::string> resumed_arguments(const Settings& stored, const Settings& asked,
+                                           const std::set<std::string>& given, const std::string& directory) {
+  Settings resumed;
+  for (const auto& [name, value] : stored)
+    if (name.starts_with("--") && name != "--minutes") resumed[name] = value;  // its steps are planned
+  for (const std::string& name : given) {
+    if (free_options.contains(name)) {
+      if (asked.contains(name)) resumed[name] = asked.at(name);
+    } else if (file_options.contains(name)) {
+      if (!stored.contains(name)) fail(name, asked, stored, directory);
+      resumed[name] = asked.at(name);
+    } else if (value_in(asked, name) != value_in(stored, name)) {
+      fail(name, asked, stored, directory);
+    }
+  }
+  std::vector<std::string> arguments;
+  for (const auto& [name, value] : resumed) arguments.push_back(value.empty() ? name : name + "=" + value);
+  return arguments;
+}
+
+void require_same_contents(const Settings& stored, const Settings& now, const std::string& directory) {
+  for (const Settings* side : {&stored, &now})
+    for (const auto& [name, value] : *side)
+      if (name.starts_with(content_prefix) && value_in(stored, name) != value_in(now, name))
+        fail(name, now, stored, directory);
+}
+
+}  // namespace byte_demo
