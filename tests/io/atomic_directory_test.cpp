@@ -55,7 +55,7 @@ TEST_CASE("a failed rename leaves what is there and nothing else", "[AtomicDirec
   CHECK(parent.entries() == Names{"one"});
 }
 
-TEST_CASE("a place that can't be written to is an IoError", "[AtomicDirectory]") {
+TEST_CASE("a place where no directory can be made is an IoError", "[AtomicDirectory]") {
   const TemporaryDirectory parent;
   CHECK_THROWS_AS(io::AtomicDirectory(parent / "missing/one"), IoError);
   io::write_file_atomically(parent / "file", "");
