@@ -13,6 +13,7 @@ include(${CMAKE_CURRENT_LIST_DIR}/byte_demo_commands.cmake)
 set(show --json "Hello, world" --threads 1)
 set(evaluate --task copy --windows 2 --json --threads 1)
 set(generate "Hello" --max-length 9 --threads 1)
+set(selftest --threads 1)
 
 # All of them with the model; sets ${subcommand}_out, but for the times that evaluate takes.
 macro(reads model)
@@ -40,7 +41,7 @@ macro(keep_results name)
 endmacro()
 
 function(refuses model expected)
-  foreach(subcommand show evaluate generate)
+  foreach(subcommand show evaluate generate selftest)
     fails_with("${expected}" ${subcommand} --model ${model} ${ARGN} ${${subcommand}})
   endforeach()
 endfunction()

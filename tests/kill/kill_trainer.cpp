@@ -23,8 +23,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <merganser/core/parallel.hpp>
+#include <merganser/core/executor.hpp>
 #include <merganser/core/random.hpp>
+#include <merganser/core/thread_pool.hpp>
 #include <merganser/io/atomic_file.hpp>
 #include <merganser/io/checkpoint_directory.hpp>
 
@@ -132,7 +133,8 @@ Counts kill_again_and_again(const Options& options, const fs::path& place) {
     const Index before = highest_step(directory);
     const int threads = 1 + static_cast<int>(rng.below(3));
     const pid_t child = start([&] {
-      set_thread_count(threads);
+      ThreadPool pool(threads);
+      const ExecutorScope scope(pool);
       train_on(options.steps, directory, result);
     });
     const auto delay = std::chrono::duration<double>(0.02) + rng.uniform() * straight;
@@ -176,15 +178,7 @@ Options parse(int count, char** arguments) {
 
 }  // namespace
 
-/// Threads that wait for work must sleep: otherwise a busy machine makes hours of this. The variable is read before
-/// main.
-static void let_threads_sleep(char** arguments) {
-  if (std::getenv("OMP_WAIT_POLICY") != nullptr || ::setenv("OMP_WAIT_POLICY", "passive", 1) != 0) return;
-  ::execv("/proc/self/exe", arguments);  // returns if there is no such file: slow, but right
-}
-
 int main(int count, char** arguments) {
-  let_threads_sleep(arguments);
   std::string place = (fs::temp_directory_path() / "kill_trainer-XXXXXX").string();
   try {
     const Options options = parse(count, arguments);
