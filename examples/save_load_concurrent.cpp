@@ -1,8 +1,7 @@
 // Saves a model to a temporary directory, loads it again, and lets several threads run the one loaded model at the same
-// time: inference only reads, so a const model needs no lock. Each thread runs the whole model and generates from it; the
-// loops inside share one pool of two more threads.
-// Prints a line a thread: the tokens it kept and whether all its logits and generated ids are, bit for bit, those of a
-// single thread.
+// time: inference only reads, so a const model needs no lock. Each thread runs the whole model and generates from it;
+// the loops inside share one pool of two more threads. Prints a line a thread: the tokens it kept and whether all its
+// logits and generated ids are, bit for bit, those of a single thread.
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>

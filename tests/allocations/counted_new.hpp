@@ -1,5 +1,5 @@
-// Counts the heap allocations of all threads: replaces operator new of the whole program, so only one source of a program
-// may include it.
+// Counts the heap allocations of all threads: replaces operator new of the whole program, so only one source of a
+// program may include it.
 #pragma once
 
 #include <atomic>

@@ -151,8 +151,8 @@ TEST_CASE("an exception reaches the caller", "[parallel]") {
 
 TEST_CASE("an exception of a loop inside a task reaches the caller", "[parallel]") {
   on_every_executor([] {
-    REQUIRE_THROWS_WITH(parallel_for(3, [](Index) { parallel_for(3, [](Index) { throw std::runtime_error("deep"); }); }),
-                        "deep");
+    REQUIRE_THROWS_WITH(
+        parallel_for(3, [](Index) { parallel_for(3, [](Index) { throw std::runtime_error("deep"); }); }), "deep");
   });
 }
 

@@ -28,14 +28,13 @@ inline constinit thread_local ThreadState thread_state{};
 
 }  // namespace detail
 
-/// The tasks 0 ... count - 1 of one loop, as an executor gets them. Refers to the task of the caller: lives as long as the
-/// loop, and is neither copied nor moved.
+/// The tasks 0 ... count - 1 of one loop, as an executor gets them. Refers to the task of the caller: lives as long as
+/// the loop, and is neither copied nor moved.
 class LoopTasks {
  public:
   /// Calls task(i); owns nothing and allocates nothing.
   template <class Task>
-    requires std::invocable<Task&, Index>
-  LoopTasks(Index count, Task& task)
+  requires std::invocable<Task&, Index> LoopTasks(Index count, Task& task)
       : count_(count), task_(std::addressof(task)), call_([](const void* callable, Index first, Index last) {
           Task& called = *static_cast<Task*>(const_cast<void*>(callable));
           for (Index i = first; i < last; ++i) called(i);

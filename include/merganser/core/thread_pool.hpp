@@ -78,8 +78,8 @@ inline int hardware_threads() { return std::max(1, static_cast<int>(std::thread:
 /// its threads are joined then.
 class ThreadPool final : public Executor {
  public:
-  /// How long a thread looks for work or for the end of a loop before it sleeps: about as long as waking one up takes. One
-  /// that had to wait longer for its last loop sleeps at once: its spin could keep the calling thread off a processor.
+  /// How long a thread looks for work or for the end of a loop before it sleeps: about as long as waking one up takes.
+  /// One that had to wait longer for its last loop sleeps at once: its spin could keep the caller off a processor.
   static constexpr std::chrono::microseconds default_spin{50};
 
   /// `threads`: that work on one loop, the calling one among them.
