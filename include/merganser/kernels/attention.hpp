@@ -62,7 +62,7 @@ struct RunningSoftmax {
 ///
 /// q [t_q x K], k and v [t_k x K]. `rows` receive what backward needs, unless null. Keys are taken in blocks of a fixed
 /// size with a running maximum and sum; a block that is hidden from all queries at hand is left out. So memory beside
-/// the output is constant in t_q and t_k, on the stack unless K is above 128, and causal attention takes half the time.
+/// the output is constant in t_q and t_k, on the stack unless K is above 64, and causal attention takes half the time.
 /// The bits of a row of y depend on its query and the keys alone. With no keys, y is 0.
 ///
 /// Milakov and Gimelshein 2018, arXiv 1805.02867 (running softmax); Dao et al. 2022, arXiv 2205.14135 (in blocks).

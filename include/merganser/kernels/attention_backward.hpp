@@ -16,12 +16,15 @@ namespace detail {
 
 /// Queries of one block of gradients; a multiple of both tile heights.
 inline constexpr Index gradient_rows = 48;
+/// Keys of one block of gradients; whole panels.
+template <Real Scalar>
+inline constexpr Index gradient_keys = key_block<Scalar> / 2;
 
 /// The weights of a block of queries and keys and the gradient of its scores.
 template <Real Scalar>
 class GradientBlock {
  public:
-  static constexpr Index stride = score_stride<Scalar>;
+  static constexpr Index stride = gradient_keys<Scalar> + PacketOf<Scalar>::size;
 
   /// Turns q . k in `weights` [rows x width] into weights; keeps what `to_products` needs.
   void to_weights(AttentionRules<Scalar>& rules, const HeadScores<Scalar>& scores,
@@ -119,7 +122,7 @@ void attend_backward(const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, con
                      const MatrixRef<Scalar>& grad_y, MutableMatrixRef<Scalar> grad_q, MutableMatrixRef<Scalar> grad_k,
                      MutableMatrixRef<Scalar> grad_v, const HeadGradients<Scalar>& gradients) {
   using namespace detail;
-  constexpr Index block = key_block<Scalar>, stride = score_stride<Scalar>;
+  constexpr Index block = gradient_keys<Scalar>, stride = GradientBlock<Scalar>::stride;
   const Index keys = k.rows(), depth = q.cols(), width = v.cols();
   if (keys == 0) return;
   const Index padded_depth = whole_panels<Scalar>(depth), padded_width = whole_panels<Scalar>(width);

@@ -10,9 +10,9 @@
 
 namespace merganser::kernels::detail {
 
-/// Keys in one block, counted from the first key of the sequence; whole panels.
+/// Most keys in one block; whole panels.
 template <Real Scalar>
-inline constexpr Index key_block = 512 / static_cast<Index>(sizeof(Scalar));
+inline constexpr Index key_block = 1024 / static_cast<Index>(sizeof(Scalar));
 
 /// How the positions of keys follow one another.
 enum class KeyOrder {

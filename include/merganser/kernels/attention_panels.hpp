@@ -122,19 +122,14 @@ inline void multiply_tile(Index depth, TileFactor<Scalar> a, const Scalar* b, In
   using Packet = typename PacketOf<Scalar>::Type;
   constexpr Index size = PacketOf<Scalar>::size;
   Packet sum[sizeof...(Row)][2];
-  const auto begin = [&](std::size_t row) {
-    const Scalar* in = c + static_cast<Index>(row) * c_stride;
-    for (std::size_t i = 0; i < 2; ++i) {
-      if constexpr (start == TileStart::zero) {
-        sum[row][i] = simd::pset1<Packet>(Scalar{0});
-      } else {
-        sum[row][i] = simd::ploadu<Packet>(in + static_cast<Index>(i) * size);
-        if constexpr (start == TileStart::scale)
-          sum[row][i] = simd::pmul(sum[row][i], simd::pset1<Packet>(factors[row]));
-      }
-    }
+  const auto begin = [&](std::size_t row, Index column) {
+    if constexpr (start == TileStart::zero) return simd::pset1<Packet>(Scalar{0});
+    const Packet there = simd::ploadu<Packet>(c + static_cast<Index>(row) * c_stride + column);
+    if constexpr (start == TileStart::scale) return simd::pmul(there, simd::pset1<Packet>(factors[row]));
+    return there;
   };
-  (begin(Row), ...);
+  ((sum[Row][0] = begin(Row, 0)), ...);  // no loop over the two: not every compiler would then keep sums in registers
+  ((sum[Row][1] = begin(Row, size)), ...);
   for (Index k = 0; k < depth; ++k) {
     const Packet b0 = simd::ploadu<Packet>(b), b1 = simd::ploadu<Packet>(b + size);
     const auto step = [&](std::size_t row) {

@@ -147,13 +147,30 @@ class AttentionRules {
     return distances_.row(table_, *position(query), positions_, looked_up_);
   }
 
+  /// c tanh(s / c) and its slope 1 - tanh^2, from f = (1 - tanh(s / c)) / 2. The last step of the value is one pmadd,
+  /// which no compiler can merge with an addition that follows: the bits are the same in every pass.
+  struct SoftCap {
+    Packet cap, minus_double, stretch;
+
+    explicit SoftCap(Scalar c) : cap(broadcast(c)), minus_double(broadcast(-2 * c)), stretch(broadcast(2 / c)) {}
+
+    Packet falling(const Packet& s) const {
+      return packet_falling_logistic<Scalar>(Packet(Eigen::internal::pmul(s, stretch)));
+    }
+    Packet value(const Packet& f) const { return Eigen::internal::pmadd(minus_double, f, cap); }
+    Packet slope(const Packet& f) const {
+      namespace simd = Eigen::internal;
+      return simd::pmul(simd::pmul(broadcast(Scalar{4}), f), simd::psub(broadcast(Scalar{1}), f));
+    }
+  };
+
   void bound(Scalar* row, Index width, Scalar* slope) const {
     namespace simd = Eigen::internal;
-    const auto cap = broadcast(scores_.soft_cap), inverse = broadcast(1 / scores_.soft_cap), one = broadcast(Scalar{1});
+    const SoftCap cap(scores_.soft_cap);
     for (Index k = 0; k < width; k += PacketOf<Scalar>::size) {
-      const Packet tanh = packet_tanh<Scalar>(simd::pmul(simd::ploadu<Packet>(row + k), inverse));
-      simd::pstoreu(row + k, simd::pmul(cap, tanh));
-      simd::pstoreu(slope + k, simd::pmadd(simd::pnegate(tanh), tanh, one));
+      const Packet falling = cap.falling(simd::ploadu<Packet>(row + k));
+      simd::pstoreu(row + k, cap.value(falling));
+      simd::pstoreu(slope + k, cap.slope(falling));
     }
   }
 
@@ -170,10 +187,10 @@ class AttentionRules {
   Scalar pass(Scalar* row, Index width, [[maybe_unused]] const Scalar* bias) const {
     namespace simd = Eigen::internal;
     constexpr Index size = PacketOf<Scalar>::size;
-    const Packet cap = broadcast(scores_.soft_cap), inverse = broadcast(1 / scores_.soft_cap);
+    const SoftCap cap(capped ? scores_.soft_cap : Scalar{1});
     const auto step = [&](Index k) {
       Packet x = simd::ploadu<Packet>(row + k);
-      if constexpr (capped) x = simd::pmul(cap, packet_tanh<Scalar>(Packet(simd::pmul(x, inverse))));
+      if constexpr (capped) x = cap.value(cap.falling(x));
       if constexpr (placed) x = simd::padd(x, simd::ploadu<Packet>(bias + k));
       if constexpr (biased) x = simd::padd(x, simd::ploadu<Packet>(key_bias_ + k));
       if constexpr (capped || placed || biased) simd::pstoreu(row + k, x);

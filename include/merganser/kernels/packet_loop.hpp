@@ -150,20 +150,23 @@ Packet packet_exp(const Packet& x) {
   }
 }
 
-/// tanh of a packet: 1 - 2 / (exp(2x) + 1), good to a few units in the last place of 1.
+/// 1 / (1 + exp(u)) of a packet: the logistic function, falling. It is what tanh is made of: tanh x = 1 - 2 f(2x).
+template <Real Scalar, class Packet>
+Packet packet_falling_logistic(const Packet& u) {
+  namespace simd = Eigen::internal;
+  const Packet exponential = packet_exp<Scalar>(Packet(simd::pmin(u, broadcast(Scalar{40}))));
+  if constexpr (std::same_as<Scalar, float> && detail::HasBits<Packet>)
+    return detail::negative_reciprocal(Packet(simd::psub(broadcast(Scalar{-1}), exponential)));
+  else
+    return simd::pdiv(broadcast(Scalar{1}), simd::padd(exponential, broadcast(Scalar{1})));
+}
+
+/// tanh of a packet, good to a few units in the last place of 1.
 template <Real Scalar, class Packet>
 Packet packet_tanh(const Packet& x) {
   namespace simd = Eigen::internal;
-  const Packet one = broadcast(Scalar{1});
-  const Packet limit = broadcast(Scalar{20});  // exp(40) is finite and tanh(20) rounds to 1 in both types
-  const Packet bounded = simd::pmin(simd::pmax(x, simd::pnegate(limit)), limit);
-  const Packet exponential = packet_exp<Scalar>(simd::padd(bounded, bounded));
-  if constexpr (std::same_as<Scalar, float> && detail::HasBits<Packet>) {
-    const Packet reciprocal = detail::negative_reciprocal(simd::psub(broadcast(Scalar{-1}), exponential));
-    return simd::pmadd(broadcast(Scalar{-2}), reciprocal, one);
-  } else {
-    return simd::psub(one, simd::pdiv(broadcast(Scalar{2}), simd::padd(exponential, one)));
-  }
+  const Packet falling = packet_falling_logistic<Scalar>(Packet(simd::padd(x, x)));
+  return simd::pmadd(broadcast(Scalar{-2}), falling, broadcast(Scalar{1}));
 }
 
 #if defined(__GNUC__) && !defined(__clang__)
