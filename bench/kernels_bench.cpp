@@ -5,6 +5,7 @@
 #include <merganser/core/parallel.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/kernels/attention.hpp>
+#include <merganser/kernels/attention_backward.hpp>
 #include <merganser/kernels/elementwise.hpp>
 #include <merganser/kernels/matmul.hpp>
 #include <merganser/kernels/softmax.hpp>
@@ -144,7 +145,7 @@ struct Head {
   Matrix<float> q, k, v, y, bias;
   std::vector<Position> positions;
   std::vector<float> key_bias;
-  std::vector<float> log_denominators;
+  std::vector<float> largest, factors;
   kernels::HeadScores<float> scores;
 
   Head(Index tokens, const HeadKind& kind)
@@ -153,7 +154,8 @@ struct Head {
         v(random_matrix(tokens, width)),
         y(tokens, width),
         bias(random_matrix(1, 2 * radius + 1)),
-        log_denominators(static_cast<std::size_t>(tokens)) {
+        largest(static_cast<std::size_t>(tokens)),
+        factors(largest.size()) {
     for (Index t = 0; t < tokens; ++t) positions.push_back(static_cast<Position>(kind.has_survivors ? 2 * t : t));
     if (kind.has_survivors) key_bias.assign(positions.size(), -2.0f);
     scores.softmax = kind.softmax;
@@ -172,7 +174,7 @@ struct Head {
     return 4.0 * static_cast<double>(q.rows()) * static_cast<double>(k.rows()) * static_cast<double>(width);
   }
 
-  void attend() { kernels::attend<float>(q, k, v, scores, y, log_denominators.data()); }
+  void attend() { kernels::attend<float>(q, k, v, scores, y, {largest.data(), factors.data()}); }
 };
 
 const std::vector<HeadKind> head_kinds{
@@ -212,8 +214,8 @@ void add_attend_backward(const HeadKind& kind, Index tokens) {
     if (!grad_key_bias.empty()) gradients.key_bias = grad_key_bias.data();
     Meter meter(state, 1, false);
     for (auto _ : state) {
-      kernels::attend_backward<float>(head.q, head.k, head.v, head.scores, head.log_denominators.data(), grad_y, grad_q,
-                                      grad_k, grad_v, gradients);
+      kernels::attend_backward<float>(head.q, head.k, head.v, head.scores, head.y, {head.largest.data(), head.factors.data()},
+                                      grad_y, grad_q, grad_k, grad_v, gradients);
       benchmark::DoNotOptimize(grad_k.data());
     }
     meter.finish({.flops = 2 * head.flops()});
