@@ -114,7 +114,10 @@ TEST_CASE("training on copying lowers the loss and raises the accuracy", "[Train
   REQUIRE(listener.steps.size() == 400);
   REQUIRE(listener.steps.front().total > 2.0);
   REQUIRE(listener.steps.back().parts[0].value < 0.5 * listener.steps.front().parts[0].value);
-  REQUIRE(listener.steps.back().token_accuracy > 0.6);
+  double accuracy = 0;  // one batch of a few tokens says little
+  for (std::size_t i = 380; i < 400; ++i) accuracy += listener.steps[i].token_accuracy / 20;
+  REQUIRE(listener.steps.front().token_accuracy < 0.3);
+  REQUIRE(accuracy > 0.6);
   REQUIRE(all_finite(model));
 }
 
