@@ -10,9 +10,11 @@ target_compile_options(merganser_warnings INTERFACE
   $<$<BOOL:${MERGANSER_WARNINGS_AS_ERRORS}>:-Werror>)
 
 # merganser with warnings, the machine's own instructions and, where asked for, OpenMP. Debug builds are optimised a
-# little, because programs on Eigen are fifty times slower without.
+# little, because programs on Eigen are fifty times slower without; but not where a target has MERGANSER_UNOPTIMISED,
+# because it computes so little that compiling would take longer.
 add_library(merganser_program INTERFACE)
-target_compile_options(merganser_program INTERFACE $<$<CONFIG:Debug>:-O1>)
+target_compile_options(merganser_program INTERFACE
+  $<$<AND:$<CONFIG:Debug>,$<NOT:$<BOOL:$<TARGET_PROPERTY:MERGANSER_UNOPTIMISED>>>>:-O1>)
 target_link_libraries(merganser_program INTERFACE merganser merganser_warnings)
 if(MERGANSER_OPENMP AND TARGET merganser_openmp)
   target_link_libraries(merganser_program INTERFACE merganser_openmp)
