@@ -184,6 +184,7 @@ template <Real Scalar, TileStart start>
 void multiply_panels(Index rows, Index depth, Index cols, TileFactor<Scalar> a, const Scalar* b, Index packed_depth,
                      Scalar* c, Index c_stride, const Scalar* factors = nullptr) {
   constexpr Index panel = attention_panel<Scalar>;
+  if (rows == 0) return;  // c may be null
   for (Index first = 0; first < cols; first += panel)
     multiply_panel_rows<Scalar, start>(0, rows, depth, a, b + first * packed_depth, panel, c + first, c_stride,
                                        std::min(panel, cols - first), factors);

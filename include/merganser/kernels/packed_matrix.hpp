@@ -55,7 +55,7 @@ class PackedMatrix {
   void assign(const MatrixRef<Scalar>& source, Orientation orientation) {
     const bool transposed = orientation == Orientation::transposed;
     resize(transposed ? source.cols() : source.rows(), transposed ? source.rows() : source.cols());
-    for (Index column = 0; column < padded_cols(); column += packet_size)
+    for (Index column = 0; depth_ > 0 && column < padded_cols(); column += packet_size)
       pack_columns(source, orientation, column, packet(column));
   }
 
@@ -65,7 +65,7 @@ class PackedMatrix {
     check_equal("PackedMatrix::side_by_side", "second.cols()", second.cols(), first.cols());
     const Index cols = transposed ? first.rows() : first.cols();
     resize(transposed ? first.cols() : first.rows(), (cols + packet_size - 1) / packet_size * panel_width);
-    for (Index column = 0; column < cols; column += packet_size) {
+    for (Index column = 0; depth_ > 0 && column < cols; column += packet_size) {
       pack_columns(first, orientation, column, packet(2 * column));
       pack_columns(second, orientation, column, packet(2 * column + packet_size));
     }
