@@ -5,6 +5,7 @@
 
 #include "io/temporary_directory.hpp"
 #include "support/catch.hpp"
+#include "support/error_text.hpp"
 
 using namespace merganser;
 using Catch::Matchers::StartsWith;
@@ -16,12 +17,7 @@ namespace {
 GenerationConfig parsed(const std::string& text) { return io::parse_generation_config(text, "g.json"); }
 
 std::string error_of(const std::string& text) {
-  try {
-    parsed(text);
-  } catch (const IoError& error) {
-    return error.what();
-  }
-  return "";
+  return testing::io_error([&] { parsed(text); });
 }
 
 }  // namespace

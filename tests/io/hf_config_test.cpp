@@ -9,6 +9,7 @@
 
 #include "io/temporary_directory.hpp"
 #include "support/catch.hpp"
+#include "support/error_text.hpp"
 #include "support/golden_dir.hpp"
 
 using namespace merganser;
@@ -37,12 +38,7 @@ Json mrt5() {
 HfConfig parsed(const Json& object) { return io::parse_hf_config(object.dump(), "c.json"); }
 
 std::string error_of(const Json& object) {
-  try {
-    parsed(object);
-  } catch (const IoError& error) {
-    return error.what();
-  }
-  return "";
+  return testing::io_error([&] { parsed(object); });
 }
 
 template <class Value>

@@ -7,6 +7,7 @@
 #include <merganser/core/io_error.hpp>
 
 #include "support/catch.hpp"
+#include "support/error_text.hpp"
 
 using namespace merganser;
 using Json = nlohmann::json;
@@ -14,12 +15,9 @@ using Json = nlohmann::json;
 namespace {
 
 std::string error_of(const Json& object, bool gated = true) {
-  try {
+  return testing::io_error([&] {
     io::detail::check_foreign_keys(io::detail::JsonFields(object, "c.json"), {32, 8, 4, 3, gated});
-  } catch (const IoError& error) {
-    return error.what();
-  }
-  return "";
+  });
 }
 
 }  // namespace

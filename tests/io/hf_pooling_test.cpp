@@ -10,6 +10,7 @@
 #include "io/temporary_directory.hpp"
 #include "models/tiny_models.hpp"
 #include "support/catch.hpp"
+#include "support/error_text.hpp"
 #include "support/laws.hpp"
 
 using namespace merganser;
@@ -45,12 +46,7 @@ Json canine() {
 io::HfConfig parsed(const Json& object) { return io::parse_hf_config(object.dump(), "c.json"); }
 
 std::string error_of(const Json& object) {
-  try {
-    parsed(object);
-  } catch (const IoError& error) {
-    return error.what();
-  }
-  return "nothing thrown";
+  return error_text<IoError>([&] { parsed(object); });
 }
 
 template <class Value>

@@ -9,6 +9,7 @@
 #include "io/temporary_directory.hpp"
 #include "models/tiny_models.hpp"
 #include "support/catch.hpp"
+#include "support/error_text.hpp"
 #include "support/golden_dir.hpp"
 #include "support/laws.hpp"
 
@@ -67,12 +68,7 @@ EncoderDecoder<Scalar> require_round_trip(const Config<Scalar>& config) {
 }
 
 std::string error_of_loading(const std::filesystem::path& directory) {
-  try {
-    load_model<float>(directory);
-  } catch (const IoError& error) {
-    return error.what();
-  }
-  return "nothing thrown";
+  return error_text<IoError>([&] { load_model<float>(directory); });
 }
 
 void replace_in_file(const std::filesystem::path& path, const std::string& from, const std::string& to) {

@@ -18,6 +18,7 @@
 #include "io/temporary_directory.hpp"
 #include "models/tiny_models.hpp"
 #include "support/catch.hpp"
+#include "support/error_text.hpp"
 #include "support/golden_dir.hpp"
 #include "support/laws.hpp"
 
@@ -32,16 +33,6 @@ using Model = models::EncoderDecoder<float>;
 using Names = std::vector<std::string>;
 
 namespace {
-
-template <class Call>
-std::string error_of(Call call) {
-  try {
-    call();
-  } catch (const IoError& error) {
-    return error.what();
-  }
-  return "";
-}
 
 /// A file whose tensors are one float each: the number of letters of the file's name.
 void write_file(const std::filesystem::path& path, const Names& tensors) {
@@ -63,8 +54,8 @@ struct Shards {
   }
 
   std::string error() const {
-    const std::string mapped = error_of([&] { io::open_weights(directory.path()); });
-    CHECK(mapped == error_of([&] { io::open_weights(directory.path(), io::Mapping::in_memory); }));
+    const std::string mapped = io_error([&] { io::open_weights(directory.path()); });
+    CHECK(mapped == io_error([&] { io::open_weights(directory.path(), io::Mapping::in_memory); }));
     return mapped;
   }
   std::string path(const std::string& name) const { return (directory / name).string(); }
@@ -98,7 +89,7 @@ struct Buffers {
 };
 
 std::string error_of(const ModelFiles& files) {
-  return error_of([&] { io::load_model<float>(files); });
+  return io_error([&] { io::load_model<float>(files); });
 }
 
 Model tiny_model() {
@@ -180,7 +171,7 @@ TEST_CASE("a directory has one file or shards", "[ModelFiles]") {
   write_file(shards.directory / std::string(io::weights_file_name), {"x"});
   CHECK(io::open_weights(shards.directory.path()).names() == Names{"x"});
   const TemporaryDirectory empty;
-  CHECK(error_of([&] { io::open_weights(empty.path()); }) ==
+  CHECK(io_error([&] { io::open_weights(empty.path()); }) ==
         (empty / "model.safetensors").string() + ": file: got no such file, expected a file");
 }
 
@@ -200,7 +191,7 @@ TEST_CASE("a directory has its files, in whatever way they are held", "[ModelFil
   }
   io::write_file_atomically(directory / "generation_config.json", std::string_view("anything"));
   CHECK(io::open_model_files(directory.path()).generation_config == "anything");
-  CHECK(error_of([&] { io::open_model_files(directory / "nowhere"); }) ==
+  CHECK(io_error([&] { io::open_model_files(directory / "nowhere"); }) ==
         (directory.path() / "nowhere" / "config.json").string() + ": file: got no such file, expected a file");
 }
 

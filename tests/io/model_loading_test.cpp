@@ -10,6 +10,7 @@
 #include "io/temporary_directory.hpp"
 #include "models/tiny_models.hpp"
 #include "support/catch.hpp"
+#include "support/error_text.hpp"
 
 using namespace merganser;
 using namespace merganser::io;
@@ -33,12 +34,7 @@ Model tiny_model(const std::vector<Index>& gates = {1}, models::Head head = mode
 }
 
 std::string error_of(const std::filesystem::path& directory, const LoadModelOptions& options = {}) {
-  try {
-    load_model<float>(directory, options);
-  } catch (const IoError& error) {
-    return error.what();
-  }
-  return "nothing thrown";
+  return error_text<IoError>([&] { load_model<float>(directory, options); });
 }
 
 void replace_in_file(const std::filesystem::path& path, const std::string& from, const std::string& to) {

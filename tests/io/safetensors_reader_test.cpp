@@ -7,6 +7,7 @@
 #include "io/safetensors_bytes.hpp"
 #include "io/temporary_directory.hpp"
 #include "support/catch.hpp"
+#include "support/error_text.hpp"
 #include "support/golden_dir.hpp"
 
 using namespace merganser;
@@ -19,12 +20,7 @@ using merganser::testing::safetensors_bytes;
 namespace {
 
 std::string error_of(std::vector<std::byte> bytes) {
-  try {
-    SafetensorsFile::parse(std::move(bytes), "f");
-  } catch (const IoError& error) {
-    return error.what();
-  }
-  return "";
+  return testing::io_error([&] { SafetensorsFile::parse(std::move(bytes), "f"); });
 }
 
 std::string error_of(const std::string& header, std::size_t data_size = 0) {

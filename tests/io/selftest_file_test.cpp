@@ -8,6 +8,7 @@
 
 #include "io/temporary_directory.hpp"
 #include "support/catch.hpp"
+#include "support/error_text.hpp"
 
 using namespace merganser;
 using namespace merganser::io;
@@ -30,12 +31,7 @@ Selftest two_cases() {
 Json as_json() { return Json::parse(to_json(two_cases())); }
 
 std::string error_of(const std::string& text) {
-  try {
-    parse_selftest(text, "s.json");
-  } catch (const IoError& error) {
-    return error.what();
-  }
-  return "nothing thrown";
+  return error_text<IoError>([&] { parse_selftest(text, "s.json"); });
 }
 
 template <class Value>

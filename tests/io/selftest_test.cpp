@@ -10,6 +10,7 @@
 #include "io/temporary_directory.hpp"
 #include "models/tiny_models.hpp"
 #include "support/catch.hpp"
+#include "support/error_text.hpp"
 #include "support/golden_dir.hpp"
 
 using namespace merganser;
@@ -40,12 +41,7 @@ const std::vector<TokenId> source = {3, 4, 5, 6, 7, 8, 9, 10, 1};
 
 template <Real Scalar>
 std::string error_of(const EncoderDecoder<Scalar>& model, const Selftest& selftest) {
-  try {
-    check_selftest(model, selftest, "s.json");
-  } catch (const IoError& error) {
-    return error.what();
-  }
-  return "nothing thrown";
+  return error_text<IoError>([&] { check_selftest(model, selftest, "s.json"); });
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/error_text.hpp"
 
 using namespace merganser;
 using io::detail::JsonFields;
@@ -13,12 +14,7 @@ using io::detail::parse_json_object;
 namespace {
 
 std::string error_of(const std::string& text) {
-  try {
-    parse_json_object(text, "f.json", "file");
-  } catch (const IoError& error) {
-    return error.what();
-  }
-  return "";
+  return testing::io_error([&] { parse_json_object(text, "f.json", "file"); });
 }
 
 std::string nested(int levels) {

@@ -12,6 +12,7 @@
 
 #include "io/temporary_directory.hpp"
 #include "support/catch.hpp"
+#include "support/error_text.hpp"
 
 using namespace merganser;
 using io::Mapping;
@@ -40,16 +41,6 @@ SafetensorsFile large_file(const TemporaryDirectory& directory, Mapping mapping,
   writer.add("i", {3}, integers);
   writer.write(directory / "file");
   return SafetensorsFile::open(directory / "file", mapping);
-}
-
-template <class Call>
-std::string error_of(Call call) {
-  try {
-    call();
-  } catch (const IoError& error) {
-    return error.what();
-  }
-  return "";
 }
 
 }  // namespace
@@ -84,10 +75,10 @@ TEMPLATE_TEST_CASE("a number that is not finite is named with its place", "[Tens
     const SafetensorsFile file = large_file<TestType>(directory, mapping, place, value);
     Matrix<TestType> read(1000, 700);
     const ParameterView<TestType> view{"p", read.data(), 1000, 700, false};
-    const std::string error = error_of([&] { file.read_into("t", view); });
+    const std::string error = testing::io_error([&] { file.read_into("t", view); });
     CHECK(error == file.file_name() + ": t: got " + std::to_string(value) + " at " + where + ", expected " +
                        (sizeof(TestType) == 4 ? "numbers that are finite as float" : "finite numbers"));
-    CHECK(error_of([&] { file.template require_finite<TestType>("t"); }) == error);
+    CHECK(testing::io_error([&] { file.template require_finite<TestType>("t"); }) == error);
     file.read_into("t", view, NonFinite::accept);
     const bool kept = std::memcmp(&read.data()[place], &value, sizeof value) == 0;
     CHECK(kept);
@@ -97,7 +88,7 @@ TEMPLATE_TEST_CASE("a number that is not finite is named with its place", "[Tens
 TEST_CASE("a double that float does not hold is not finite as float", "[TensorTable]") {
   const TemporaryDirectory directory;
   const SafetensorsFile file = large_file<double>(directory, Mapping::mapped, 5, -1e300);
-  CHECK(error_of([&] { file.require_finite<float>("t"); }) ==
+  CHECK(testing::io_error([&] { file.require_finite<float>("t"); }) ==
         file.file_name() + ": t: got -inf at [0, 5], expected numbers that are finite as float");
   CHECK_NOTHROW(file.require_finite<double>("t"));
 }
@@ -163,8 +154,8 @@ TEST_CASE("tables are put together", "[TensorTable]") {
   CHECK(table.file_of("a") == (directory / "g").string());
   CHECK(table.matrix<float>("z")(0, 0) == 1);
   CHECK(table.file_name() == "all");
-  CHECK(error_of([&] { table.tensor("b"); }) == "all: b: got no such tensor, expected a tensor of this name");
-  CHECK(error_of([&] { table.append(file("h", "a")); }) ==
+  CHECK(testing::io_error([&] { table.tensor("b"); }) == "all: b: got no such tensor, expected a tensor of this name");
+  CHECK(testing::io_error([&] { table.append(file("h", "a")); }) ==
         (directory / "h").string() + ": a: got a tensor that is in " + (directory / "g").string() +
             " as well, expected every tensor once");
 }

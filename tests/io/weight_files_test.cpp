@@ -5,6 +5,7 @@
 #include <string>
 
 #include "support/catch.hpp"
+#include "support/error_text.hpp"
 
 using namespace merganser;
 using Catch::Matchers::ContainsSubstring;
@@ -15,12 +16,7 @@ namespace {
 io::ShardIndex parsed(const std::string& text) { return io::parse_shard_index(text, "i.json"); }
 
 std::string error_of_text(const std::string& text) {
-  try {
-    parsed(text);
-  } catch (const IoError& error) {
-    return error.what();
-  }
-  return "";
+  return testing::io_error([&] { parsed(text); });
 }
 
 }  // namespace

@@ -114,21 +114,13 @@ TEMPLATE_TEST_CASE("the gradients of random shapes and features are those of who
   Rng rng(21);
   const std::vector<Features> features = all_features();
   for (int trial = 0; trial < 200; ++trial) {
-    const auto below = [&](Index end) { return static_cast<Index>(rng.below(static_cast<std::uint64_t>(end))); };
-    const Index queries = below(100), keys = trial % 3 == 0 ? below(300) : below(70), width = 1 + below(70);
-    const Features& chosen = features[static_cast<std::size_t>(below(static_cast<Index>(features.size())))];
-    auto head = make_head<TestType>(queries, keys, chosen, static_cast<std::uint64_t>(trial), width);
-    head.q *= TestType(2) / std::sqrt(static_cast<TestType>(width));
-    if (chosen.hidden && trial % 2 == 0) {  // beside -1e9 a key bias is lost in float
-      std::fill(head.hidden.begin(), head.hidden.end(), std::uint8_t{1});
-      head.key_bias.clear();
-    }
-    const auto grad_y = random_matrix<TestType>(queries, width, rng);
+    const auto [head, description] = random_head<TestType>(trial, 100, 300, features, rng);
+    const auto grad_y = random_matrix<TestType>(head.q.rows(), head.q.cols(), rng);
     const auto limit = TestType(0.7), weight = trial % 2 == 0 ? TestType(0) : TestType(0.3);
-    INFO(describe(chosen) << ", " << queries << " queries, " << keys << " keys, width " << width);
+    INFO(description);
     bool clear = true;  // no score so near to the limit that rounding decides on which side it is
-    for (Index i = 0; i < queries; ++i)
-      for (Index j = 0; j < keys; ++j) clear = clear && std::abs(plain_score(head, i, j) - limit) > 1e-4;
+    for (Index i = 0; i < head.q.rows(); ++i)
+      for (Index j = 0; j < head.k.rows(); ++j) clear = clear && std::abs(plain_score(head, i, j) - limit) > 1e-4;
     const TestType used = clear ? weight : TestType(0);
     require_same(gradients_of(head, grad_y, used, limit), plain_gradients(head, grad_y, used, limit),
                  agreement<TestType>);

@@ -144,16 +144,8 @@ TEMPLATE_TEST_CASE("attention of random shapes and features is that of plain loo
   Rng rng(20);
   const std::vector<Features> features = all_features();
   for (int trial = 0; trial < 200; ++trial) {
-    const auto below = [&](Index end) { return static_cast<Index>(rng.below(static_cast<std::uint64_t>(end))); };
-    const Index queries = below(90), keys = trial % 3 == 0 ? below(400) : below(70), width = 1 + below(70);
-    const Features& chosen = features[static_cast<std::size_t>(below(static_cast<Index>(features.size())))];
-    auto head = make_head<TestType>(queries, keys, chosen, static_cast<std::uint64_t>(trial), width);
-    head.q *= TestType(2) / std::sqrt(static_cast<TestType>(width));
-    if (chosen.hidden && trial % 2 == 0) {  // beside -1e9 a key bias is lost in float
-      std::fill(head.hidden.begin(), head.hidden.end(), std::uint8_t{1});
-      head.key_bias.clear();
-    }
-    INFO(describe(chosen) << ", " << queries << " queries, " << keys << " keys, width " << width);
+    const auto [head, description] = random_head<TestType>(trial, 90, 400, features, rng);
+    INFO(description);
     REQUIRE(relative_difference(run(head).y, plain_attend(head).y) <= agreement<TestType>);
   }
 }

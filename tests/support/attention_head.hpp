@@ -7,6 +7,7 @@
 #include <limits>
 #include <numeric>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <merganser/core/random.hpp>
@@ -183,6 +184,31 @@ inline std::string describe(const Features& f) {
          std::string(f.visibility == Visibility::causal ? ", causal" : "") + ", cap " + std::to_string(f.soft_cap) +
          ", radius " + std::to_string(f.radius) + ", places " + std::to_string(static_cast<int>(f.key_places)) +
          (f.key_bias ? ", key bias" : "") + (f.hidden ? ", hidden keys" : "");
+}
+
+/// A head of random extents and features, and what it is.
+template <Real Scalar>
+struct RandomHead {
+  Head<Scalar> head;
+  std::string description;
+};
+
+/// Every third trial may have `most_keys` keys, the others 70. Every second head with hidden keys has nothing else.
+template <Real Scalar>
+RandomHead<Scalar> random_head(int trial, Index most_queries, Index most_keys, const std::vector<Features>& features,
+                               Rng& rng) {
+  const auto below = [&](Index end) { return static_cast<Index>(rng.below(static_cast<std::uint64_t>(end))); };
+  const Index queries = below(most_queries), keys = trial % 3 == 0 ? below(most_keys) : below(70);
+  const Index width = 1 + below(70);
+  const Features& chosen = features[static_cast<std::size_t>(below(static_cast<Index>(features.size())))];
+  auto head = make_head<Scalar>(queries, keys, chosen, static_cast<std::uint64_t>(trial), width);
+  head.q *= Scalar(2) / std::sqrt(static_cast<Scalar>(width));
+  if (chosen.hidden && trial % 2 == 0) {  // beside -1e9 a key bias is lost in float
+    std::fill(head.hidden.begin(), head.hidden.end(), std::uint8_t{1});
+    head.key_bias.clear();
+  }
+  return {std::move(head), describe(chosen) + ", " + std::to_string(queries) + " queries, " + std::to_string(keys) +
+                               " keys, width " + std::to_string(width)};
 }
 
 /// The gradients of one head.

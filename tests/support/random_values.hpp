@@ -1,14 +1,15 @@
-// Numbers, layers and error messages for tests.
+// Numbers and layers for tests.
 #pragma once
 
 #include <cmath>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
+
+#include "support/error_text.hpp"
 
 namespace merganser::testing {
 
@@ -50,17 +51,6 @@ double probe_sum(const First& probe, const Second& y) {
 template <class Tensor>
 double measured_deviation(const Tensor& tensor) {
   return std::sqrt(static_cast<double>(tensor.array().square().mean()));
-}
-
-/// What the std::invalid_argument of a call says; "nothing thrown" without one.
-template <class Call>
-std::string argument_error(Call&& call) {
-  try {
-    call();
-  } catch (const std::invalid_argument& error) {
-    return error.what();
-  }
-  return "nothing thrown";
 }
 
 }  // namespace merganser::testing

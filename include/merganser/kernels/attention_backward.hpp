@@ -157,7 +157,7 @@ void attend_backward(const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, con
         const Index columns = whole_panels<Scalar>(visible), used = std::min(columns, count);
         const bool hides = rules.hides(query, group, used);
         const auto rows_of = [&](const auto& m) {
-          return TileFactor<Scalar>{m.data() + query * m.outerStride(), m.outerStride(), 1};
+          return Strided<Scalar>{m.data() + query * m.outerStride(), m.outerStride(), 1};
         };
 
         multiply_panels<Scalar, TileStart::zero>(group, depth, columns, rows_of(q), key_rows, depth, part.weights,

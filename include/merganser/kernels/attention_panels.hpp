@@ -7,16 +7,15 @@
 #include <vector>
 
 #include <merganser/core/types.hpp>
+#include <merganser/kernels/packed_matrix.hpp>
 #include <merganser/kernels/packet_loop.hpp>
+#include <merganser/kernels/register_block.hpp>
 
 namespace merganser::kernels::detail {
 
-/// Columns of a panel: two packets.
+/// Columns of a panel.
 template <Real Scalar>
-inline constexpr Index attention_panel = 2 * PacketOf<Scalar>::size;
-
-/// Rows of the register tile: with two packets a row, the sums fill most of the register file.
-inline constexpr int tile_rows = EIGEN_ARCH_DEFAULT_NUMBER_OF_REGISTERS >= 32 ? 12 : 6;
+inline constexpr Index attention_panel = PackedMatrix<Scalar>::panel_width;
 
 template <Real Scalar>
 constexpr Index whole_panels(Index count) {
@@ -66,46 +65,23 @@ void pack_columns(const MatrixRef<Scalar>& source, Scalar* out) {
   }
 }
 
+/// Packs source [rows x cols] into panels of its rows, each [cols x panel], rows past the last as 0.
+template <Real Scalar>
+void pack_rows(const MatrixRef<Scalar>& source, Scalar* out) {
+  constexpr Index size = PacketOf<Scalar>::size, panel = attention_panel<Scalar>;
+  const Index rows = source.rows(), depth = source.cols();
+  for (Index first = 0; first < rows; first += panel, out += depth * panel)
+    for (Index row = first; row < first + panel; row += size) {
+      const Index used = std::clamp<Index>(rows - row, 0, size);
+      pack_transposed<Scalar>(used, depth, used > 0 ? source.data() + row * source.outerStride() : nullptr,
+                              source.outerStride(), out + (row - first), panel);
+    }
+}
+
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wignored-attributes"  // a packet as a template argument: its alignment is not lost
 #endif
-
-/// Packs source [rows x cols] into panels of its rows, each [cols x panel], rows past the last as 0.
-template <Real Scalar>
-void pack_rows(const MatrixRef<Scalar>& source, Scalar* out) {
-  namespace simd = Eigen::internal;
-  using Packet = typename PacketOf<Scalar>::Type;
-  constexpr Index size = PacketOf<Scalar>::size, panel = attention_panel<Scalar>;
-  const Index rows = source.rows(), depth = source.cols();
-  const Index whole_depth = depth / size * size;
-  for (Index first = 0; first < rows; first += panel, out += depth * panel) {
-    for (Index column = 0; column < panel; column += size) {
-      const Index used = std::clamp<Index>(rows - first - column, 0, size);
-      const Scalar* in = source.data() + (first + column) * source.outerStride();
-      Index k = 0;
-      if constexpr (size > 1) {
-        for (; used == size && k < whole_depth; k += size) {
-          simd::PacketBlock<Packet, static_cast<int>(size)> block;
-          for (Index i = 0; i < size; ++i) block.packet[i] = simd::ploadu<Packet>(in + i * source.outerStride() + k);
-          simd::ptranspose(block);
-          for (Index i = 0; i < size; ++i) simd::pstoreu(out + (k + i) * panel + column, block.packet[i]);
-        }
-      }
-      for (; k < depth; ++k)
-        for (Index i = 0; i < size; ++i)
-          out[k * panel + column + i] = i < used ? in[i * source.outerStride() + k] : Scalar{0};
-    }
-  }
-}
-
-/// The left-hand factor of a small product, read element by element: (i, k) is data[i * row_stride + k * col_stride].
-template <Real Scalar>
-struct TileFactor {
-  const Scalar* data;
-  Index row_stride;
-  Index col_stride;
-};
 
 /// How the sums of a tile start.
 enum class TileStart {
@@ -116,7 +92,7 @@ enum class TileStart {
 
 /// c [Rows x panel] = start + a [Rows x depth] b [depth x panel], every element summed over k in rising order.
 template <Real Scalar, TileStart start, std::size_t... Row>
-inline void multiply_tile(Index depth, TileFactor<Scalar> a, const Scalar* b, Index b_stride, Scalar* c, Index c_stride,
+inline void multiply_tile(Index depth, Strided<Scalar> a, const Scalar* b, Index b_stride, Scalar* c, Index c_stride,
                           const Scalar* factors, std::index_sequence<Row...>) {
   namespace simd = Eigen::internal;
   using Packet = typename PacketOf<Scalar>::Type;
@@ -155,12 +131,12 @@ inline void multiply_tile(Index depth, TileFactor<Scalar> a, const Scalar* b, In
 
 /// Rows [row, rows) of the product with one panel, of whose columns the first `used` exist in c: in tiles of Rows rows,
 /// then of fewer.
-template <Real Scalar, TileStart start, int Rows = tile_rows>
-void multiply_panel_rows(Index row, Index rows, Index depth, TileFactor<Scalar> a, const Scalar* b, Index b_stride,
+template <Real Scalar, TileStart start, int Rows = block_rows>
+void multiply_panel_rows(Index row, Index rows, Index depth, Strided<Scalar> a, const Scalar* b, Index b_stride,
                          Scalar* c, Index c_stride, Index used, const Scalar* factors) {
   constexpr Index panel = attention_panel<Scalar>;
   for (; row + Rows <= rows; row += Rows) {
-    const TileFactor<Scalar> part{a.data + row * a.row_stride, a.row_stride, a.col_stride};
+    const Strided<Scalar> part{a.data + row * a.row_stride, a.row_stride, a.col_stride};
     Scalar* out = c + row * c_stride;
     const Scalar* row_factors = start == TileStart::scale ? factors + row : nullptr;
     if (used == panel) {
@@ -181,7 +157,7 @@ void multiply_panel_rows(Index row, Index rows, Index depth, TileFactor<Scalar> 
 
 /// c [rows x cols] = start + a [rows x depth] b, with b packed into panels of `packed_depth` >= depth rows.
 template <Real Scalar, TileStart start>
-void multiply_panels(Index rows, Index depth, Index cols, TileFactor<Scalar> a, const Scalar* b, Index packed_depth,
+void multiply_panels(Index rows, Index depth, Index cols, Strided<Scalar> a, const Scalar* b, Index packed_depth,
                      Scalar* c, Index c_stride, const Scalar* factors = nullptr) {
   constexpr Index panel = attention_panel<Scalar>;
   if (rows == 0) return;  // c may be null

@@ -21,6 +21,38 @@ enum class Precision {
   bfloat16,  ///< float only: the upper half of each number, rounded to the nearest (even) one
 };
 
+namespace detail {
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wignored-attributes"  // a packet as a template argument: its alignment is not lost
+#endif
+/// A packet of columns of a panel from as many rows of a source [rows x depth], those past `rows` as 0: element k of
+/// row i goes to out[k * out_stride + i].
+template <Real Scalar>
+void pack_transposed(Index rows, Index depth, const Scalar* source, Index source_stride, Scalar* out,
+                     Index out_stride) {
+  namespace simd = Eigen::internal;
+  using Packet = typename PacketOf<Scalar>::Type;
+  constexpr int size = PacketOf<Scalar>::size;
+  Index k = 0;
+  if constexpr (size > 1) {
+    for (; rows == size && k + size <= depth; k += size) {
+      simd::PacketBlock<Packet, size> block;
+      for (int i = 0; i < size; ++i) block.packet[i] = simd::ploadu<Packet>(source + i * source_stride + k);
+      simd::ptranspose(block);
+      for (int i = 0; i < size; ++i) simd::pstoreu(out + (k + i) * out_stride, block.packet[i]);
+    }
+  }
+  for (; k < depth; ++k)
+    for (Index i = 0; i < size; ++i) out[k * out_stride + i] = i < rows ? source[i * source_stride + k] : Scalar{0};
+}
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+
+}  // namespace detail
+
 /// A matrix B [K x N] cut into panels of two packets' width, each stored row after row.
 ///
 /// Columns past N are 0. Packing costs one pass over B; every product with B then reads memory in order.
@@ -87,8 +119,6 @@ class PackedMatrix {
   const std::uint32_t* bfloat16_panel(Index first) const { return words_.data() + first / 2 * depth_; }
 
  private:
-  using Packet = typename PacketOf<Scalar>::Type;
-
   Index padded_cols() const { return (cols_ + panel_width - 1) / panel_width * panel_width; }
 
   void resize(Index depth, Index cols) {
@@ -115,29 +145,11 @@ class PackedMatrix {
     }
   }
 
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wignored-attributes"  // a packet as a template argument: its alignment is not lost
-#endif
   void pack_columns_transposed(const MatrixRef<Scalar>& source, Index column, Scalar* out) {
-    namespace simd = Eigen::internal;
     const Index used = std::clamp<Index>(source.rows() - column, 0, packet_size);
-    const auto row = [&](Index i) { return source.data() + (column + i) * source.outerStride(); };
-    Index k = 0;
-    if constexpr (packet_size > 1) {
-      for (; used == packet_size && k + packet_size <= depth_; k += packet_size) {
-        simd::PacketBlock<Packet, packet_size> block;
-        for (int i = 0; i < packet_size; ++i) block.packet[i] = simd::ploadu<Packet>(row(i) + k);
-        simd::ptranspose(block);
-        for (int i = 0; i < packet_size; ++i) simd::pstoreu(out + (k + i) * panel_width, block.packet[i]);
-      }
-    }
-    for (; k < depth_; ++k)
-      for (Index i = 0; i < packet_size; ++i) out[k * panel_width + i] = i < used ? row(i)[k] : Scalar{0};
+    detail::pack_transposed<Scalar>(used, depth_, source.data() + column * source.outerStride(), source.outerStride(),
+                                    out, panel_width);
   }
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
 
   void round_to_bfloat16() {
     if constexpr (std::same_as<Scalar, float>) {
@@ -147,8 +159,7 @@ class PackedMatrix {
         const float* in = panel(first);
         std::uint32_t* out = words_.data() + first / 2 * depth_;
         for (Index k = 0; k < depth_; ++k, in += panel_width, out += packet_size)
-          for (Index i = 0; i < packet_size; ++i)
-            out[i] = upper_half(in[i]) | upper_half(in[i + packet_size]) << 16;
+          for (Index i = 0; i < packet_size; ++i) out[i] = upper_half(in[i]) | upper_half(in[i + packet_size]) << 16;
       }
       data_.resize(0);
     } else {

@@ -110,8 +110,9 @@ class FeedForward {
   /// @throws std::invalid_argument if the layer was prepared for inference
   template <class Visitor>
   void visit(Visitor&& visitor, const std::string& prefix) {
-    check_argument(packed_.depth() == 0, "FeedForward::visit", prefix + "wi_0.weight", "a model prepared for inference",
-                   "one that can be trained or saved");
+    if (packed_.depth() > 0)
+      throw_invalid_argument("FeedForward::visit", prefix + "wi_0.weight", "a model prepared for inference",
+                             "one that can be trained or saved");
     const bool gated = activation_ == Activation::gated_gelu;
     wi.visit(visitor, prefix + (gated ? "wi_0." : "wi."));
     if (gated) wi_gate.visit(visitor, prefix + "wi_1.");

@@ -100,8 +100,9 @@ class Linear {
   /// @throws std::invalid_argument if the layer was prepared for inference: its weight is no matrix any more
   template <class Visitor>
   void visit(Visitor&& visitor, const std::string& prefix) {
-    check_argument(!is_prepared(), "Linear::visit", prefix + "weight", "a model prepared for inference",
-                   "one that can be trained or saved");
+    if (is_prepared())
+      throw_invalid_argument("Linear::visit", prefix + "weight", "a model prepared for inference",
+                             "one that can be trained or saved");
     visitor(prefix + "weight", weight);
   }
 
