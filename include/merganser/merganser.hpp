@@ -33,6 +33,7 @@
 #include <merganser/kernels/attention_panels.hpp>
 #include <merganser/kernels/attention_rules.hpp>
 #include <merganser/kernels/elementwise.hpp>
+#include <merganser/kernels/half_precision.hpp>
 #include <merganser/kernels/head_scores.hpp>
 #include <merganser/kernels/matmul.hpp>
 #include <merganser/kernels/packed_matrix.hpp>

@@ -14,12 +14,12 @@ namespace {
 
 // start + a b by plain loops in double.
 template <Real Scalar>
-Matrix<double> plain_product(const Matrix<Scalar>& a, const Matrix<Scalar>& b, TileStart start, const Matrix<Scalar>& c,
-                             const std::vector<Scalar>& factors) {
+Matrix<double> plain_product(const Matrix<Scalar>& a, const Matrix<Scalar>& b, BlockStart start,
+                             const Matrix<Scalar>& c, const std::vector<Scalar>& factors) {
   Matrix<double> result = a.template cast<double>() * b.template cast<double>();
-  for (Index i = 0; i < c.rows() && start != TileStart::zero; ++i)
+  for (Index i = 0; i < c.rows() && start != BlockStart::zero; ++i)
     result.row(i) += c.row(i).template cast<double>() *
-                     (start == TileStart::scale ? static_cast<double>(factors[static_cast<std::size_t>(i)]) : 1.0);
+                     (start == BlockStart::scale ? static_cast<double>(factors[static_cast<std::size_t>(i)]) : 1.0);
   return result;
 }
 
@@ -42,22 +42,19 @@ TEMPLATE_TEST_CASE("products with packed panels are those of plain loops, for al
         pack_rows<TestType>(b_transposed, from_rows.data());
         REQUIRE(columns == from_rows);
         CAPTURE(rows, depth, cols);
-        const auto check = [&]<TileStart start>() {
+        for (const BlockStart start : {BlockStart::zero, BlockStart::add, BlockStart::scale}) {
           Matrix<TestType> wide = Matrix<TestType>::Constant(rows + 1, cols + 3, TestType{42}), from_columns = c;
           wide.block(0, 1, rows, cols) = c;
-          multiply_panels<TestType, start>(rows, depth, cols, {a.data(), depth, 1}, columns.data(), depth,
-                                           wide.data() + 1, wide.outerStride(), factors.data());
-          multiply_panels<TestType, start>(rows, depth, cols, {a_transposed.data(), 1, rows}, columns.data(), depth,
-                                           from_columns.data(), cols, factors.data());
+          multiply_panels<TestType>(rows, depth, cols, {a.data(), depth, 1}, {columns.data(), depth}, wide.data() + 1,
+                                    wide.outerStride(), start, factors.data());
+          multiply_panels<TestType>(rows, depth, cols, {a_transposed.data(), 1, rows}, {columns.data(), depth},
+                                    from_columns.data(), cols, start, factors.data());
           const Matrix<TestType> result = wide.block(0, 1, rows, cols);
           REQUIRE(relative_difference(result, plain_product(a, b, start, c, factors)) <= agreement<TestType>);
           REQUIRE(identical(result, from_columns));
           wide.block(0, 1, rows, cols).setConstant(42);
           REQUIRE((wide.array() == TestType{42}).all());
-        };
-        check.template operator()<TileStart::zero>();
-        check.template operator()<TileStart::add>();
-        check.template operator()<TileStart::scale>();
+        }
       }
 }
 
@@ -68,10 +65,10 @@ TEMPLATE_TEST_CASE("a row of a product has the same bits in a tile of any height
   std::vector<TestType> packed(static_cast<std::size_t>(64 * whole_panels<TestType>(40)));
   pack_columns<TestType>(b, packed.data());
   Matrix<TestType> together(23, 40), alone(1, 40);
-  multiply_panels<TestType, TileStart::zero>(23, 64, 40, {a.data(), 64, 1}, packed.data(), 64, together.data(), 40);
+  multiply_panels<TestType>(23, 64, 40, {a.data(), 64, 1}, {packed.data(), 64}, together.data(), 40, BlockStart::zero);
   for (Index row = 0; row < 23; ++row) {
-    multiply_panels<TestType, TileStart::zero>(1, 64, 40, {a.data() + row * 64, 64, 1}, packed.data(), 64, alone.data(),
-                                               40);
+    multiply_panels<TestType>(1, 64, 40, {a.data() + row * 64, 64, 1}, {packed.data(), 64}, alone.data(), 40,
+                              BlockStart::zero);
     REQUIRE(identical(alone, Matrix<TestType>(together.row(row))));
   }
 }

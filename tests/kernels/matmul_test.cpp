@@ -192,21 +192,24 @@ TEMPLATE_TEST_CASE("products have the same bits with one thread and with two", "
   }
 }
 
-TEST_CASE("a product with bfloat16 weights is the product with the rounded weights, in bits", "[matmul]") {
+TEST_CASE("a product with weights in 16 bits is the product with the rounded weights, in bits", "[matmul]") {
+  using kernels::detail::bfloat16_bits, kernels::detail::half_bits;
   Rng rng(8);
-  for (const Index rows : {1, 2, 3, 5, 12, 40, 101})
-    for (const Index cols : {1, 17, 64, 250}) {
-      const Index depth = 1 + static_cast<Index>(rng.below(600));
-      const auto a = random_matrix<float>(rows, depth, rng);
-      Matrix<float> b = random_matrix<float>(depth, cols, rng);
-      const PackedMatrix<float> half(b, Orientation::as_is, Precision::bfloat16);
-      for (Index i = 0; i < b.size(); ++i) {
-        const auto bits = std::bit_cast<std::uint32_t>(b.data()[i]);
-        b.data()[i] = std::bit_cast<float>((bits + 0x7FFFu + ((bits >> 16) & 1u)) & 0xFFFF0000u);
+  for (const Precision precision : {Precision::bfloat16, Precision::half})
+    for (const Index rows : {1, 2, 3, 5, 12, 40, 101})
+      for (const Index cols : {1, 17, 64, 250}) {
+        const Index depth = 1 + static_cast<Index>(rng.below(600));
+        const auto a = random_matrix<float>(rows, depth, rng);
+        Matrix<float> b = random_matrix<float>(depth, cols, rng);
+        const PackedMatrix<float> in_16_bits(b, Orientation::as_is, precision);
+        for (float& value : b.reshaped())
+          value = precision == Precision::bfloat16
+                      ? std::bit_cast<float>(bfloat16_bits(value) << 16)
+                      : Eigen::half_impl::half_to_float(
+                            Eigen::half_impl::raw_uint16_to_half(static_cast<std::uint16_t>(half_bits(value))));
+        CAPTURE(rows, depth, cols);
+        REQUIRE(identical(product<float>(a, in_16_bits), product<float>(a, packed(b))));
       }
-      CAPTURE(rows, depth, cols);
-      REQUIRE(identical(product<float>(a, half), product<float>(a, packed(b))));
-    }
 }
 
 TEMPLATE_TEST_CASE("the gated product is the activation of two products, in bits", "[matmul]", float, double) {

@@ -1,9 +1,8 @@
 #include <merganser/kernels/packed_matrix.hpp>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
-#include <limits>
+#include <cstdint>
 #include <stdexcept>
 
 #include "support/catch.hpp"
@@ -77,36 +76,31 @@ TEMPLATE_TEST_CASE("two matrices side by side take turns, a packet each", "[Pack
     }
 }
 
-TEST_CASE("bfloat16 keeps the nearest upper half of each number", "[PackedMatrix]") {
+TEST_CASE("16 bits hold the rounded numbers, two columns a word, and expand to them", "[PackedMatrix]") {
   constexpr Index packet = PackedMatrix<float>::packet_size, panel = PackedMatrix<float>::panel_width;
-  const auto kept = [](float value) {  // the word of row 0 and column 0
-    const PackedMatrix<float> packed(Matrix<float>::Constant(1, 1, value), Orientation::as_is, Precision::bfloat16);
-    return std::bit_cast<float>(packed.bfloat16_panel(0)[0] << 16);
-  };
-  REQUIRE(kept(1.0f) == 1.0f);
-  REQUIRE(kept(-3.5f) == -3.5f);
-  REQUIRE(kept(1.00390625f) == 1.0f);        // 1 + 2^-8 lies in the middle: to the even neighbour
-  REQUIRE(kept(1.01171875f) == 1.015625f);   // 1 + 3 * 2^-8: to the even neighbour above
-  REQUIRE(kept(1.00390637f) == 1.0078125f);  // just above the middle
-  REQUIRE(kept(std::numeric_limits<float>::max()) == std::numeric_limits<float>::infinity());
-  REQUIRE(kept(-std::numeric_limits<float>::infinity()) == -std::numeric_limits<float>::infinity());
-  REQUIRE(std::isnan(kept(std::numeric_limits<float>::quiet_NaN())));
-  REQUIRE(std::isnan(kept(std::bit_cast<float>(0x7F800001u))));
-
   Rng rng(5);
   const auto b = random_matrix<float>(7, panel + 3, rng);
-  const PackedMatrix<float> packed(b, Orientation::as_is, Precision::bfloat16);
-  REQUIRE(packed.precision() == Precision::bfloat16);
-  REQUIRE(2 * packed.bytes() == PackedMatrix<float>(b, Orientation::as_is).bytes());
-  for (Index k = 0; k < 7; ++k)
-    for (Index column = 0; column < b.cols(); ++column) {
-      const Index in_panel = column % panel;
-      const std::uint32_t word = packed.bfloat16_panel(column - in_panel)[k * packet + in_panel % packet];
-      const float value = std::bit_cast<float>(in_panel < packet ? word << 16 : word & 0xFFFF0000u);
-      REQUIRE(std::abs(value - b(k, column)) <= std::abs(b(k, column)) / 256);
+  const PackedMatrix<float> full(b, Orientation::as_is);
+  for (const Precision precision : {Precision::bfloat16, Precision::half}) {
+    const PackedMatrix<float> packed(b, Orientation::as_is, precision);
+    REQUIRE(packed.precision() == precision);
+    REQUIRE(2 * packed.bytes() == full.bytes());
+    for (const Index first : {Index{0}, panel}) {
+      float expanded[static_cast<std::size_t>(3 * panel)];
+      packed.expand(first, 2, 3, expanded);
+      for (Index k = 2; k < 5; ++k)
+        for (Index column = 0; column < panel; ++column) {
+          const float value = full.panel(first)[k * panel + column];
+          const std::uint32_t word = packed.words(first)[k * packet + column % packet];
+          const std::uint32_t bits = column < packet ? word & 0xFFFFu : word >> 16;
+          REQUIRE(bits == (precision == Precision::bfloat16 ? kernels::detail::bfloat16_bits(value)
+                                                            : kernels::detail::half_bits(value)));
+          REQUIRE(std::abs(expanded[(k - 2) * panel + column] - value) <= std::abs(value) / 256);
+        }
     }
-  REQUIRE_THROWS_AS(PackedMatrix<double>(Matrix<double>::Zero(1, 1), Orientation::as_is, Precision::bfloat16),
-                    std::invalid_argument);
+    REQUIRE_THROWS_AS(PackedMatrix<double>(Matrix<double>::Zero(1, 1), Orientation::as_is, precision),
+                      std::invalid_argument);
+  }
 }
 
 TEMPLATE_TEST_CASE("packing again forgets what was packed before", "[PackedMatrix]", float, double) {

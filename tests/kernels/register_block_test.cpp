@@ -1,5 +1,7 @@
 #include <merganser/kernels/register_block.hpp>
 
+#include <merganser/kernels/packed_matrix.hpp>
+
 #include "support/catch.hpp"
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
@@ -14,10 +16,15 @@ TEMPLATE_TEST_CASE("a block goes on from the sums it left", "[multiply_block]", 
   const auto a = random_matrix<TestType>(rows, 40, rng), b = random_matrix<TestType>(40, 2 * width, rng);
   const PackedMatrix<TestType> packed(b, Orientation::as_is);
   const auto run = [&](Index first, Index depth, Matrix<TestType>& sums) {
-    kernels::detail::multiply_block<TestType, kernels::detail::FullPanel<TestType>, 2>(
-        depth, {a.data() + first, a.outerStride(), 1}, packed.panel(0) + first * width, 40 * width,
-        {reinterpret_cast<const char*>(packed.panel(0)), 0}, sums.data(), sums.outerStride(), first > 0,
-        std::make_index_sequence<static_cast<std::size_t>(rows)>{});
+    kernels::detail::multiply_block<TestType, rows, 2>(
+        {.depth = depth,
+         .a = {a.data() + first, a.outerStride(), 1},
+         .b = packed.panel(0) + first * width,
+         .b_stride = width,
+         .panel_step = 40 * width,
+         .sums = sums.data(),
+         .stride = sums.outerStride(),
+         .start = first > 0 ? kernels::detail::BlockStart::add : kernels::detail::BlockStart::zero});
   };
   Matrix<TestType> whole(rows, 2 * width), parts(rows, 2 * width);
   run(0, 40, whole);

@@ -100,9 +100,8 @@ double attend(const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, const Matr
         const Index visible = rules.visible_keys(query, group);
         if (visible == 0) continue;
         const Index columns = whole_panels<Scalar>(visible);
-        multiply_panels<Scalar, TileStart::zero>(group, depth, columns,
-                                                 {q.data() + query * q.outerStride(), q.outerStride(), 1}, key_panels,
-                                                 depth, weights, stride);
+        multiply_panels<Scalar>(group, depth, columns, {q.data() + query * q.outerStride(), q.outerStride(), 1},
+                                {key_panels, depth}, weights, stride, BlockStart::zero);
         const bool hides = rules.hides(query, group, std::min(columns, count));
         for (Index r = 0; r < group; ++r) {
           Scalar* const out = weights + r * stride;
@@ -130,9 +129,8 @@ double attend(const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, const Matr
             group, total, [](const auto& t, const auto& f, const auto& s) { return Eigen::internal::pmadd(t, f, s); },
             total, factors, sums);
         std::copy_n(largest, group, before);
-        multiply_panels<Scalar, TileStart::scale>(group, std::min(columns, count), width, {weights, stride, 1},
-                                                  value_panels, count, y.data() + query * y.outerStride(),
-                                                  y.outerStride(), factors);
+        multiply_panels<Scalar>(group, std::min(columns, count), width, {weights, stride, 1}, {value_panels, count},
+                                y.data() + query * y.outerStride(), y.outerStride(), BlockStart::scale, factors);
       }
     }
     for (Index r = 0; r < chunk_rows; ++r) {

@@ -78,92 +78,56 @@ void pack_rows(const MatrixRef<Scalar>& source, Scalar* out) {
     }
 }
 
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wignored-attributes"  // a packet as a template argument: its alignment is not lost
-#endif
+/// The rows of a product with one panel, of whose columns the first `used` exist: in blocks, then in lower ones.
+template <Real Scalar>
+void multiply_panel(Index rows, Index used, BlockProduct<Scalar> product) {
+  using Kernel = BlockKernel<Scalar>;
+  constexpr Index panel = attention_panel<Scalar>;
+  Scalar tile[static_cast<std::size_t>(block_rows * panel)] = {};
+  for (Index row = 0; row < rows;) {
+    const Index left = rows - row;
+    const Kernel kernel = left >= block_rows ? Kernel::tall() : left >= few_rows ? Kernel::few() : Kernel::one();
+    if (used == panel) {
+      kernel.multiply_last(product);
+    } else {
+      BlockProduct<Scalar> in_tile = product;
+      in_tile.sums = tile;
+      in_tile.stride = panel;
+      for (Index r = 0; r < kernel.rows && product.start != BlockStart::zero; ++r)
+        std::copy_n(product.sums + r * product.stride, used, tile + r * panel);
+      kernel.multiply_last(in_tile);
+      for (Index r = 0; r < kernel.rows; ++r) std::copy_n(tile + r * panel, used, product.sums + r * product.stride);
+    }
+    product.a = product.a.from(kernel.rows, 0);
+    product.sums += kernel.rows * product.stride;
+    if (product.factors != nullptr) product.factors += kernel.rows;
+    row += kernel.rows;
+  }
+}
 
-/// How the sums of a tile start.
-enum class TileStart {
-  zero,
-  add,   ///< from what is there
-  scale  ///< from what is there, times the factor of its row
+/// Panels of a right-hand factor, each with as many rows of the panels' width.
+template <Real Scalar>
+struct Panels {
+  const Scalar* data;
+  Index depth;
 };
 
-/// c [Rows x panel] = start + a [Rows x depth] b [depth x panel], every element summed over k in rising order.
-template <Real Scalar, TileStart start, std::size_t... Row>
-inline void multiply_tile(Index depth, Strided<Scalar> a, const Scalar* b, Index b_stride, Scalar* c, Index c_stride,
-                          const Scalar* factors, std::index_sequence<Row...>) {
-  namespace simd = Eigen::internal;
-  using Packet = typename PacketOf<Scalar>::Type;
-  constexpr Index size = PacketOf<Scalar>::size;
-  Packet sum[sizeof...(Row)][2];
-  const auto begin = [&](std::size_t row, Index column) {
-    if constexpr (start == TileStart::zero) return simd::pset1<Packet>(Scalar{0});
-    const Packet there = simd::ploadu<Packet>(c + static_cast<Index>(row) * c_stride + column);
-    if constexpr (start == TileStart::scale) return simd::pmul(there, simd::pset1<Packet>(factors[row]));
-    return there;
-  };
-  ((sum[Row][0] = begin(Row, 0)), ...);  // no loop over the two: not every compiler would then keep sums in registers
-  ((sum[Row][1] = begin(Row, size)), ...);
-  for (Index k = 0; k < depth; ++k) {
-    const Packet b0 = simd::ploadu<Packet>(b), b1 = simd::ploadu<Packet>(b + size);
-    const auto step = [&](std::size_t row) {
-      const Packet factor = simd::pset1<Packet>(a.data[static_cast<Index>(row) * a.row_stride]);
-      sum[row][0] = simd::pmadd(factor, b0, sum[row][0]);
-      sum[row][1] = simd::pmadd(factor, b1, sum[row][1]);
-    };
-    (step(Row), ...);
-    a.data += a.col_stride;
-    b += b_stride;
-  }
-  const auto write = [&](std::size_t row) {
-    Scalar* out = c + static_cast<Index>(row) * c_stride;
-    simd::pstoreu(out, sum[row][0]);
-    simd::pstoreu(out + size, sum[row][1]);
-  };
-  (write(Row), ...);
-}
-
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
-
-/// Rows [row, rows) of the product with one panel, of whose columns the first `used` exist in c: in tiles of Rows rows,
-/// then of fewer.
-template <Real Scalar, TileStart start, int Rows = block_rows>
-void multiply_panel_rows(Index row, Index rows, Index depth, Strided<Scalar> a, const Scalar* b, Index b_stride,
-                         Scalar* c, Index c_stride, Index used, const Scalar* factors) {
-  constexpr Index panel = attention_panel<Scalar>;
-  for (; row + Rows <= rows; row += Rows) {
-    const Strided<Scalar> part{a.data + row * a.row_stride, a.row_stride, a.col_stride};
-    Scalar* out = c + row * c_stride;
-    const Scalar* row_factors = start == TileStart::scale ? factors + row : nullptr;
-    if (used == panel) {
-      multiply_tile<Scalar, start>(depth, part, b, b_stride, out, c_stride, row_factors,
-                                   std::make_index_sequence<static_cast<std::size_t>(Rows)>{});
-    } else {
-      Scalar block[static_cast<std::size_t>(Rows * panel)] = {};
-      if constexpr (start != TileStart::zero)
-        for (Index r = 0; r < Rows; ++r) std::copy_n(out + r * c_stride, used, block + r * panel);
-      multiply_tile<Scalar, start>(depth, part, b, b_stride, block, panel, row_factors,
-                                   std::make_index_sequence<static_cast<std::size_t>(Rows)>{});
-      for (Index r = 0; r < Rows; ++r) std::copy_n(block + r * panel, used, out + r * c_stride);
-    }
-  }
-  if constexpr (Rows > 1)
-    multiply_panel_rows<Scalar, start, Rows / 2>(row, rows, depth, a, b, b_stride, c, c_stride, used, factors);
-}
-
-/// c [rows x cols] = start + a [rows x depth] b, with b packed into panels of `packed_depth` >= depth rows.
-template <Real Scalar, TileStart start>
-void multiply_panels(Index rows, Index depth, Index cols, Strided<Scalar> a, const Scalar* b, Index packed_depth,
-                     Scalar* c, Index c_stride, const Scalar* factors = nullptr) {
+/// c [rows x cols] = start + a [rows x depth] b, of whose panels the first `depth` rows are read.
+template <Real Scalar>
+void multiply_panels(Index rows, Index depth, Index cols, Strided<Scalar> a, Panels<Scalar> b, Scalar* c,
+                     Index c_stride, BlockStart start, const Scalar* factors = nullptr) {
   constexpr Index panel = attention_panel<Scalar>;
   if (rows == 0) return;  // c may be null
   for (Index first = 0; first < cols; first += panel)
-    multiply_panel_rows<Scalar, start>(0, rows, depth, a, b + first * packed_depth, panel, c + first, c_stride,
-                                       std::min(panel, cols - first), factors);
+    multiply_panel<Scalar>(rows, std::min(panel, cols - first),
+                           {.depth = depth,
+                            .a = a,
+                            .b = b.data + first * b.depth,
+                            .b_stride = panel,
+                            .sums = c + first,
+                            .stride = c_stride,
+                            .start = start,
+                            .factors = factors});
 }
 
 }  // namespace merganser::kernels::detail

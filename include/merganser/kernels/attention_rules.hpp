@@ -35,6 +35,7 @@ class AttentionRules {
         causal_(scores.visibility == Visibility::causal) {
     DistanceTable<Scalar>::fill(scores, table);
     std::fill_n(looked_up_, block, Scalar{0});
+    std::fill_n(zeros_, block, Scalar{0});
     for (Index k = 0; k < keys; ++k) {
       if (!scores.hidden_keys.empty() && scores.hidden_keys[static_cast<std::size_t>(k)] != 0) continue;
       any_seen_ = true;
@@ -177,23 +178,16 @@ class AttentionRules {
   /// Soft cap, distance bias and key bias, the first and last if told so; returns the largest result.
   template <bool capped, bool weighed>
   Scalar pass(Scalar* row, Index width, const Scalar* bias) const {
-    const bool biased = weighed && (!scores_.key_bias.empty() || width > count_);
-    if (bias != nullptr)
-      return biased ? pass<capped, true, true>(row, width, bias) : pass<capped, true, false>(row, width, bias);
-    return biased ? pass<capped, false, true>(row, width, bias) : pass<capped, false, false>(row, width, bias);
-  }
-
-  template <bool capped, bool placed, bool biased>
-  Scalar pass(Scalar* row, Index width, [[maybe_unused]] const Scalar* bias) const {
     namespace simd = Eigen::internal;
     constexpr Index size = PacketOf<Scalar>::size;
     const SoftCap cap(capped ? scores_.soft_cap : Scalar{1});
+    if (bias == nullptr) bias = zeros_;
     const auto step = [&](Index k) {
       Packet x = simd::ploadu<Packet>(row + k);
       if constexpr (capped) x = cap.value(cap.falling(x));
-      if constexpr (placed) x = simd::padd(x, simd::ploadu<Packet>(bias + k));
-      if constexpr (biased) x = simd::padd(x, simd::ploadu<Packet>(key_bias_ + k));
-      if constexpr (capped || placed || biased) simd::pstoreu(row + k, x);
+      x = simd::padd(x, simd::ploadu<Packet>(bias + k));
+      if constexpr (weighed) x = simd::padd(x, simd::ploadu<Packet>(key_bias_ + k));
+      simd::pstoreu(row + k, x);
       return x;
     };
     Packet even = broadcast(std::numeric_limits<Scalar>::lowest()), odd = even;  // two chains, for speed
@@ -217,6 +211,7 @@ class AttentionRules {
   std::uint16_t hidden_[static_cast<std::size_t>(block)];
   Scalar key_bias_[static_cast<std::size_t>(block)];
   Scalar looked_up_[static_cast<std::size_t>(block)];
+  Scalar zeros_[static_cast<std::size_t>(block)];  // the distance bias where there is none
 };
 
 }  // namespace merganser::kernels::detail

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <algorithm>
-#include <utility>
+#include <cstddef>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/parallel.hpp>
@@ -22,150 +22,158 @@ namespace detail {
 inline constexpr Index task_rows = 96;
 /// Parallel tasks of a product that has enough rows and columns for them.
 inline constexpr Index enough_tasks = 24;
+/// Depth of a block: this much of a panel (32 KiB at most) stays in the first-level cache while rows pass by.
+inline constexpr Index block_depth = 256;
 
-/// Panels that a block of so many rows reads side by side: few rows leave registers free, and memory is read faster in
-/// several streams.
-constexpr int panels_side_by_side(int rows) { return std::clamp(register_sums / (2 * rows), 1, 4); }
-/// A block of a third of the height for the last rows, where so few are left, and one for a single row.
-inline constexpr int few_rows = block_rows / 3;
+/// What happens to the sums of a product on their way to C [rows x cols].
+enum class Finish {
+  store,
+  add,        ///< to what is there
+  gated_gelu  ///< gelu(x) y of the packets x and y of each panel of a side-by-side factor
+};
 
-/// One product on one thread: rows of A against some panels of B, results handed to `finish` tile by tile.
-template <Real Scalar, class Panel, class Finish>
-class RowProduct {
- public:
-  RowProduct(Strided<Scalar> a, const PackedMatrix<Scalar>& b, const Finish& finish)
-      : a_(a), b_(b), finish_(finish) {}
+/// Where the sums of a product go.
+template <Real Scalar>
+struct Destination {
+  Scalar* c;
+  Index stride;
+  Index cols;
+  Finish finish;
 
-  /// Rows [row, row_end) and the panels that start at `column` or later, before `column_end`.
-  void run(Index row, Index row_end, Index column, Index column_end) const {
-    const Index whole = (row_end - row) / block_rows * block_rows;
-    if (whole > 0) run_blocks<block_rows>(row, whole, column, column_end);
-    const Index rest = row_end - row - whole;
-    if (rest > few_rows)
-      run_blocks<block_rows>(row + whole, rest, column, column_end);
-    else if (rest > 1)
-      run_blocks<few_rows>(row + whole, rest, column, column_end);
-    else if (rest == 1)
-      run_blocks<1>(row + whole, rest, column, column_end);
+  /// Where a tile may be summed in place, unless null: all of its columns must exist.
+  Scalar* in_place(Index row, Index column, Index columns) const {
+    return finish == Finish::store && column + columns <= cols ? c + row * stride + column : nullptr;
   }
 
- private:
-  /// Rows in blocks of Rows, the last of which may be cut short; several panels at once while so many are left.
-  template <int Rows>
-  void run_blocks(Index row, Index rows, Index column, Index column_end) const {
-    constexpr int panels = panels_side_by_side(Rows);
-    constexpr Index width = PackedMatrix<Scalar>::panel_width, columns = panels * width;
-    constexpr Index block_tile_rows = Rows == block_rows ? task_rows : Rows;
-    Scalar tile[static_cast<std::size_t>(block_tile_rows * columns)];
-    Scalar padded[static_cast<std::size_t>(Rows * block_depth)];
-    const Index depth = b_.depth(), blocks = (rows + Rows - 1) / Rows;
-    while (column < column_end) {
-      const bool all_there = column + (panels - 1) * width < column_end;  // else one after the other, `panels` times
-      const Index used = all_there ? columns : width;
-      const Index step = all_there ? depth * Panel::words : 0;
-      Scalar* direct = all_there && rows % Rows == 0 ? finish_.direct(row, column, columns) : nullptr;
-      Scalar* sums = direct != nullptr ? direct : tile;
-      const Index stride = direct != nullptr ? finish_.stride() : columns;
-      for (Index k = 0; k < depth; k += block_depth) {
-        const Index part = std::min(block_depth, depth - k);
-        const auto* panel = Panel::at(b_, column) + k * Panel::words;
-        for (Index r = 0; r < rows; r += Rows) {
-          Strided<Scalar> a = a_.from(row + r, k);
-          if (rows - r < Rows) a = pad<Rows>(a, rows - r, part, padded);
-          multiply_block<Scalar, Panel, panels>(part, a, panel, step, read_ahead(panel, part, r / Rows, blocks),
-                                                sums + r * stride, stride, k > 0,
-                                                std::make_index_sequence<static_cast<std::size_t>(Rows)>{});
-        }
-      }
-      if (direct == nullptr) finish_(row, rows, column, used, static_cast<const Scalar*>(tile), columns);
-      column += used;
+  /// Finishes a tile of sums; columns are those of B.
+  void take(Index row, Index rows, Index column, Index columns, const Scalar* tile, Index tile_stride) const {
+    const Index used = std::min(columns, cols - column);
+    for (Index r = row; r < row + rows; ++r, tile += tile_stride) {
+      Scalar* out = c + r * stride;
+      if (finish == Finish::gated_gelu)
+        gate(column, columns, tile, out);
+      else if (finish == Finish::store)
+        std::copy_n(tile, used, out + column);
+      else
+        transform(
+            used, out + column, [](const auto& x, const auto& y) { return Eigen::internal::padd(x, y); },
+            static_cast<const Scalar*>(out + column), tile);
     }
   }
 
+ private:
+  void gate(Index column, Index columns, const Scalar* sums, Scalar* out) const {
+    constexpr Index size = PacketOf<Scalar>::size;
+    for (Index pair = 0; pair < columns; pair += 2 * size) {
+      const Index first = (column + pair) / 2;
+      transform(std::min(size, cols - first), out + first, gated_gelu_packet<Scalar>, sums + pair, sums + pair + size);
+    }
+  }
+};
+
+/// One product on one thread: rows of A against some panels of B, tile by tile.
+template <Real Scalar>
+class RowProduct {
+ public:
+  RowProduct(Strided<Scalar> a, const PackedMatrix<Scalar>& b, const Destination<Scalar>& destination)
+      : a_(a), b_(b), destination_(destination) {}
+
+  /// Rows [row, row_end) and the panels that start at `column` or later, before `column_end`.
+  void run(Index row, Index row_end, Index column, Index column_end) {
+    using Kernel = BlockKernel<Scalar>;
+    const Index rest = (row_end - row) % block_rows, whole = row_end - row - rest;
+    if (whole > 0) run_blocks(Kernel::tall(), row, whole, column, column_end);
+    if (rest > 0)
+      run_blocks(rest > few_rows ? Kernel::tall()
+                 : rest > 1      ? Kernel::few()
+                                 : Kernel::one_from(b_.precision()),
+                 row + whole, rest, column, column_end);
+  }
+
+ private:
+  static constexpr Index width = PackedMatrix<Scalar>::panel_width;
+
+  /// Rows in blocks, the last of which may be cut short; several panels at once while so many are left.
+  void run_blocks(const BlockKernel<Scalar>& kernel, Index row, Index rows, Index column, Index column_end) {
+    const Index depth = b_.depth(), blocks = (rows + kernel.rows - 1) / kernel.rows;
+    const bool expands = b_.precision() != Precision::full && kernel.rows > 1;
+    while (column < column_end) {
+      const bool several = column + (kernel.panels - 1) * width < column_end;
+      const Index panels = several ? kernel.panels : 1, columns = panels * width;
+      Scalar* const place = rows % kernel.rows == 0 ? destination_.in_place(row, column, columns) : nullptr;
+      Scalar* const sums = place != nullptr ? place : tile_;
+      BlockProduct<Scalar> block{.stride = place != nullptr ? destination_.stride : columns};
+      for (Index k = 0; k < depth; k += block.depth) {
+        block.depth = std::min(expands ? block_depth / panels : block_depth, depth - k);
+        if (expands)
+          expand(column, panels, k, block);
+        else
+          find(column, k, block);
+        for (Index i = 0; i < blocks; ++i) {
+          const Index first = i * kernel.rows, there = std::min<Index>(kernel.rows, rows - first);
+          block.a = there == kernel.rows ? a_.from(row + first, k)
+                                         : padded(a_.from(row + first, k), there, block.depth, kernel.rows);
+          block.sums = sums + first * block.stride;
+          if (!expands) block.ahead = read_ahead(block, i, blocks);
+          (several ? kernel.multiply : kernel.multiply_last)(block);
+        }
+        block.start = BlockStart::add;
+      }
+      if (place == nullptr) destination_.take(row, rows, column, columns, tile_, columns);
+      column += columns;
+    }
+  }
+
+  /// Lets the block read panels from row k on, where they lie.
+  void find(Index column, Index k, BlockProduct<Scalar>& block) const {
+    const bool full = b_.precision() == Precision::full;
+    block.b_stride = full ? width : width / 2;
+    block.panel_step = b_.depth() * block.b_stride;
+    if (full)
+      block.b = b_.panel(column) + k * block.b_stride;
+    else
+      block.b = b_.words(column) + k * block.b_stride;
+  }
+
+  /// The same for panels in 16 bits that several rows are multiplied with.
+  void expand(Index column, Index panels, Index k, BlockProduct<Scalar>& block) {
+    block.b = expanded_;
+    block.b_stride = width;
+    block.panel_step = block.depth * width;
+    for (Index p = 0; p < panels; ++p) b_.expand(column + p * width, k, block.depth, expanded_ + p * block.panel_step);
+  }
+
   /// One block alone reads some way ahead in its panel; several share the next part of the panel among them.
-  static Prefetch read_ahead(const typename Panel::Word* panel, Index depth, Index block, Index blocks) {
-    constexpr Index row_bytes = Panel::words * static_cast<Index>(sizeof(*panel)), distance = 4096;
-    const char* here = reinterpret_cast<const char*>(panel);
+  Prefetch read_ahead(const BlockProduct<Scalar>& block, Index i, Index blocks) const {
+    constexpr Index distance = 4096;
+    const Index row_bytes = width * (b_.precision() == Precision::full ? static_cast<Index>(sizeof(Scalar)) : 2);
+    const char* here = static_cast<const char*>(block.b);
     if (blocks == 1) return {here + distance, row_bytes};
     const Index step = row_bytes / blocks;
-    return {here + depth * (row_bytes + block * step), step};
+    return {here + block.depth * (row_bytes + i * step), step};
   }
 
   /// A copy of the rows that are there, with rows of 0 below.
-  template <int Rows>
-  static Strided<Scalar> pad(Strided<Scalar> a, Index rows, Index depth, Scalar* padded) {
-    std::fill_n(padded, Rows * depth, Scalar{0});
-    for (Index r = 0; r < rows; ++r)
-      for (Index k = 0; k < depth; ++k) padded[k * Rows + r] = a.from(r, k).data[0];
-    return {padded, 1, Rows};
+  Strided<Scalar> padded(Strided<Scalar> a, Index there, Index depth, Index rows) {
+    std::fill_n(padded_, rows * depth, Scalar{0});
+    for (Index r = 0; r < there; ++r)
+      for (Index k = 0; k < depth; ++k) padded_[k * rows + r] = a.from(r, k).data[0];
+    return {padded_, 1, rows};
   }
 
   Strided<Scalar> a_;
   const PackedMatrix<Scalar>& b_;
-  const Finish& finish_;
+  const Destination<Scalar>& destination_;
+  alignas(64) Scalar tile_[static_cast<std::size_t>(task_rows * width)];
+  alignas(64) Scalar padded_[static_cast<std::size_t>(block_rows * block_depth)];
+  alignas(64) Scalar expanded_[static_cast<std::size_t>(block_depth * width)];
 };
 
-/// Writes sums to their place in C [rows x cols], or adds them.
+/// Hands the sums of a [rows x depth] b to the destination, in parallel.
 template <Real Scalar>
-class StoreSums {
- public:
-  StoreSums(Scalar* c, Index stride, Index cols, Store store) : c_(c), stride_(stride), cols_(cols), store_(store) {}
-
-  Index stride() const { return stride_; }
-
-  /// Where a tile may be summed in place: where all of its columns exist and nothing is added.
-  Scalar* direct(Index row, Index column, Index columns) const {
-    return store_ == Store::overwrite && column + columns <= cols_ ? c_ + row * stride_ + column : nullptr;
-  }
-
-  void operator()(Index row, Index rows, Index column, Index columns, const Scalar* tile, Index tile_stride) const {
-    const Index used = std::min(columns, cols_ - column);
-    for (Index r = 0; r < rows; ++r, tile += tile_stride) {
-      Scalar* out = c_ + (row + r) * stride_ + column;
-      if (store_ == Store::overwrite)
-        std::copy_n(tile, used, out);
-      else
-        transform(
-            used, out, [](const auto& x, const auto& y) { return Eigen::internal::padd(x, y); }, out, tile);
-    }
-  }
-
- private:
-  Scalar* c_;
-  Index stride_, cols_;
-  Store store_;
-};
-
-/// gelu(sum) * sum of the first and second packet of each panel of a side-by-side factor, to C [rows x cols].
-template <Real Scalar>
-class StoreGatedGelu {
- public:
-  StoreGatedGelu(Scalar* c, Index stride, Index cols) : c_(c), stride_(stride), cols_(cols) {}
-
-  Index stride() const { return stride_; }
-  Scalar* direct(Index, Index, Index) const { return nullptr; }
-
-  void operator()(Index row, Index rows, Index column, Index columns, const Scalar* tile, Index tile_stride) const {
-    constexpr Index size = PacketOf<Scalar>::size;
-    for (Index r = 0; r < rows; ++r, tile += tile_stride)
-      for (Index pair = 0; pair < columns; pair += 2 * size) {
-        const Index first = (column + pair) / 2;
-        transform(
-            std::min(size, cols_ - first), c_ + (row + r) * stride_ + first, gated_gelu_packet<Scalar>, tile + pair,
-            tile + pair + size);
-      }
-  }
-
- private:
-  Scalar* c_;
-  Index stride_, cols_;
-};
-
-/// Calls finish with the sums of a [rows x depth] b, in parallel.
-template <Real Scalar, class Finish>
-void multiply_strided(Index rows, Strided<Scalar> a, const PackedMatrix<Scalar>& b, const Finish& finish) {
-  using Packed = PackedMatrix<Scalar>;
-  constexpr Index group = 4 * Packed::panel_width;
+void multiply_packed(Index rows, Strided<Scalar> a, const PackedMatrix<Scalar>& b,
+                     const Destination<Scalar>& destination) {
+  constexpr Index group = 4 * PackedMatrix<Scalar>::panel_width;
   const Index row_tasks = (rows + task_rows - 1) / task_rows;
   if (row_tasks == 0) return;
   const Index groups = (b.cols() + group - 1) / group;
@@ -173,20 +181,18 @@ void multiply_strided(Index rows, Strided<Scalar> a, const PackedMatrix<Scalar>&
   const Index task_columns = wanted == 0 ? group : (groups + wanted - 1) / wanted * group;
   const Index column_tasks = (b.cols() + task_columns - 1) / task_columns;
   parallel_for(row_tasks * column_tasks, rows * b.depth() * b.cols(), [&](Index task) {
-    const Index row = task / column_tasks * task_rows, row_end = std::min(row + task_rows, rows);
-    const Index column = task % column_tasks * task_columns, column_end = std::min(column + task_columns, b.cols());
-    if constexpr (std::same_as<Scalar, float>)
-      if (b.precision() == Precision::bfloat16)
-        return RowProduct<Scalar, Bfloat16Panel<Scalar>, Finish>(a, b, finish).run(row, row_end, column, column_end);
-    RowProduct<Scalar, FullPanel<Scalar>, Finish>(a, b, finish).run(row, row_end, column, column_end);
+    const Index row = task / column_tasks * task_rows, column = task % column_tasks * task_columns;
+    RowProduct<Scalar>(a, b, destination)
+        .run(row, std::min(row + task_rows, rows), column, std::min(column + task_columns, b.cols()));
   });
 }
 
 template <Real Scalar>
-void multiply_and_store(Index rows, Strided<Scalar> a, const PackedMatrix<Scalar>& b, MutableMatrixRef<Scalar> c,
-                        Store store) {
+void multiply_strided(Index rows, Strided<Scalar> a, const PackedMatrix<Scalar>& b, MutableMatrixRef<Scalar> c,
+                      Store store) {
   if (b.depth() > 0)
-    multiply_strided(rows, a, b, StoreSums<Scalar>(c.data(), c.outerStride(), b.cols(), store));
+    multiply_packed<Scalar>(rows, a, b,
+                            {c.data(), c.outerStride(), b.cols(), store == Store::add ? Finish::add : Finish::store});
   else if (store == Store::overwrite)  // a sum of nothing, whose factors have no memory to point to
     c.setZero();
 }
@@ -204,7 +210,7 @@ void multiply(const MatrixRef<Scalar>& a, const PackedMatrix<Scalar>& b, Mutable
   check_equal("kernels::multiply", "a.cols()", a.cols(), b.depth());
   check_equal("kernels::multiply", "c.rows()", c.rows(), a.rows());
   check_equal("kernels::multiply", "c.cols()", c.cols(), b.cols());
-  detail::multiply_and_store<Scalar>(a.rows(), {a.data(), a.outerStride(), 1}, b, c, store);
+  detail::multiply_strided<Scalar>(a.rows(), {a.data(), a.outerStride(), 1}, b, c, store);
 }
 
 /// c [M x N] = or += a^T b, where a is [K x M] and b [K x N]. Summed as in `multiply`.
@@ -215,7 +221,7 @@ void multiply_transposed(const MatrixRef<Scalar>& a, const PackedMatrix<Scalar>&
   check_equal("kernels::multiply_transposed", "a.rows()", a.rows(), b.depth());
   check_equal("kernels::multiply_transposed", "c.rows()", c.rows(), a.cols());
   check_equal("kernels::multiply_transposed", "c.cols()", c.cols(), b.cols());
-  detail::multiply_and_store<Scalar>(a.cols(), {a.data(), 1, a.outerStride()}, b, c, store);
+  detail::multiply_strided<Scalar>(a.cols(), {a.data(), 1, a.outerStride()}, b, c, store);
 }
 
 /// c [M x N] = gelu(a b0) * (a b1), where b holds b0 and b1 [K x N] side by side. Neither product is stored.
@@ -227,8 +233,8 @@ void multiply_gated_gelu(const MatrixRef<Scalar>& a, const PackedMatrix<Scalar>&
                  "the depth of b, at least 1");
   check_equal("kernels::multiply_gated_gelu", "c.rows()", c.rows(), a.rows());
   check_equal("kernels::multiply_gated_gelu", "b.cols()", b.cols(), (c.cols() + size - 1) / size * 2 * size);
-  detail::multiply_strided<Scalar>(a.rows(), {a.data(), a.outerStride(), 1}, b,
-                                   detail::StoreGatedGelu<Scalar>(c.data(), c.outerStride(), c.cols()));
+  detail::multiply_packed<Scalar>(a.rows(), {a.data(), a.outerStride(), 1}, b,
+                                  {c.data(), c.outerStride(), c.cols(), detail::Finish::gated_gelu});
 }
 
 }  // namespace merganser::kernels

@@ -2,24 +2,18 @@
 #pragma once
 
 #include <algorithm>
-#include <bit>
 #include <cstdint>
 #include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/types.hpp>
+#include <merganser/kernels/half_precision.hpp>
 #include <merganser/kernels/packet_loop.hpp>
 
 namespace merganser::kernels {
 
 /// Which way a matrix argument is read.
 enum class Orientation { as_is, transposed };
-
-/// How the numbers of a packed factor are stored. Sums are always of the scalar type.
-enum class Precision {
-  full,      ///< as the scalar type
-  bfloat16,  ///< float only: the upper half of each number, rounded to the nearest (even) one
-};
 
 namespace detail {
 
@@ -57,8 +51,8 @@ void pack_transposed(Index rows, Index depth, const Scalar* source, Index source
 ///
 /// Columns past N are 0. Packing costs one pass over B; every product with B then reads memory in order.
 ///
-/// In bfloat16 the two packets of a row of a panel share their words: the lower half of word i is column i, the upper
-/// half column i + packet_size, so that a shift and a mask make two packets of floats of one load.
+/// In 16 bits the two packets of a row of a panel share their words: the lower half of word i is column i, the upper
+/// half column i + packet_size, so that shifts and masks make two packets of floats of one load.
 template <Real Scalar>
 class PackedMatrix {
  public:
@@ -70,7 +64,7 @@ class PackedMatrix {
   /// Packs `source` [K x N], or its transpose when `source` is [N x K] and orientation says transposed.
   PackedMatrix(const MatrixRef<Scalar>& source, Orientation orientation, Precision precision = Precision::full) {
     assign(source, orientation);
-    if (precision == Precision::bfloat16) round_to_bfloat16();
+    round_to(precision);
   }
 
   /// The columns of two matrices of one shape in turn, a packet of `first`, then a packet of `second`: one product
@@ -79,7 +73,7 @@ class PackedMatrix {
                                    Orientation orientation, Precision precision = Precision::full) {
     PackedMatrix packed;
     packed.assign_side_by_side(first, second, orientation);
-    if (precision == Precision::bfloat16) packed.round_to_bfloat16();
+    packed.round_to(precision);
     return packed;
   }
 
@@ -105,18 +99,30 @@ class PackedMatrix {
 
   Index depth() const { return depth_; }
   Index cols() const { return cols_; }
-  Precision precision() const { return words_.empty() ? Precision::full : Precision::bfloat16; }
+  Precision precision() const { return precision_; }
 
   /// Bytes of memory held.
   std::size_t bytes() const {
     return static_cast<std::size_t>(data_.size()) * sizeof(Scalar) + words_.size() * sizeof(std::uint32_t);
   }
 
-  /// The panel that starts at column `first` (a multiple of `panel_width`), [K x panel_width] row-major.
+  /// The panel that starts at column `first` (a multiple of `panel_width`), [K x panel_width] row-major. In full
+  /// precision only.
   const Scalar* panel(Index first) const { return data_.data() + first * depth_; }
 
-  /// The same in bfloat16: [K x packet_size] words.
-  const std::uint32_t* bfloat16_panel(Index first) const { return words_.data() + first / 2 * depth_; }
+  /// The same in 16 bits: [K x packet_size] words.
+  const std::uint32_t* words(Index first) const { return words_.data() + first / 2 * depth_; }
+
+  /// Rows [k, k + rows) of a panel, stored in 16 bits, in full precision to out [rows x panel_width].
+  void expand(Index first, Index k, Index rows, Scalar* out) const {
+    if constexpr (std::same_as<Scalar, float>) {
+      const std::uint32_t* in = words(first) + k * packet_size;
+      if (precision_ == Precision::bfloat16)
+        detail::expand<detail::Bfloat16>(rows * packet_size, in, out);
+      else
+        detail::expand<detail::Half>(rows * packet_size, in, out);
+    }
+  }
 
  private:
   Index padded_cols() const { return (cols_ + panel_width - 1) / panel_width * panel_width; }
@@ -126,6 +132,7 @@ class PackedMatrix {
     cols_ = cols;
     data_.resize(depth_ * padded_cols());
     words_.clear();
+    precision_ = Precision::full;
   }
 
   /// Where the packet of columns that starts at `column` lies in the first row of its panel.
@@ -151,33 +158,30 @@ class PackedMatrix {
                                     out, panel_width);
   }
 
-  void round_to_bfloat16() {
+  void round_to(Precision precision) {
+    if (precision == Precision::full) return;
     if constexpr (std::same_as<Scalar, float>) {
-      const Index panels = (cols_ + panel_width - 1) / panel_width;
-      words_.assign(static_cast<std::size_t>(panels * depth_ * packet_size), 0);
-      for (Index first = 0; first < cols_; first += panel_width) {
-        const float* in = panel(first);
-        std::uint32_t* out = words_.data() + first / 2 * depth_;
-        for (Index k = 0; k < depth_; ++k, in += panel_width, out += packet_size)
-          for (Index i = 0; i < packet_size; ++i) out[i] = upper_half(in[i]) | upper_half(in[i + packet_size]) << 16;
-      }
+      words_.resize(static_cast<std::size_t>(padded_cols() / 2 * depth_));
+      const float* in = data_.data();
+      for (std::size_t word = 0; word < words_.size(); in += panel_width)
+        for (Index i = 0; i < packet_size; ++i)
+          words_[word++] = rounded(in[i], precision) | rounded(in[i + packet_size], precision) << 16;
       data_.resize(0);
+      precision_ = precision;
     } else {
-      throw_invalid_argument("PackedMatrix", "precision", "bfloat16", "full precision for double");
+      throw_invalid_argument("PackedMatrix", "precision", "16 bits", "full precision for double");
     }
   }
 
-  /// The upper 16 bits of a number, rounded to the nearest, ties to even. NaN stays NaN.
-  static std::uint32_t upper_half(float value) {
-    const auto bits = std::bit_cast<std::uint32_t>(value);
-    if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return (bits >> 16) | 0x40u;
-    return (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
+  static std::uint32_t rounded(float value, Precision precision) {
+    return precision == Precision::bfloat16 ? detail::bfloat16_bits(value) : detail::half_bits(value);
   }
 
   Index depth_ = 0;
   Index cols_ = 0;
   Eigen::Array<Scalar, Eigen::Dynamic, 1> data_;
-  std::vector<std::uint32_t> words_;  ///< in place of data_ in bfloat16
+  std::vector<std::uint32_t> words_;  ///< in place of data_ in 16 bits
+  Precision precision_ = Precision::full;
 };
 
 }  // namespace merganser::kernels

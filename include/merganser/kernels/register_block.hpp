@@ -1,23 +1,25 @@
-// The innermost part of a product: a block of sums held in registers.
+// The innermost part of every product: a block of sums held in registers.
 #pragma once
 
-#include <bit>
+#include <algorithm>
+#include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 #include <utility>
 
 #include <merganser/core/types.hpp>
-#include <merganser/kernels/packed_matrix.hpp>
+#include <merganser/kernels/half_precision.hpp>
+#include <merganser/kernels/packet_loop.hpp>
 
 namespace merganser::kernels::detail {
 
 /// Packets of sums that the register file holds beside two packets of B and a factor of A.
 inline constexpr int register_sums = EIGEN_ARCH_DEFAULT_NUMBER_OF_REGISTERS >= 32 ? 24 : 12;
-/// Rows of the register block: two packets a row.
+/// Rows of the tallest block: two packets a row.
 inline constexpr int block_rows = register_sums / 2;
-
-/// Depth of a block: this much of a panel (32 KiB at most) stays in the first-level cache while rows pass by.
-inline constexpr Index block_depth = 256;
+/// Rows of a lower block for the last rows.
+inline constexpr int few_rows = block_rows / 3;
 
 /// A left-hand factor read element by element: element (i, k) is data[i * row_stride + k * col_stride].
 template <Real Scalar>
@@ -31,55 +33,10 @@ struct Strided {
   }
 };
 
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wignored-attributes"  // a packet as a template argument: its alignment is not lost
-#endif
-
-/// How a block reads one row of a panel, two packets, in full precision.
-template <Real Scalar>
-struct FullPanel {
-  using Word = Scalar;
-  using Packet = typename PacketOf<Scalar>::Type;
-  static constexpr Index words = 2 * PacketOf<Scalar>::size;
-
-  static const Word* at(const PackedMatrix<Scalar>& b, Index column) { return b.panel(column); }
-  static void load(const Word* row, Packet* out) {
-    out[0] = Eigen::internal::ploadu<Packet>(row);
-    out[1] = Eigen::internal::ploadu<Packet>(row + PacketOf<Scalar>::size);
-  }
-};
-
-/// The same in bfloat16: two packets of floats of one packet of words.
-template <Real Scalar>
-struct Bfloat16Panel {
-  using Word = std::uint32_t;
-  using Packet = typename PacketOf<Scalar>::Type;
-  static constexpr Index words = PacketOf<Scalar>::size;
-
-  static const Word* at(const PackedMatrix<Scalar>& b, Index column) { return b.bfloat16_panel(column); }
-  static void load(const Word* row, Packet* out) {
-    namespace simd = Eigen::internal;
-    if constexpr (words == 1) {
-      out[0] = std::bit_cast<Scalar>(*row << 16);
-      out[1] = std::bit_cast<Scalar>(*row & 0xFFFF0000u);
-    } else {
-      using Integers = typename simd::unpacket_traits<Packet>::integer_packet;
-      const auto lanes = simd::ploadu<Integers>(reinterpret_cast<const std::int32_t*>(row));
-      out[0] = simd::preinterpret<Packet>(simd::plogical_shift_left<16>(lanes));
-      out[1] = simd::preinterpret<Packet>(
-          simd::pand(lanes, simd::pset1<Integers>(static_cast<std::int32_t>(0xFFFF0000u))));
-    }
-  }
-};
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
-
 /// Memory that will be read soon: for each k of a block, the cache lines of one row of a panel from `next` on.
 struct Prefetch {
-  const char* next;
-  Index step;  ///< bytes for each k
+  const char* next = nullptr;  ///< none: nothing is read ahead
+  Index step = 0;              ///< bytes for each k
 
   template <Index bytes>
   void advance() {
@@ -90,47 +47,129 @@ struct Prefetch {
   }
 };
 
-/// sums [Rows x Panels panels] = or += a [Rows x depth] * the panels [depth x panel width], `panel_step` words apart.
-template <Real Scalar, class Panel, int Panels, std::size_t... Row>
-inline void multiply_block(Index depth, Strided<Scalar> a, const typename Panel::Word* panel, Index panel_step,
-                           Prefetch ahead, Scalar* sums, Index stride, bool resume, std::index_sequence<Row...>) {
+/// How the sums of a block start.
+enum class BlockStart {
+  zero,
+  add,   ///< from what is there
+  scale  ///< from what is there, times the factor of its row
+};
+
+/// What a block computes: sums [rows x panels] = start + a [rows x depth] b, where b has panels of two packets' width.
+template <Real Scalar>
+struct BlockProduct {
+  Index depth = 0;
+  Strided<Scalar> a = {};
+  const void* b = nullptr;  ///< the first row of the first panel: numbers, or words of a packed matrix in 16 bits
+  Index b_stride = 0;       ///< numbers or words between the rows of a panel
+  Index panel_step = 0;     ///< the same between panels
+  Scalar* sums = nullptr;
+  Index stride = 0;  ///< numbers between rows of sums
+  BlockStart start = BlockStart::zero;
+  const Scalar* factors = nullptr;  ///< [rows], for BlockStart::scale
+  Prefetch ahead = {};
+};
+
+/// How a block reads a row of a panel: numbers as they are.
+template <Real Scalar>
+struct FullPrecision {
+  using Word = Scalar;
+  static constexpr Index row_words = 2 * PacketOf<Scalar>::size;
+
+  static void load(const Word* row, typename PacketOf<Scalar>::Type* out) {
+    using Packet = typename PacketOf<Scalar>::Type;
+    out[0] = Eigen::internal::ploadu<Packet>(row);
+    out[1] = Eigen::internal::ploadu<Packet>(row + PacketOf<Scalar>::size);
+  }
+};
+
+/// The same in 16 bits.
+template <class Format>
+struct SixteenBits {
+  using Word = std::uint32_t;
+  static constexpr Index row_words = PacketOf<float>::size;
+
+  static void load(const Word* row, PacketOf<float>::Type* out) { Format::expand(row, out); }
+};
+
+/// Computes a product of so many rows and panels. Each sum is made in rising order of k.
+template <Real Scalar, std::size_t rows, std::size_t panels, class Source = FullPrecision<Scalar>>
+void multiply_block(const BlockProduct<Scalar>& product) {
   namespace simd = Eigen::internal;
   using Packet = typename PacketOf<Scalar>::Type;
   constexpr Index size = PacketOf<Scalar>::size;
-  constexpr std::size_t columns = static_cast<std::size_t>(2 * Panels);
-  using Columns = std::make_index_sequence<columns>;
-  Packet sum[sizeof...(Row)][columns];
   // Indices are constants everywhere, so that every sum is a register.
-  const auto for_columns = []<std::size_t... Column>(auto&& task, std::index_sequence<Column...>) {
-    (task(std::integral_constant<std::size_t, Column>{}), ...);
+  constexpr auto for_each = []<std::size_t... i>(std::index_sequence<i...>, auto&& task) {
+    (task(std::integral_constant<std::size_t, i>{}), ...);
   };
+  constexpr std::make_index_sequence<rows> all_rows;
+  constexpr std::make_index_sequence<2 * panels> columns;
+  Packet sum[rows][2 * panels];
   const auto for_all = [&](auto&& task) {
-    const auto for_row = [&](auto row) { for_columns([&](auto column) { task(row, column); }, Columns{}); };
-    (for_row(std::integral_constant<std::size_t, Row>{}), ...);
+    for_each(all_rows, [&](auto row) { for_each(columns, [&](auto column) { task(row, column); }); });
   };
   const auto place = [&](std::size_t row, std::size_t column) {
-    return sums + static_cast<Index>(row) * stride + static_cast<Index>(column) * size;
+    return product.sums + static_cast<Index>(row) * product.stride + static_cast<Index>(column) * size;
   };
-  if (resume)
-    for_all([&](auto row, auto column) { sum[row()][column()] = simd::ploadu<Packet>(place(row, column)); });
-  else
+  if (product.start == BlockStart::zero)
     for_all([&](auto row, auto column) { sum[row()][column()] = simd::pset1<Packet>(Scalar{0}); });
-  for (Index k = 0; k < depth; ++k) {
-    Packet b[columns];
-    for_columns(
-        [&](auto p) { Panel::load(panel + static_cast<Index>(p()) * panel_step, b + 2 * p()); },
-        std::make_index_sequence<static_cast<std::size_t>(Panels)>{});
-    const auto step = [&](auto row) {
-      const Packet factor = simd::pset1<Packet>(a.data[static_cast<Index>(row()) * a.row_stride]);
-      for_columns([&](auto column) { sum[row()][column()] = simd::pmadd(factor, b[column()], sum[row()][column()]); },
-                  Columns{});
-    };
-    (step(std::integral_constant<std::size_t, Row>{}), ...);
-    ahead.advance<Panel::words * static_cast<Index>(sizeof(*panel))>();
-    a.data += a.col_stride;
-    panel += Panel::words;
+  else
+    for_all([&](auto row, auto column) { sum[row()][column()] = simd::ploadu<Packet>(place(row, column)); });
+  if (product.start == BlockStart::scale)
+    for_all([&](auto row, auto column) {
+      sum[row()][column()] = simd::pmul(sum[row()][column()], simd::pset1<Packet>(product.factors[row()]));
+    });
+  const Scalar* a = product.a.data;
+  const auto* b = static_cast<const typename Source::Word*>(product.b);
+  Prefetch ahead = product.ahead.next != nullptr ? product.ahead : Prefetch{reinterpret_cast<const char*>(b), 0};
+  for (Index k = 0; k < product.depth; ++k) {
+    Packet factors[2 * panels];
+    for_each(std::make_index_sequence<panels>{}, [&](auto panel) {
+      Source::load(b + static_cast<Index>(panel()) * product.panel_step, factors + 2 * panel());
+    });
+    for_each(all_rows, [&](auto row) {
+      const Packet factor = simd::pset1<Packet>(a[static_cast<Index>(row()) * product.a.row_stride]);
+      for_each(columns, [&](auto column) {
+        sum[row()][column()] = simd::pmadd(factor, factors[column()], sum[row()][column()]);
+      });
+    });
+    ahead.advance<Source::row_words* static_cast<Index>(sizeof(*b))>();
+    a += product.a.col_stride;
+    b += product.b_stride;
   }
   for_all([&](auto row, auto column) { simd::pstoreu(place(row, column), sum[row()][column()]); });
 }
+
+/// A block for some number of rows. Few rows leave registers free for several panels side by side, which are read from
+/// memory faster, in several streams.
+template <Real Scalar>
+struct BlockKernel {
+  using Multiply = void (*)(const BlockProduct<Scalar>&);
+
+  int rows;
+  int panels;              ///< side by side
+  Multiply multiply;       ///< this many panels
+  Multiply multiply_last;  ///< one panel
+
+ private:
+  template <std::size_t block, class Source = FullPrecision<Scalar>>
+  static constexpr BlockKernel of() {
+    constexpr std::size_t panels = std::clamp<std::size_t>(register_sums / (2 * block), 1, 4);
+    return {block, panels, &multiply_block<Scalar, block, panels, Source>, &multiply_block<Scalar, block, 1, Source>};
+  }
+
+ public:
+  static constexpr BlockKernel tall() { return of<block_rows>(); }
+  static constexpr BlockKernel few() { return of<few_rows>(); }
+  static constexpr BlockKernel one() { return of<1>(); }
+
+  /// For one row and panels in 16 bits. More rows are worth expanding them first.
+  static constexpr BlockKernel one_from(Precision precision) {
+    if constexpr (std::same_as<Scalar, float>) {
+      if (precision == Precision::bfloat16) return of<1, SixteenBits<Bfloat16>>();
+      if (precision == Precision::half) return of<1, SixteenBits<Half>>();
+    }
+    return one();
+  }
+};
 
 }  // namespace merganser::kernels::detail
