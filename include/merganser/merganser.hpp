@@ -78,6 +78,7 @@
 #include <merganser/nn/feed_forward.hpp>
 #include <merganser/nn/linear.hpp>
 #include <merganser/nn/multi_head_attention.hpp>
+#include <merganser/nn/packed_keys.hpp>
 #include <merganser/nn/relative_position_bias.hpp>
 #include <merganser/nn/rms_norm.hpp>
 #include <merganser/nn/score_bound.hpp>

@@ -45,10 +45,12 @@ TEMPLATE_TEST_CASE("products with packed panels are those of plain loops, for al
         for (const BlockStart start : {BlockStart::zero, BlockStart::add, BlockStart::scale}) {
           Matrix<TestType> wide = Matrix<TestType>::Constant(rows + 1, cols + 3, TestType{42}), from_columns = c;
           wide.block(0, 1, rows, cols) = c;
-          multiply_panels<TestType>(rows, depth, cols, {a.data(), depth, 1}, {columns.data(), depth}, wide.data() + 1,
+          multiply_panels<TestType>(rows, depth, cols, {a.data(), depth, 1},
+                                    Panels<TestType>::packed(columns.data(), depth), wide.data() + 1,
                                     wide.outerStride(), start, factors.data());
-          multiply_panels<TestType>(rows, depth, cols, {a_transposed.data(), 1, rows}, {columns.data(), depth},
-                                    from_columns.data(), cols, start, factors.data());
+          multiply_panels<TestType>(rows, depth, cols, {a_transposed.data(), 1, rows},
+                                    Panels<TestType>::packed(columns.data(), depth), from_columns.data(), cols, start,
+                                    factors.data());
           const Matrix<TestType> result = wide.block(0, 1, rows, cols);
           REQUIRE(relative_difference(result, plain_product(a, b, start, c, factors)) <= agreement<TestType>);
           REQUIRE(identical(result, from_columns));
@@ -65,10 +67,11 @@ TEMPLATE_TEST_CASE("a row of a product has the same bits in a tile of any height
   std::vector<TestType> packed(static_cast<std::size_t>(64 * whole_panels<TestType>(40)));
   pack_columns<TestType>(b, packed.data());
   Matrix<TestType> together(23, 40), alone(1, 40);
-  multiply_panels<TestType>(23, 64, 40, {a.data(), 64, 1}, {packed.data(), 64}, together.data(), 40, BlockStart::zero);
+  multiply_panels<TestType>(23, 64, 40, {a.data(), 64, 1}, Panels<TestType>::packed(packed.data(), 64), together.data(),
+                            40, BlockStart::zero);
   for (Index row = 0; row < 23; ++row) {
-    multiply_panels<TestType>(1, 64, 40, {a.data() + row * 64, 64, 1}, {packed.data(), 64}, alone.data(), 40,
-                              BlockStart::zero);
+    multiply_panels<TestType>(1, 64, 40, {a.data() + row * 64, 64, 1}, Panels<TestType>::packed(packed.data(), 64),
+                              alone.data(), 40, BlockStart::zero);
     REQUIRE(identical(alone, Matrix<TestType>(together.row(row))));
   }
 }

@@ -58,9 +58,22 @@ struct RunningSoftmax {
 
 }  // namespace detail
 
+/// Numbers that `pack_keys` writes for keys [t_k x K].
+template <Real Scalar>
+Index packed_keys_size(Index keys, Index width) {
+  return detail::whole_panels<Scalar>(keys) * width;
+}
+
+/// Lays out keys [t_k x K] for `attend`, which else does it at every call.
+template <Real Scalar>
+void pack_keys(const MatrixRef<Scalar>& k, Scalar* out) {
+  detail::pack_rows<Scalar>(k, out);
+}
+
 /// y [t_q x K] = weights(q, k) v for one head of one sequence.
 ///
-/// q [t_q x K], k and v [t_k x K]. `rows` receive what backward needs, unless null. Keys are taken in blocks of a fixed
+/// q [t_q x K], k and v [t_k x K]; `packed_keys` may hold what `pack_keys` made of k. `rows` receive what backward
+/// needs, unless null. Keys are taken in blocks of a fixed
 /// size with a running maximum and sum; a block that is hidden from all queries at hand is left out. So memory beside
 /// the output is constant in t_q and t_k, on the stack unless K is above 64, and causal attention takes half the time.
 /// The bits of a row of y depend on its query and the keys alone. With no keys, y is 0.
@@ -71,15 +84,17 @@ struct RunningSoftmax {
 template <Real Scalar>
 double attend(const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, const MatrixRef<Scalar>& v,
               const HeadScores<Scalar>& scores, MutableMatrixRef<Scalar> y, SoftmaxRows<Scalar> rows = {},
-              const Scalar* excess_limit = nullptr) {
+              const Scalar* excess_limit = nullptr, const Scalar* packed_keys = nullptr) {
   using namespace detail;
   constexpr Index block = key_block<Scalar>, stride = score_stride<Scalar>;
   const Index depth = q.cols(), width = v.cols(), keys = k.rows();
   y.setZero();
-  const Index packed_keys = block * depth, packed_values = block * whole_panels<Scalar>(width);
-  CallMemory<Scalar, 136 * 1024> memory(packed_keys + packed_values + DistanceTable<Scalar>::size(scores));
-  Scalar* const key_panels = memory.take(packed_keys);
-  Scalar* const value_panels = memory.take(packed_values);
+  // For few queries values are read where they lie: packing would cost more than the product.
+  const bool in_place = q.rows() < block_rows && width % attention_panel<Scalar> == 0;
+  const Index key_numbers = block * depth, value_numbers = block * whole_panels<Scalar>(width);
+  CallMemory<Scalar, 136 * 1024> memory(key_numbers + value_numbers + DistanceTable<Scalar>::size(scores));
+  Scalar* const key_panels = memory.take(key_numbers);
+  Scalar* const value_panels = memory.take(value_numbers);
   AttentionRules<Scalar> rules(scores, keys, memory.take(DistanceTable<Scalar>::size(scores)));
   alignas(64) Scalar weights[static_cast<std::size_t>(attention_rows * stride)];
   RunningSoftmax<Scalar> running;
@@ -93,15 +108,18 @@ double attend(const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, const Matr
       const Index count = std::min(block, keys - first);
       rules.enter(first, count);
       if (rules.visible_keys(chunk, chunk_rows) == 0) continue;
-      pack_rows<Scalar>(k.middleRows(first, count), key_panels);
-      pack_columns<Scalar>(v.middleRows(first, count), value_panels);
+      if (packed_keys == nullptr) pack_rows<Scalar>(k.middleRows(first, count), key_panels);
+      if (!in_place) pack_columns<Scalar>(v.middleRows(first, count), value_panels);
+      const Scalar* const block_keys = packed_keys == nullptr ? key_panels : packed_keys + first * depth;
+      const Panels<Scalar> block_values =
+          in_place ? Panels<Scalar>::in_place(v.middleRows(first, count)) : Panels<Scalar>::packed(value_panels, count);
       for (Index row = 0; row < chunk_rows; row += attention_rows) {
         const Index query = chunk + row, group = std::min(attention_rows, chunk_rows - row);
         const Index visible = rules.visible_keys(query, group);
         if (visible == 0) continue;
         const Index columns = whole_panels<Scalar>(visible);
         multiply_panels<Scalar>(group, depth, columns, {q.data() + query * q.outerStride(), q.outerStride(), 1},
-                                {key_panels, depth}, weights, stride, BlockStart::zero);
+                                Panels<Scalar>::packed(block_keys, depth), weights, stride, BlockStart::zero);
         const bool hides = rules.hides(query, group, std::min(columns, count));
         for (Index r = 0; r < group; ++r) {
           Scalar* const out = weights + r * stride;
@@ -129,7 +147,7 @@ double attend(const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, const Matr
             group, total, [](const auto& t, const auto& f, const auto& s) { return Eigen::internal::pmadd(t, f, s); },
             total, factors, sums);
         std::copy_n(largest, group, before);
-        multiply_panels<Scalar>(group, std::min(columns, count), width, {weights, stride, 1}, {value_panels, count},
+        multiply_panels<Scalar>(group, std::min(columns, count), width, {weights, stride, 1}, block_values,
                                 y.data() + query * y.outerStride(), y.outerStride(), BlockStart::scale, factors);
       }
     }

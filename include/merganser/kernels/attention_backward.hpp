@@ -160,25 +160,27 @@ void attend_backward(const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, con
           return Strided<Scalar>{m.data() + query * m.outerStride(), m.outerStride(), 1};
         };
 
-        multiply_panels<Scalar>(group, depth, columns, rows_of(q), {key_rows, depth}, part.weights, stride,
-                                BlockStart::zero);
+        multiply_panels<Scalar>(group, depth, columns, rows_of(q), Panels<Scalar>::packed(key_rows, depth),
+                                part.weights, stride, BlockStart::zero);
         part.to_weights(rules, scores, gradients, query, group, columns, hides, rows);
 
         pack_columns<Scalar>(grad_y.middleRows(query, group), grad_columns);
-        multiply_panels<Scalar>(used, group, width, {part.weights, 1, stride}, {grad_columns, group},
+        multiply_panels<Scalar>(used, group, width, {part.weights, 1, stride},
+                                Panels<Scalar>::packed(grad_columns, group),
                                 grad_v.data() + first * grad_v.outerStride(), grad_v.outerStride(),
                                 BlockStart::add);  // y = weights v
-        multiply_panels<Scalar>(group, width, columns, rows_of(grad_y), {value_rows, width}, part.grad, stride,
-                                BlockStart::zero);
+        multiply_panels<Scalar>(group, width, columns, rows_of(grad_y), Panels<Scalar>::packed(value_rows, width),
+                                part.grad, stride, BlockStart::zero);
         part.to_scores(group, columns, inner + row);
         if (gradients.key_bias != nullptr) part.add_column_sums(group, used, gradients.key_bias + first);
         part.to_products(rules, query, group, columns, hides, grad_table);
 
-        multiply_panels<Scalar>(group, used, depth, {part.grad, stride, 1}, {key_columns, count},
+        multiply_panels<Scalar>(group, used, depth, {part.grad, stride, 1}, Panels<Scalar>::packed(key_columns, count),
                                 grad_q.data() + query * grad_q.outerStride(), grad_q.outerStride(),
                                 BlockStart::add);  // s = q k^T
         pack_columns<Scalar>(q.middleRows(query, group), query_columns);
-        multiply_panels<Scalar>(used, group, depth, {part.grad, 1, stride}, {query_columns, group},
+        multiply_panels<Scalar>(used, group, depth, {part.grad, 1, stride},
+                                Panels<Scalar>::packed(query_columns, group),
                                 grad_k.data() + first * grad_k.outerStride(), grad_k.outerStride(), BlockStart::add);
       }
     }

@@ -78,56 +78,66 @@ void pack_rows(const MatrixRef<Scalar>& source, Scalar* out) {
     }
 }
 
-/// The rows of a product with one panel, of whose columns the first `used` exist: in blocks, then in lower ones.
+/// One block of a product, of whose last panel's columns the first `used` exist in the result.
 template <Real Scalar>
-void multiply_panel(Index rows, Index used, BlockProduct<Scalar> product) {
-  using Kernel = BlockKernel<Scalar>;
+void multiply_used(typename BlockKernel<Scalar>::Multiply multiply, Index rows, Index used,
+                   const BlockProduct<Scalar>& product) {
   constexpr Index panel = attention_panel<Scalar>;
+  if (used == panel) return multiply(product);
   Scalar tile[static_cast<std::size_t>(block_rows * panel)] = {};
-  for (Index row = 0; row < rows;) {
-    const Index left = rows - row;
-    const Kernel kernel = left >= block_rows ? Kernel::tall() : left >= few_rows ? Kernel::few() : Kernel::one();
-    if (used == panel) {
-      kernel.multiply_last(product);
-    } else {
-      BlockProduct<Scalar> in_tile = product;
-      in_tile.sums = tile;
-      in_tile.stride = panel;
-      for (Index r = 0; r < kernel.rows && product.start != BlockStart::zero; ++r)
-        std::copy_n(product.sums + r * product.stride, used, tile + r * panel);
-      kernel.multiply_last(in_tile);
-      for (Index r = 0; r < kernel.rows; ++r) std::copy_n(tile + r * panel, used, product.sums + r * product.stride);
-    }
-    product.a = product.a.from(kernel.rows, 0);
-    product.sums += kernel.rows * product.stride;
-    if (product.factors != nullptr) product.factors += kernel.rows;
-    row += kernel.rows;
-  }
+  for (Index r = 0; r < rows && product.start != BlockStart::zero; ++r)
+    std::copy_n(product.sums + r * product.stride, used, tile + r * panel);
+  BlockProduct<Scalar> in_tile = product;
+  in_tile.sums = tile;
+  in_tile.stride = panel;
+  multiply(in_tile);
+  for (Index r = 0; r < rows; ++r) std::copy_n(tile + r * panel, used, product.sums + r * product.stride);
 }
 
-/// Panels of a right-hand factor, each with as many rows of the panels' width.
+/// The panels of a right-hand factor.
 template <Real Scalar>
 struct Panels {
   const Scalar* data;
-  Index depth;
+  Index step;                              ///< numbers between panels
+  Index stride = attention_panel<Scalar>;  ///< numbers between the rows of a panel
+
+  /// Packed panels of so many rows each.
+  static Panels packed(const Scalar* data, Index depth) { return {data, depth * attention_panel<Scalar>}; }
+  /// A matrix where it lies, whose columns are whole panels.
+  static Panels in_place(const MatrixRef<Scalar>& b) { return {b.data(), attention_panel<Scalar>, b.outerStride()}; }
 };
 
-/// c [rows x cols] = start + a [rows x depth] b, of whose panels the first `depth` rows are read.
+/// c [rows x cols] = start + a [rows x depth] b, of whose panels the first `depth` rows are read: in blocks of rows,
+/// panel by panel, and rows that fill no block one by one, several panels at once.
 template <Real Scalar>
 void multiply_panels(Index rows, Index depth, Index cols, Strided<Scalar> a, Panels<Scalar> b, Scalar* c,
                      Index c_stride, BlockStart start, const Scalar* factors = nullptr) {
+  using Kernel = BlockKernel<Scalar>;
   constexpr Index panel = attention_panel<Scalar>;
-  if (rows == 0) return;  // c may be null
-  for (Index first = 0; first < cols; first += panel)
-    multiply_panel<Scalar>(rows, std::min(panel, cols - first),
-                           {.depth = depth,
-                            .a = a,
-                            .b = b.data + first * b.depth,
-                            .b_stride = panel,
-                            .sums = c + first,
-                            .stride = c_stride,
-                            .start = start,
-                            .factors = factors});
+  const auto product = [&](Index row, Index column) {
+    return BlockProduct<Scalar>{.depth = depth,
+                                .a = a.from(row, 0),
+                                .b = b.data + column / panel * b.step,
+                                .b_stride = b.stride,
+                                .panel_step = b.step,
+                                .sums = c + row * c_stride + column,
+                                .stride = c_stride,
+                                .start = start,
+                                .factors = factors != nullptr ? factors + row : nullptr};
+  };
+  const Index in_blocks = rows - rows % block_rows % few_rows;
+  for (Index column = 0; column < cols; column += panel)
+    for (Index row = 0; row < in_blocks;) {
+      const Kernel kernel = in_blocks - row >= block_rows ? Kernel::tall() : Kernel::few();
+      multiply_used<Scalar>(kernel.multiply_last, kernel.rows, std::min(panel, cols - column), product(row, column));
+      row += kernel.rows;
+    }
+  for (Index row = in_blocks; row < rows; ++row)
+    for (Index column = 0; column < cols;) {
+      const Index panels = Kernel::side_by_side((cols - column) / panel);
+      multiply_used<Scalar>(Kernel::one_row(panels), 1, std::min(panel, cols - column), product(row, column));
+      column += panels * panel;
+    }
 }
 
 }  // namespace merganser::kernels::detail

@@ -162,6 +162,14 @@ struct BlockKernel {
   static constexpr BlockKernel few() { return of<few_rows>(); }
   static constexpr BlockKernel one() { return of<1>(); }
 
+  /// How many panels a block of one row takes at once, when so many are left.
+  static constexpr Index side_by_side(Index left) { return left >= 4 ? 4 : left >= 2 ? 2 : 1; }
+  static constexpr Multiply one_row(Index panels) {
+    return panels == 4   ? &multiply_block<Scalar, 1, 4>
+           : panels == 2 ? &multiply_block<Scalar, 1, 2>
+                         : &multiply_block<Scalar, 1, 1>;
+  }
+
   /// For one row and panels in 16 bits. More rows are worth expanding them first.
   static constexpr BlockKernel one_from(Precision precision) {
     if constexpr (std::same_as<Scalar, float>) {

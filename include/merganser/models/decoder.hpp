@@ -198,8 +198,10 @@ DecoderState<Scalar> Decoder<Scalar>::start(const EncoderOutput<Scalar>& memory,
   state.position_bias = position.bias_up_to(capacity);
   const Matrix<Scalar> no_rows(0, config_.heads * config_.head_width);
   for (const DecoderBlock<Scalar>& block : blocks) {
-    state.self.push_back({no_rows, no_rows});
-    state.cross.push_back(block.cross_attention.project(memory.hidden.values));
+    state.self.push_back({no_rows, no_rows, {}});
+    nn::KeyValues<Scalar> cross = block.cross_attention.project(memory.hidden.values);
+    cross.packed = nn::PackedKeys<Scalar>(cross.keys, config_.heads, state.memory);
+    state.cross.push_back(std::move(cross));
   }
   state.reserve(state.sequences);
   return state;

@@ -10,6 +10,7 @@
 #include <merganser/core/sequence_offsets.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/attention.hpp>
+#include <merganser/nn/packed_keys.hpp>
 #include <merganser/nn/relative_position_bias.hpp>
 
 namespace merganser::nn {
@@ -58,8 +59,9 @@ struct AttentionContext {
 /// Keys and values of T_k tokens, projected once and attended to many times (the key/value cache of decoding).
 template <Real Scalar>
 struct KeyValues {
-  Matrix<Scalar> keys;    ///< [T_k x H K]
-  Matrix<Scalar> values;  ///< [T_k x H K]
+  Matrix<Scalar> keys;        ///< [T_k x H K]
+  Matrix<Scalar> values;      ///< [T_k x H K]
+  PackedKeys<Scalar> packed;  ///< of the same keys, or nothing: attention then packs them at every call
 };
 
 }  // namespace merganser::nn

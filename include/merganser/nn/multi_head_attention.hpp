@@ -105,7 +105,7 @@ class MultiHeadAttention {
 
   /// Keys and values of memory [T_k x D].
   KeyValues<Scalar> project(const MatrixRef<Scalar>& memory, Matrix<Scalar>* key_factors = nullptr) const {
-    KeyValues<Scalar> result{k.forward(memory), v.forward(memory)};
+    KeyValues<Scalar> result{k.forward(memory), v.forward(memory), {}};
     if (normalised()) {
       Matrix<Scalar> factors = normalise_heads(result.keys, config_.heads, 1.0);
       if (key_factors != nullptr) *key_factors = std::move(factors);
@@ -204,7 +204,7 @@ Matrix<Scalar> MultiHeadAttention<Scalar>::attend(const MatrixRef<Scalar>& x, co
         key_values.keys.block(keys.begin, head * width, keys.length, width),
         key_values.values.block(keys.begin, head * width, keys.length, width), head_scores(context, sequence, head),
         attended.block(rows.begin, head * width, rows.length, width), softmax,
-        context.excess_limit != nullptr ? &limit : nullptr);
+        context.excess_limit != nullptr ? &limit : nullptr, key_values.packed.find(keys, head));
   });
   if (cache == nullptr) return o.forward(attended);
   cache->excess = 0;

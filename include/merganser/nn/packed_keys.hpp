@@ -1,0 +1,65 @@
+// Keys that are attended to many times, laid out once for the kernel of attention.
+#pragma once
+
+#include <algorithm>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <merganser/core/check.hpp>
+#include <merganser/core/sequence_offsets.hpp>
+#include <merganser/core/types.hpp>
+#include <merganser/kernels/attention.hpp>
+
+namespace merganser::nn {
+
+/// The keys of some sequences, head by head. Writing text one token after the other reads the same keys at every step;
+/// without this half of the time goes into packing them anew.
+template <Real Scalar>
+class PackedKeys {
+ public:
+  PackedKeys() = default;
+
+  /// keys [T_k x H K]; `sequences` are ranges of their rows, none of which overlap.
+  /// @throws std::invalid_argument if the heads do not share the columns or a range is outside the rows
+  PackedKeys(const MatrixRef<Scalar>& keys, Index heads, std::span<const RowRange> sequences) {
+    check_argument(heads > 0 && keys.cols() % heads == 0, "PackedKeys", "heads", heads,
+                   "a divisor of the number of columns");
+    const Index width = keys.cols() / heads;
+    Index size = 0;
+    for (const RowRange& range : sequences) {
+      check_argument(range.begin >= 0 && range.length >= 0 && range.begin + range.length <= keys.rows(), "PackedKeys",
+                     "sequences", range.begin + range.length, "rows of the keys");
+      if (range.length == 0) continue;
+      places_.push_back({range, size, kernels::packed_keys_size<Scalar>(range.length, width)});
+      size += heads * places_.back().head_size;
+    }
+    std::sort(places_.begin(), places_.end(),
+              [](const Place& a, const Place& b) { return a.rows.begin < b.rows.begin; });
+    values_.resize(static_cast<std::size_t>(size));
+    for (const Place& place : places_)
+      for (Index head = 0; head < heads; ++head)
+        kernels::pack_keys<Scalar>(keys.block(place.rows.begin, head * width, place.rows.length, width),
+                                   values_.data() + place.offset + head * place.head_size);
+  }
+
+  /// The keys of one head as `kernels::attend` takes them; null unless exactly these rows were packed.
+  const Scalar* find(const RowRange& rows, Index head) const {
+    const auto place = std::lower_bound(places_.begin(), places_.end(), rows.begin,
+                                        [](const Place& at, Index begin) { return at.rows.begin < begin; });
+    if (place == places_.end() || !(place->rows == rows)) return nullptr;
+    return values_.data() + place->offset + head * place->head_size;
+  }
+
+ private:
+  struct Place {
+    RowRange rows;
+    Index offset;
+    Index head_size;
+  };
+
+  std::vector<Place> places_;  ///< rising by row
+  std::vector<Scalar> values_;
+};
+
+}  // namespace merganser::nn
