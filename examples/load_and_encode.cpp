@@ -9,7 +9,7 @@ using namespace merganser;
 
 int main(int argc, char** argv) {
   if (argc < 3) return 2;
-  const auto model = io::load_model<float>(argv[1]);  // T5, ByT5, mT5 or MrT5; an IoError says what is wrong
+  const auto model = io::load_for_inference<float>(argv[1]);  // T5, ByT5, mT5 or MrT5; an IoError says what is wrong
 
   TokenBatch texts;
   for (int i = 2; i < argc; ++i) texts.push_back(data::ByteTokenizer().encode(argv[i]));

@@ -59,7 +59,7 @@ TokenBatch encode(const std::vector<std::string>& texts) {
 int main() {
   const TemporaryDirectory directory;
   io::save_model(make_model(), directory.path);
-  const Model model = io::load_model<float>(directory.path);
+  const Model model = io::load_for_inference<float>(directory.path);
 
   const TokenBatch source = encode({"a merganser dives for fish", "", "and keeps only what it needs"});
   const TokenBatch target = encode({"it dives", "nothing", "it keeps"});

@@ -84,12 +84,11 @@ Model load_model(const ModelSource& source) {
   io::LoadModelOptions options;
   options.missing = {source.delete_gate_layer, source.sigmoid_mask_scale, source.deletion_threshold,
                      deletion_type(source.deletion_type)};
-  Model model = io::load_model<float>(source.directory, options);
+  Model model = io::load_for_inference<float>(source.directory, options);
   constexpr Index needed = Tokenizer::first_extra_id + 1;
   if (model.config().vocabulary < needed)
     throw IoError(source.directory, "vocabulary", model.config().vocabulary,
                   "at least " + std::to_string(needed) + " ids: the bytes and one mask");
-  model.prepare_for_inference();
   return model;
 }
 

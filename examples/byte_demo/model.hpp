@@ -20,6 +20,7 @@ using Model = models::EncoderDecoder<float>;
 /// A fresh model; `target` is the rate of a gate that does not learn.
 Model make_model(const ModelOptions& options, double target, std::uint64_t seed);
 
+/// A model to run, not to train, in the precision of its files.
 /// @throws merganser::IoError if the directory holds no model that reads bytes
 Model load_model(const ModelSource& source);
 

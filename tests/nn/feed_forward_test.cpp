@@ -218,3 +218,42 @@ TEMPLATE_TEST_CASE("a feed-forward layer prepared for inference gives the same b
       REQUIRE_THROWS_AS(s.layer.visit([](const std::string&, auto&) {}, ""), std::invalid_argument);
     }
 }
+
+TEST_CASE("a feed-forward layer made without its weights gets the inner maps together", "[FeedForward]") {
+  struct Bringer {
+    const FeedForward<float>& source;
+    std::string names = {};
+    void operator()(const std::string& name, Matrix<float>&) { names += name + " "; }
+    void absent(Linear<float>& linear, const std::string& prefix) {
+      linear.add_weight();
+      linear.weight = prefix.ends_with("wo.") ? source.wo.weight : source.wi.weight;
+      names += "absent " + prefix + " ";
+    }
+    void absent(FeedForward<float>& layer, const std::string& prefix) {
+      layer.wi.add_weight();
+      layer.wi_gate.add_weight();
+      layer.wi.weight = source.wi.weight;
+      layer.wi_gate.weight = source.wi_gate.weight;
+      names += "absent " + prefix + " ";
+    }
+  };
+  for (const Activation activation : activations) {
+    const bool gated = activation == Activation::gated_gelu;
+    const Setup<float> s(30, activation, 0.0, 19, 43);
+    FeedForward<float> layer({19, 43, activation}, Weights::absent);
+    REQUIRE(layer.weight_bytes() == 0);
+    REQUIRE_THROWS_AS(layer.visit([](const std::string&, auto&) {}, "f."), std::invalid_argument);
+    REQUIRE_THROWS_AS(layer.forward(s.x), std::invalid_argument);
+    layer.prepare_for_inference(kernels::Precision::full);
+    REQUIRE_THROWS_AS(layer.forward(s.x), std::invalid_argument);
+
+    Bringer bringer{s.layer};
+    layer.visit(bringer, "f.");
+    REQUIRE(bringer.names == (gated ? "absent f. absent f.wo. " : "absent f.wi. absent f.wo. "));
+    REQUIRE(layer.weight_bytes() == (gated ? 3 : 2) * 19 * 43 * sizeof(float));
+    REQUIRE(identical(layer.forward(s.x), s.layer.forward(s.x)));
+    layer.prepare_inner(kernels::Precision::full);
+    REQUIRE_FALSE(layer.wo.is_prepared());
+    REQUIRE(identical(layer.forward(s.x), s.layer.forward(s.x)));
+  }
+}

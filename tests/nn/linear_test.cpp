@@ -195,3 +195,35 @@ TEST_CASE("a linear layer in bfloat16 is near the one in float", "[Linear]") {
   REQUIRE_FALSE(identical(after, before));
   REQUIRE((after - before).norm() <= before.norm() / 256);
 }
+
+TEST_CASE("a linear layer made without its weight waits for it", "[Linear]") {
+  const Setup<float> s(9, 21, 35);
+  Linear<float> layer({21, 35}, Weights::absent);
+  REQUIRE(layer.lacks_weight());
+  REQUIRE(layer.weight_bytes() == 0);
+  REQUIRE(argument_error([&] { layer.visit([](const std::string&, auto&) {}, "o."); }) ==
+          "Linear::visit: o.weight: got an absent weight, expected a weight");
+  REQUIRE(argument_error([&] { layer.forward(s.x); }) == "Linear::forward: x.cols(): got 21, expected 0");
+  layer.prepare_for_inference(kernels::Precision::full);
+  REQUIRE(layer.lacks_weight());
+
+  struct Bringer {
+    const Matrix<float>& weight;
+    std::string names = {};
+    void operator()(const std::string& name, Matrix<float>&) { names += name + " "; }
+    void absent(Linear<float>& linear, const std::string& prefix) {
+      REQUIRE(linear.absent().in_features == weight.cols());
+      REQUIRE(linear.absent().out_features == weight.rows());
+      linear.add_weight();
+      linear.weight = weight;
+      names += "absent " + prefix + " ";
+    }
+  } bringer{s.layer.weight};
+  layer.visit(bringer, "o.");
+  layer.visit(bringer, "o.");
+  REQUIRE(bringer.names == "absent o. o.weight ");
+  REQUIRE_FALSE(layer.lacks_weight());
+  REQUIRE(layer.weight_bytes() == 21 * 35 * sizeof(float));
+  REQUIRE(identical(layer.forward(s.x), s.layer.forward(s.x)));
+  REQUIRE_THROWS_AS(Linear<float>({0, 35}, Weights::absent), std::invalid_argument);
+}

@@ -39,6 +39,15 @@ struct ParameterView {
   Eigen::Map<Eigen::Array<Scalar, Eigen::Dynamic, 1>> array() const { return {data, size()}; }
 };
 
+/// A view of one tensor.
+template <class Tensor>
+ParameterView<typename Tensor::Scalar> parameter_view(std::string name, Tensor& tensor) {
+  ParameterView<typename Tensor::Scalar> view{std::move(name), tensor.data(), tensor.rows(), tensor.cols(),
+                                              Tensor::RowsAtCompileTime == 1};
+  if constexpr (requires { tensor.taps; }) view.taps = tensor.taps;
+  return view;
+}
+
 /// All tensors of a layer, in the order of its `visit`.
 ///
 /// A layer is its parameters: it has `template <class Visitor> void visit(Visitor&&, const std::string& prefix)`, which
@@ -48,12 +57,8 @@ template <class Layer>
 auto parameter_views(Layer& layer, const std::string& prefix = "") {
   using Scalar = typename Layer::ScalarType;
   std::vector<ParameterView<Scalar>> views;
-  layer.visit(
-      [&views]<class Tensor>(std::string name, Tensor& tensor) {
-        views.push_back({std::move(name), tensor.data(), tensor.rows(), tensor.cols(), Tensor::RowsAtCompileTime == 1});
-        if constexpr (requires { tensor.taps; }) views.back().taps = tensor.taps;
-      },
-      prefix);
+  layer.visit([&views](std::string name, auto& tensor) { views.push_back(parameter_view(std::move(name), tensor)); },
+              prefix);
   return views;
 }
 

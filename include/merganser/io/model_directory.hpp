@@ -15,6 +15,7 @@
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/io/atomic_file.hpp>
 #include <merganser/io/hf_config.hpp>
+#include <merganser/io/inference_loading.hpp>
 #include <merganser/io/model_files.hpp>
 #include <merganser/io/safetensors.hpp>
 #include <merganser/io/weight_files_writer.hpp>
@@ -158,7 +159,7 @@ HfConfig hf_config(const Config& config) {
   return hf;
 }
 
-/// How `load_model` reads.
+/// How `load_model` and `load_for_inference` read.
 struct LoadModelOptions {
   Mapping mapping = Mapping::mapped;  ///< of the weight files; a mapped one needs memory for the model alone
   NonFinite non_finite = NonFinite::refuse;
@@ -209,6 +210,23 @@ inline void check_model_size(const HfConfig& hf, const std::string& config_file,
                   "fewer than the " + std::to_string(table.names().size()) + " tensors in " + table.file_name());
 }
 
+/// A model of some files whose weights `fill(model, table, rules)` reads.
+template <Real Scalar, class Fill>
+models::EncoderDecoder<Scalar> model_of_files(const ModelFiles& files, const LoadModelOptions& options,
+                                              nn::Weights weights, Fill fill) {
+  const std::string config_path = files.path_of(config_file_name);
+  const HfConfig hf = parse_hf_config(files.config, config_path, options.missing);
+  const TensorTable table = open_weights(files);
+  check_model_size(hf, config_path, table);
+  try {
+    models::EncoderDecoder<Scalar> model(model_config<Scalar>(hf), weights);
+    fill(model, table, hf_tensor_rules(hf, options.non_finite));
+    return model;
+  } catch (const std::invalid_argument& error) {
+    throw IoError(config_path, "model", error.what(), "sizes that make a model");
+  }
+}
+
 }  // namespace detail
 
 /// Makes the model of some files (see `ModelFiles`), which may have come from anywhere; `options.mapping` plays no part
@@ -217,17 +235,10 @@ inline void check_model_size(const HfConfig& hf, const std::string& config_file,
 /// @throws IoError if the config or the weights are damaged, or they do not fit each other
 template <Real Scalar>
 models::EncoderDecoder<Scalar> load_model(const ModelFiles& files, const LoadModelOptions& options = {}) {
-  const std::string config_path = files.path_of(config_file_name);
-  const HfConfig hf = parse_hf_config(files.config, config_path, options.missing);
-  const TensorTable table = open_weights(files);
-  detail::check_model_size(hf, config_path, table);
-  try {
-    models::EncoderDecoder<Scalar> model(model_config<Scalar>(hf));
-    detail::load_fresh_parameters(model, table, "", detail::hf_tensor_rules(hf, options.non_finite));
-    return model;
-  } catch (const std::invalid_argument& error) {
-    throw IoError(config_path, "model", error.what(), "sizes that make a model");
-  }
+  return detail::model_of_files<Scalar>(files, options, nn::Weights::zeros,
+                                        [](auto& model, const TensorTable& table, const LoadOptions& rules) {
+                                          detail::load_fresh_parameters(model, table, "", rules);
+                                        });
 }
 
 /// Reads a model directory, ours or not: `config.json` of a T5, ByT5, mT5 or MrT5 or of one with a pooling (BPT5,
@@ -237,6 +248,28 @@ template <Real Scalar>
 models::EncoderDecoder<Scalar> load_model(const std::filesystem::path& directory,
                                           const LoadModelOptions& options = {}) {
   return load_model<Scalar>(open_model_files(directory, options.mapping), options);
+}
+
+/// As `load_model`, for a model that will only run: it comes prepared for inference (see
+/// `EncoderDecoder::prepare_for_inference`), and can no longer be trained or saved.
+///
+/// Its weights keep the precision of their files: BF16 takes two bytes a number in memory as well, F64 becomes float.
+/// Each goes from its file into the layout of the kernels by itself, so that loading a mapped file takes little more
+/// memory than the file has bytes. Results have the bits of the model that `load_model` makes of the same files. A
+/// double has no short form: with Scalar = double all weights are double.
+/// @throws IoError as `load_model`
+template <Real Scalar>
+models::EncoderDecoder<Scalar> load_for_inference(const ModelFiles& files, const LoadModelOptions& options = {}) {
+  return detail::model_of_files<Scalar>(files, options, nn::Weights::absent,
+                                        [](auto& model, const TensorTable& table, const LoadOptions& rules) {
+                                          detail::load_packed_parameters(model, table, rules);
+                                        });
+}
+
+template <Real Scalar>
+models::EncoderDecoder<Scalar> load_for_inference(const std::filesystem::path& directory,
+                                                  const LoadModelOptions& options = {}) {
+  return load_for_inference<Scalar>(open_model_files(directory, options.mapping), options);
 }
 
 /// Writes `directory`/config.json and the weights (see `save_weights`), each file whole or not at all; makes the

@@ -47,9 +47,9 @@ class Decoder {
 
   Decoder() = default;
 
-  explicit Decoder(const Config& config)
+  explicit Decoder(const Config& config, nn::Weights weights = nn::Weights::zeros)
       : position(config, nn::Direction::backward),
-        blocks(static_cast<std::size_t>(config.blocks), DecoderBlock<Scalar>(config)),
+        blocks(static_cast<std::size_t>(config.blocks), DecoderBlock<Scalar>(config, weights)),
         final_norm({config.width, config.norm_epsilon}),
         config_(config),
         dropout_({config.dropout}) {}

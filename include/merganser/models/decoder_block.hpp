@@ -39,13 +39,13 @@ class DecoderBlock {
 
   DecoderBlock() = default;
 
-  explicit DecoderBlock(const Config& config)
+  explicit DecoderBlock(const Config& config, nn::Weights weights = nn::Weights::zeros)
       : self_norm({config.width, config.norm_epsilon}),
-        self_attention(attention_config<Scalar>(config)),
+        self_attention(attention_config<Scalar>(config), weights),
         cross_norm({config.width, config.norm_epsilon}),
-        cross_attention(attention_config<Scalar>(config)),
+        cross_attention(attention_config<Scalar>(config), weights),
         feed_forward_norm({config.width, config.norm_epsilon}),
-        feed_forward(feed_forward_config<Scalar>(config)),
+        feed_forward(feed_forward_config<Scalar>(config), weights),
         dropout_({config.dropout}) {}
 
   void initialize(double factor, Rng& rng) {

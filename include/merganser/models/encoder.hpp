@@ -64,7 +64,7 @@ class Encoder {
 
   /// @throws std::invalid_argument if a gate or pooling stands at a block that does not exist, two gates at one block,
   /// or there are both
-  explicit Encoder(const Config& config);
+  explicit Encoder(const Config& config, nn::Weights weights = nn::Weights::zeros);
 
   /// T5 initialisation times `factor`.
   void initialize(double factor, Rng& rng) {
@@ -148,9 +148,9 @@ class Encoder {
 };
 
 template <Real Scalar>
-Encoder<Scalar>::Encoder(const Config& config)
+Encoder<Scalar>::Encoder(const Config& config, nn::Weights weights)
     : position(config.stack, nn::Direction::both),
-      blocks(static_cast<std::size_t>(config.stack.blocks), EncoderBlock<Scalar>(config.stack)),
+      blocks(static_cast<std::size_t>(config.stack.blocks), EncoderBlock<Scalar>(config.stack, weights)),
       final_norm({config.stack.width, config.stack.norm_epsilon}),
       config_(config),
       dropout_({config.stack.dropout}) {

@@ -49,11 +49,11 @@ class EncoderBlock {
 
   EncoderBlock() = default;
 
-  explicit EncoderBlock(const Config& config)
+  explicit EncoderBlock(const Config& config, nn::Weights weights = nn::Weights::zeros)
       : attention_norm({config.width, config.norm_epsilon}),
-        attention(attention_config<Scalar>(config)),
+        attention(attention_config<Scalar>(config), weights),
         feed_forward_norm({config.width, config.norm_epsilon}),
-        feed_forward(feed_forward_config<Scalar>(config)),
+        feed_forward(feed_forward_config<Scalar>(config), weights),
         dropout_({config.dropout}) {}
 
   void initialize(double factor, Rng& rng) {

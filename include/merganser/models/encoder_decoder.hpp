@@ -89,12 +89,14 @@ class EncoderDecoder {
 
   EncoderDecoder() = default;
 
-  explicit EncoderDecoder(const Config& config)
+  /// With absent weights, those that `prepare_for_inference` would pack are left to be brought by a visitor (see
+  /// `nn::Linear::visit`), as `io::load_for_inference` does; the others are there as always.
+  explicit EncoderDecoder(const Config& config, nn::Weights weights = nn::Weights::zeros)
       : shared({config.vocabulary, config.encoder.width}),
-        encoder({config.encoder, config.gates, config.pooling}),
-        decoder(decoder_config(config)),
+        encoder({config.encoder, config.gates, config.pooling}, weights),
+        decoder(decoder_config(config), weights),
         config_(config) {
-    if (config.head == Head::untied) lm_head = nn::Linear<Scalar>({config.encoder.width, config.vocabulary});
+    if (config.head == Head::untied) lm_head = nn::Linear<Scalar>({config.encoder.width, config.vocabulary}, weights);
   }
 
   /// T5 (Raffel et al. 2020), all times `factor`: embedding with deviation 1, head with D^-0.5 when it is untied,

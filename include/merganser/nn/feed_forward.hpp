@@ -1,6 +1,7 @@
 // The position-wise feed-forward layer.
 #pragma once
 
+#include <cstddef>
 #include <string>
 
 #include <merganser/core/check.hpp>
@@ -45,12 +46,13 @@ class FeedForward {
   FeedForward() = default;
 
   /// @throws std::invalid_argument if an extent is not positive or the dropout rate is outside [0, 1)
-  explicit FeedForward(const Config& config) : activation_(config.activation), dropout_({config.dropout}) {
+  explicit FeedForward(const Config& config, Weights weights = Weights::zeros)
+      : activation_(config.activation), dropout_({config.dropout}) {
     check_argument(config.width > 0, "FeedForward", "width", config.width, "at least 1");
     check_argument(config.hidden > 0, "FeedForward", "hidden", config.hidden, "at least 1");
-    wi = Linear<Scalar>({config.width, config.hidden});
-    wo = Linear<Scalar>({config.hidden, config.width});
-    if (activation_ == Activation::gated_gelu) wi_gate = Linear<Scalar>({config.width, config.hidden});
+    wi = Linear<Scalar>({config.width, config.hidden}, weights);
+    wo = Linear<Scalar>({config.hidden, config.width}, weights);
+    if (activation_ == Activation::gated_gelu) wi_gate = Linear<Scalar>({config.width, config.hidden}, weights);
   }
 
   /// T5: normal with deviation width^-0.5 for the inner maps, hidden^-0.5 for the outer one.
@@ -64,8 +66,15 @@ class FeedForward {
   /// As Linear::prepare_for_inference. The gated form then makes both inner products at once and stores neither.
   void prepare_for_inference(kernels::Precision precision) {
     wo.prepare_for_inference(precision);
-    if (activation_ == Activation::relu) return wi.prepare_for_inference(precision);
-    if (wi.weight.size() == 0) return;
+    if (activation_ == Activation::relu)
+      wi.prepare_for_inference(precision);
+    else
+      prepare_inner(precision);
+  }
+
+  /// The same for the two inner maps of the gated form alone, if their weights are there.
+  void prepare_inner(kernels::Precision precision) {
+    if (wi.weight.size() == 0 || wi_gate.weight.size() == 0) return;
     hidden_ = wi.out_features();
     packed_ = kernels::PackedMatrix<Scalar>::side_by_side(wi.weight, wi_gate.weight, kernels::Orientation::transposed,
                                                           precision);
@@ -107,13 +116,25 @@ class FeedForward {
     return grad_x;
   }
 
-  /// @throws std::invalid_argument if the layer was prepared for inference
+  /// Memory that the weights take, in whatever form.
+  std::size_t weight_bytes() const {
+    return wi.weight_bytes() + wi_gate.weight_bytes() + wo.weight_bytes() + packed_.bytes();
+  }
+
+  /// A visitor of absent weights (see `Linear::visit`) gets the inner maps of the gated form together, because they are
+  /// packed together: visitor.absent(*this, prefix).
+  /// @throws std::invalid_argument if the layer was prepared for inference; as `Linear::visit`
   template <class Visitor>
   void visit(Visitor&& visitor, const std::string& prefix) {
     if (packed_.depth() > 0)
       throw_invalid_argument("FeedForward::visit", prefix + "wi_0.weight", "a model prepared for inference",
                              "one that can be trained or saved");
     const bool gated = activation_ == Activation::gated_gelu;
+    if constexpr (requires { visitor.absent(*this, prefix); })
+      if (gated && wi.lacks_weight()) {
+        visitor.absent(*this, prefix);
+        return wo.visit(visitor, prefix + "wo.");
+      }
     wi.visit(visitor, prefix + (gated ? "wi_0." : "wi."));
     if (gated) wi_gate.visit(visitor, prefix + "wi_1.");
     wo.visit(visitor, prefix + "wo.");

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <string>
 
 #include <merganser/core/check.hpp>
@@ -17,6 +18,12 @@ void fill_normal(Tensor& tensor, double standard_deviation, Rng& rng) {
   using Scalar = typename Tensor::Scalar;
   for (Index i = 0; i < tensor.size(); ++i) tensor.data()[i] = static_cast<Scalar>(standard_deviation * rng.normal());
 }
+
+/// What the matrices hold of a layer that will be prepared for inference.
+enum class Weights {
+  zeros,   ///< numbers, as of any layer
+  absent,  ///< nothing: they come later, one after the other (`Linear::add_weight`), and take no memory until then
+};
 
 /// y = x W^T. T5 has no biases, so neither has this.
 ///
@@ -38,12 +45,15 @@ class Linear {
 
   Linear() = default;
 
-  /// A layer of zeros.
+  /// A layer of zeros, or one that cannot run until it gets its weight.
   /// @throws std::invalid_argument if an extent is not positive
-  explicit Linear(const Config& config) {
+  explicit Linear(const Config& config, Weights weights = Weights::zeros) {
     check_argument(config.in_features > 0, "Linear", "in_features", config.in_features, "at least 1");
     check_argument(config.out_features > 0, "Linear", "out_features", config.out_features, "at least 1");
-    weight.setZero(config.out_features, config.in_features);
+    if (weights == Weights::absent)
+      absent_ = config;
+    else
+      weight.setZero(config.out_features, config.in_features);
   }
 
   void initialize(double standard_deviation, Rng& rng) { fill_normal(weight, standard_deviation, rng); }
@@ -66,6 +76,21 @@ class Linear {
   }
 
   bool is_prepared() const { return packed_.depth() > 0; }
+
+  /// The extents of a weight that is absent; otherwise 0.
+  const Config& absent() const { return absent_; }
+  bool lacks_weight() const { return absent_.in_features > 0; }
+
+  /// Makes the matrix of an absent weight, which the caller has to fill.
+  void add_weight() {
+    weight.resize(absent_.out_features, absent_.in_features);
+    absent_ = {};
+  }
+
+  /// Memory that the weight takes, in whatever form.
+  std::size_t weight_bytes() const {
+    return static_cast<std::size_t>(weight.size()) * sizeof(Scalar) + packed_.bytes();
+  }
 
   /// x [T x in_features] to [T x out_features].
   /// @throws std::invalid_argument if x has another width
@@ -97,18 +122,24 @@ class Linear {
     return grad_x;
   }
 
-  /// @throws std::invalid_argument if the layer was prepared for inference: its weight is no matrix any more
+  /// A visitor that can bring absent weights has visitor.absent(layer, prefix), which is called in place of it.
+  /// @throws std::invalid_argument if the layer was prepared for inference: its weight is no matrix any more; or if the
+  /// weight is absent and the visitor does not bring it
   template <class Visitor>
   void visit(Visitor&& visitor, const std::string& prefix) {
     if (is_prepared())
       throw_invalid_argument("Linear::visit", prefix + "weight", "a model prepared for inference",
                              "one that can be trained or saved");
+    if constexpr (requires { visitor.absent(*this, prefix); })
+      if (lacks_weight()) return visitor.absent(*this, prefix);
+    if (lacks_weight()) throw_invalid_argument("Linear::visit", prefix + "weight", "an absent weight", "a weight");
     visitor(prefix + "weight", weight);
   }
 
   Matrix<Scalar> weight;  ///< empty when prepared for inference
 
  private:
+  Config absent_;
   kernels::PackedMatrix<Scalar> packed_;
 };
 

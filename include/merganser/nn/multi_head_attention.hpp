@@ -64,13 +64,13 @@ class MultiHeadAttention {
   MultiHeadAttention() = default;
 
   /// @throws std::invalid_argument if an extent is not positive or the bound has no value
-  explicit MultiHeadAttention(const Config& config) : config_(config) {
+  explicit MultiHeadAttention(const Config& config, Weights weights = Weights::zeros) : config_(config) {
     check_argument(config.width > 0, "MultiHeadAttention", "width", config.width, "at least 1");
     check_argument(config.heads > 0, "MultiHeadAttention", "heads", config.heads, "at least 1");
     check_argument(config.head_width > 0, "MultiHeadAttention", "head_width", config.head_width, "at least 1");
     const Index inner = config.heads * config.head_width;
-    q = k = v = Linear<Scalar>({config.width, inner});
-    o = Linear<Scalar>({inner, config.width});
+    q = k = v = Linear<Scalar>({config.width, inner}, weights);
+    o = Linear<Scalar>({inner, config.width}, weights);
     config.score_bound.check("MultiHeadAttention");
   }
 

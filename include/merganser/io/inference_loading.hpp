@@ -1,0 +1,111 @@
+// Filling a model that will only run: each weight goes from its file into the layout of the kernels by itself.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <merganser/core/parameter.hpp>
+#include <merganser/core/types.hpp>
+#include <merganser/io/safetensors.hpp>
+#include <merganser/io/tensor_data.hpp>
+#include <merganser/io/tensor_table.hpp>
+#include <merganser/kernels/packed_matrix.hpp>
+#include <merganser/models/encoder_decoder.hpp>
+#include <merganser/nn/feed_forward.hpp>
+#include <merganser/nn/linear.hpp>
+
+namespace merganser::io::detail {
+
+/// The smallest packed form that holds every number of a tensor as it is.
+template <Real Scalar>
+kernels::Precision packed_precision(DataType dtype, NonFinite) {
+  if (std::same_as<Scalar, float> && dtype == DataType::bf16) return kernels::Precision::bfloat16;
+  return kernels::Precision::full;
+}
+
+/// The parameters of a model whose weights are absent: a visitor for its `visit`.
+template <Real Scalar>
+class PackedParameters {
+ public:
+  /// Absent weights that are packed as one.
+  struct Unit {
+    std::size_t first = 0;                     ///< number of the parameter of the first map; the others follow
+    std::vector<nn::Linear<Scalar>*> maps;     ///< two: the inner maps of a feed-forward
+    nn::FeedForward<Scalar>* layer = nullptr;  ///< which they belong to
+    Index size = 0;                            ///< numbers in all
+  };
+
+  template <class Tensor>
+  void operator()(std::string name, Tensor& tensor) {
+    views.push_back(parameter_view(std::move(name), tensor));
+  }
+
+  void absent(nn::Linear<Scalar>& map, const std::string& prefix) {
+    units.push_back({views.size(), {&map}});
+    add(map, prefix);
+  }
+
+  void absent(nn::FeedForward<Scalar>& layer, const std::string& prefix) {
+    units.push_back({views.size(), {&layer.wi, &layer.wi_gate}, &layer});
+    add(layer.wi, prefix + "wi_0.");
+    add(layer.wi_gate, prefix + "wi_1.");
+  }
+
+  /// In the order of a file: where data is null, the weight is one of a unit.
+  std::vector<ParameterView<Scalar>> views;
+  std::vector<Unit> units;
+
+ private:
+  void add(const nn::Linear<Scalar>& map, const std::string& prefix) {
+    const Index rows = map.absent().out_features, cols = map.absent().in_features;
+    views.push_back({prefix + "weight", nullptr, rows, cols});
+    units.back().size += rows * cols;
+  }
+};
+
+/// Brings the weights of a model that was made without them, packed in the precision of their tensors, and the other
+/// parameters, and prepares the model for inference. Leaves it undefined after an error.
+/// @throws IoError as `load_parameters`
+template <Real Scalar>
+void load_packed_parameters(models::EncoderDecoder<Scalar>& model, const TensorTable& table,
+                            const LoadOptions& options) {
+  PackedParameters<Scalar> parameters;
+  model.visit(parameters, "");
+  const std::vector<std::string> tensors = match_tensors(parameters.views, table, "", options);
+  const auto read = [&](std::size_t i, Scalar* target) {
+    ParameterView<Scalar> view = parameters.views[i];
+    view.data = target;
+    table.read_into(tensors[i], view, options.non_finite);
+    return packed_precision<Scalar>(table.tensor(tensors[i]).dtype, options.non_finite);
+  };
+
+  // A weight is there twice while it is packed: the large ones come first, while the model takes little memory.
+  auto& units = parameters.units;
+  std::stable_sort(units.begin(), units.end(), [](const auto& a, const auto& b) { return a.size > b.size; });
+  for (const auto& unit : units) {
+    std::vector<kernels::Precision> precisions;
+    for (std::size_t i = 0; i < unit.maps.size(); ++i) {
+      unit.maps[i]->add_weight();
+      precisions.push_back(read(unit.first + i, unit.maps[i]->weight.data()));
+    }
+    const bool alike = precisions.front() == precisions.back();
+    const kernels::Precision precision = alike ? precisions.front() : kernels::Precision::full;
+    if (unit.layer != nullptr)
+      unit.layer->prepare_inner(precision);
+    else
+      unit.maps.front()->prepare_for_inference(precision);
+  }
+
+  kernels::Precision head = kernels::Precision::full;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    if (parameters.views[i].data == nullptr) continue;
+    const kernels::Precision precision = read(i, parameters.views[i].data);
+    if (parameters.views[i].data == model.shared.weight.data()) head = precision;
+  }
+  model.prepare_for_inference(head);  // what is left: the table as a tied head
+}
+
+}  // namespace merganser::io::detail
