@@ -1,11 +1,12 @@
-// Loading a model of the size of ByT5-small, mapped and in memory: seconds and peak memory, each in a process of its
-// own.
+// Loading a model of the size of ByT5-small for inference, mapped and in memory: seconds and peak memory, each in a
+// process of its own.
 //
 //   load_model FOLDER [--tiny]
 //
-// Makes FOLDER/f32 (one file, 1.2 GB) and FOLDER/bf16 (shards of 200 MB) with random weights unless they are there, and
-// loads each twice: with the files out of the system's cache, as far as it lets go of them, and then with them in it.
-// --tiny takes a model of 0.2 M parameters. Peak memory is VmHWM of /proc/self/status, where there is one.
+// Makes FOLDER/f32 (one file, 1.2 GB), FOLDER/f16 (one file) and FOLDER/bf16 (shards of 200 MB) with random weights
+// unless they are there, and loads each twice: with the files out of the system's cache, as far as it lets go of them,
+// and then with them in it; the last column is the peak against the bytes of the files. --tiny takes a model of 0.2 M
+// parameters. Peak memory is VmHWM of /proc/self/status, where there is one.
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -13,15 +14,16 @@
 #include <exception>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <merganser/core/parameter.hpp>
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/io/model_directory.hpp>
@@ -98,12 +100,17 @@ void forget_cached(const fs::path& directory) {
 }
 
 void make_directories(const fs::path& folder, Size size) {
-  if (fs::exists(folder / "f32" / "config.json") && fs::exists(folder / "bf16" / "config.json")) return;
-  Model model(model_config(size));
-  bench::fill_weights(model, 1);
-  io::save_model(model, folder / "f32");
   const std::uint64_t shard = size == Size::tiny ? 100'000 : 200'000'000;
-  io::save_model(model, folder / "bf16", {.dtype = io::DataType::bf16, .max_shard_bytes = shard});
+  const std::vector<std::pair<const char*, io::WeightFormat>> formats{
+      {"f32", {}},
+      {"f16", {.dtype = io::DataType::f16, .max_shard_bytes = {}}},
+      {"bf16", {.dtype = io::DataType::bf16, .max_shard_bytes = shard}}};
+  std::optional<Model> model;
+  for (const auto& [name, format] : formats) {
+    if (fs::exists(folder / name / "config.json")) continue;
+    if (!model) bench::fill_weights(model.emplace(model_config(size)), 1);
+    io::save_model(*model, folder / name, format);
+  }
 }
 
 void load_once(const fs::path& directory, io::Mapping mapping, const char* cache) {
@@ -111,10 +118,10 @@ void load_once(const fs::path& directory, io::Mapping mapping, const char* cache
   io::LoadModelOptions options;
   options.mapping = mapping;
   auto start = std::chrono::steady_clock::now();
-  Model model = io::load_model<float>(directory, options);
+  const Model model = io::load_for_inference<float>(directory, options);
   const double load_seconds = seconds_since(start);
   const double peak = bench::peak_memory_bytes() / mebibyte;
-  const double weights = static_cast<double>(parameter_count(model)) * sizeof(float) / mebibyte;
+  const double weights = weight_bytes(directory) / mebibyte;
 
   TokenBatch source;
   source.push_back(data::ByteTokenizer().encode("A merganser dives for fish and keeps only what it needs."));
@@ -123,8 +130,8 @@ void load_once(const fs::path& directory, io::Mapping mapping, const char* cache
   const double encode_seconds = seconds_since(start);
   if (kept != source.total()) throw std::runtime_error("an encode that lost tokens");
   std::printf("%-6s %-10s %-6s %9.1f %9.2f %9.1f %9.1f %9.3f %9.3f\n", directory.filename().c_str(),
-              mapping == io::Mapping::mapped ? "mapped" : "in memory", cache, weight_bytes(directory) / mebibyte,
-              load_seconds, peak, before, peak / weights, encode_seconds);
+              mapping == io::Mapping::mapped ? "mapped" : "in memory", cache, weights, load_seconds, peak, before,
+              encode_seconds, peak / weights);
 }
 
 }  // namespace
@@ -140,8 +147,8 @@ int main(int argc, char** argv) {
   try {
     in_child([&] { make_directories(folder, size); });
     std::printf("%-6s %-10s %-6s %9s %9s %9s %9s %9s %9s\n", "files", "read", "cache", "file MiB", "load s", "peak MiB",
-                "start MiB", "peak/wts", "encode s");
-    for (const char* name : {"f32", "bf16"})
+                "start MiB", "encode s", "peak/file");
+    for (const char* name : {"f32", "f16", "bf16"})
       for (const io::Mapping mapping : {io::Mapping::mapped, io::Mapping::in_memory})
         for (const char* cache : {"cold", "warm"})
           in_child([&] {
