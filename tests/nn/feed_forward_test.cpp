@@ -225,15 +225,12 @@ TEST_CASE("a feed-forward layer made without its weights gets the inner maps tog
     std::string names = {};
     void operator()(const std::string& name, Matrix<float>&) { names += name + " "; }
     void absent(Linear<float>& linear, const std::string& prefix) {
-      linear.add_weight();
-      linear.weight = prefix.ends_with("wo.") ? source.wo.weight : source.wi.weight;
+      const auto& weight = prefix.ends_with("wo.") ? source.wo.weight : source.wi.weight;
+      linear.prepare_with(weight, kernels::Precision::full);
       names += "absent " + prefix + " ";
     }
     void absent(FeedForward<float>& layer, const std::string& prefix) {
-      layer.wi.add_weight();
-      layer.wi_gate.add_weight();
-      layer.wi.weight = source.wi.weight;
-      layer.wi_gate.weight = source.wi_gate.weight;
+      layer.prepare_inner_with(source.wi.weight, source.wi_gate.weight, kernels::Precision::full);
       names += "absent " + prefix + " ";
     }
   };
@@ -250,10 +247,13 @@ TEST_CASE("a feed-forward layer made without its weights gets the inner maps tog
     Bringer bringer{s.layer};
     layer.visit(bringer, "f.");
     REQUIRE(bringer.names == (gated ? "absent f. absent f.wo. " : "absent f.wi. absent f.wo. "));
-    REQUIRE(layer.weight_bytes() == (gated ? 3 : 2) * 19 * 43 * sizeof(float));
-    REQUIRE(identical(layer.forward(s.x), s.layer.forward(s.x)));
-    layer.prepare_inner(kernels::Precision::full);
-    REQUIRE_FALSE(layer.wo.is_prepared());
+    REQUIRE_THROWS_AS(layer.visit(bringer, "f."), std::invalid_argument);
+    REQUIRE_THROWS_AS(layer.prepare_inner_with(s.layer.wi.weight, s.layer.wi_gate.weight, kernels::Precision::full),
+                      std::invalid_argument);
+    FeedForward<float> prepared = s.layer;
+    REQUIRE(prepared.weight_bytes() == (gated ? 3 : 2) * 19 * 43 * sizeof(float));
+    prepared.prepare_for_inference(kernels::Precision::full);
+    REQUIRE(layer.weight_bytes() == prepared.weight_bytes());
     REQUIRE(identical(layer.forward(s.x), s.layer.forward(s.x)));
   }
 }

@@ -214,16 +214,21 @@ TEST_CASE("a linear layer made without its weight waits for it", "[Linear]") {
     void absent(Linear<float>& linear, const std::string& prefix) {
       REQUIRE(linear.absent().in_features == weight.cols());
       REQUIRE(linear.absent().out_features == weight.rows());
-      linear.add_weight();
-      linear.weight = weight;
+      linear.prepare_with(weight, kernels::Precision::full);
       names += "absent " + prefix + " ";
     }
   } bringer{s.layer.weight};
+  REQUIRE(argument_error([&] { layer.prepare_with(Matrix<float>(34, 21), kernels::Precision::full); }) ==
+          "Linear::prepare_with: brought.rows(): got 34, expected 35");
   layer.visit(bringer, "o.");
-  layer.visit(bringer, "o.");
-  REQUIRE(bringer.names == "absent o. o.weight ");
+  REQUIRE(bringer.names == "absent o. ");
   REQUIRE_FALSE(layer.lacks_weight());
-  REQUIRE(layer.weight_bytes() == 21 * 35 * sizeof(float));
+  REQUIRE(layer.is_prepared());
+  REQUIRE_THROWS_AS(layer.visit(bringer, "o."), std::invalid_argument);
+  REQUIRE_THROWS_AS(layer.prepare_with(s.layer.weight, kernels::Precision::full), std::invalid_argument);
+  Linear<float> prepared = s.layer;
+  prepared.prepare_for_inference(kernels::Precision::full);
+  REQUIRE(layer.weight_bytes() == prepared.weight_bytes());
   REQUIRE(identical(layer.forward(s.x), s.layer.forward(s.x)));
   REQUIRE_THROWS_AS(Linear<float>({0, 35}, Weights::absent), std::invalid_argument);
 }

@@ -32,9 +32,9 @@ class PackedParameters {
  public:
   /// Absent weights that are packed as one.
   struct Unit {
-    std::size_t first = 0;                     ///< number of the parameter of the first map; the others follow
-    std::vector<nn::Linear<Scalar>*> maps;     ///< two: the inner maps of a feed-forward
-    nn::FeedForward<Scalar>* layer = nullptr;  ///< which they belong to
+    std::size_t first = 0;                     ///< number of its parameter, or of the first of two
+    nn::Linear<Scalar>* map = nullptr;         ///< one weight
+    nn::FeedForward<Scalar>* layer = nullptr;  ///< or its two inner ones
     Index size = 0;                            ///< numbers in all
   };
 
@@ -44,12 +44,12 @@ class PackedParameters {
   }
 
   void absent(nn::Linear<Scalar>& map, const std::string& prefix) {
-    units.push_back({views.size(), {&map}});
+    units.push_back({views.size(), &map});
     add(map, prefix);
   }
 
   void absent(nn::FeedForward<Scalar>& layer, const std::string& prefix) {
-    units.push_back({views.size(), {&layer.wi, &layer.wi_gate}, &layer});
+    units.push_back({views.size(), nullptr, &layer});
     add(layer.wi, prefix + "wi_0.");
     add(layer.wi_gate, prefix + "wi_1.");
   }
@@ -85,19 +85,19 @@ void load_packed_parameters(models::EncoderDecoder<Scalar>& model, const TensorT
   // A weight is there twice while it is packed: the large ones come first, while the model takes little memory.
   auto& units = parameters.units;
   std::stable_sort(units.begin(), units.end(), [](const auto& a, const auto& b) { return a.size > b.size; });
+  Matrix<Scalar> numbers;
   for (const auto& unit : units) {
-    std::vector<kernels::Precision> precisions;
-    for (std::size_t i = 0; i < unit.maps.size(); ++i) {
-      unit.maps[i]->add_weight();
-      precisions.push_back(read(unit.first + i, unit.maps[i]->weight.data()));
+    const ParameterView<Scalar>& view = parameters.views[unit.first];
+    numbers.resize(unit.size / view.cols, view.cols);
+    kernels::Precision precision = read(unit.first, numbers.data());
+    if (unit.map != nullptr) {
+      unit.map->prepare_with(numbers, precision);
+      continue;
     }
-    const bool alike = precisions.front() == precisions.back();
-    const kernels::Precision precision = alike ? precisions.front() : kernels::Precision::full;
-    if (unit.layer != nullptr)
-      unit.layer->prepare_inner(precision);
-    else
-      unit.maps.front()->prepare_for_inference(precision);
+    if (read(unit.first + 1, numbers.row(view.rows).data()) != precision) precision = kernels::Precision::full;
+    unit.layer->prepare_inner_with(numbers.topRows(view.rows), numbers.bottomRows(view.rows), precision);
   }
+  numbers.resize(0, 0);
 
   kernels::Precision head = kernels::Precision::full;
   for (std::size_t i = 0; i < tensors.size(); ++i) {

@@ -1,6 +1,7 @@
 // A file seen as memory: mapped where the system can, read otherwise; and bytes that never were a file.
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -49,8 +50,8 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return bytes_; }
 
-  /// Lets the system take back the pages that hold `part`, a part of `bytes()`. They stay readable and come again from
-  /// the file, so that this only moves time against resident memory.
+  /// Lets the system take back the pages that hold `part`, a part of `bytes()`, and those around it. They stay readable
+  /// and come again from the file, so that this only moves time against resident memory.
   void release(std::span<const std::byte> part) const;
 
  private:
@@ -92,10 +93,13 @@ inline MappedFile::~MappedFile() {
 
 inline void MappedFile::release(std::span<const std::byte> part) const {
   if (part.empty()) return;
-  // Whole pages only. Rounding outwards gives back the pages that two neighbours share as well.
-  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = static_cast<std::size_t>(part.data() - bytes_.data()) / page * page;
-  const auto end = static_cast<std::size_t>(part.data() - bytes_.data()) + part.size();
+  // Linux maps pages around a missing one as well, up to a huge page of 2 MiB: without rounding outwards, those in
+  // front of each part would stay.
+  const std::size_t group = std::max<std::size_t>(static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)), 1 << 21);
+  const auto start = reinterpret_cast<std::uintptr_t>(bytes_.data());
+  const std::uintptr_t first = reinterpret_cast<std::uintptr_t>(part.data()), last = first + part.size();
+  const std::size_t begin = std::max(first / group * group, start) - start;
+  const std::size_t end = std::min((last + group - 1) / group * group - start, bytes_.size());
   ::madvise(const_cast<std::byte*>(bytes_.data()) + begin, end - begin, MADV_DONTNEED);
 }
 

@@ -66,20 +66,19 @@ class FeedForward {
   /// As Linear::prepare_for_inference. The gated form then makes both inner products at once and stores neither.
   void prepare_for_inference(kernels::Precision precision) {
     wo.prepare_for_inference(precision);
-    if (activation_ == Activation::relu)
-      wi.prepare_for_inference(precision);
-    else
-      prepare_inner(precision);
+    if (activation_ == Activation::relu) return wi.prepare_for_inference(precision);
+    if (wi.weight.size() == 0) return;
+    pack_inner(wi.weight, wi_gate.weight, precision);
   }
 
-  /// The same for the two inner maps of the gated form alone, if their weights are there.
-  void prepare_inner(kernels::Precision precision) {
-    if (wi.weight.size() == 0 || wi_gate.weight.size() == 0) return;
-    hidden_ = wi.out_features();
-    packed_ = kernels::PackedMatrix<Scalar>::side_by_side(wi.weight, wi_gate.weight, kernels::Orientation::transposed,
-                                                          precision);
-    wi.weight.resize(0, 0);
-    wi_gate.weight.resize(0, 0);
+  /// Prepares the inner maps of the gated form when they are absent: packs these, which are not kept.
+  /// @throws std::invalid_argument if they are not absent or one has other extents
+  void prepare_inner_with(const MatrixRef<Scalar>& inner, const MatrixRef<Scalar>& gate, kernels::Precision precision) {
+    for (const MatrixRef<Scalar>* brought : {&inner, &gate}) {
+      check_equal("FeedForward::prepare_inner_with", "rows", brought->rows(), wi.absent().out_features);
+      check_equal("FeedForward::prepare_inner_with", "cols", brought->cols(), wi.absent().in_features);
+    }
+    pack_inner(inner, gate, precision);
   }
 
   /// x [T x width] to the same shape.
@@ -145,6 +144,12 @@ class FeedForward {
   Linear<Scalar> wo;
 
  private:
+  void pack_inner(const MatrixRef<Scalar>& inner, const MatrixRef<Scalar>& gate, kernels::Precision precision) {
+    hidden_ = inner.rows();
+    packed_ = kernels::PackedMatrix<Scalar>::side_by_side(inner, gate, kernels::Orientation::transposed, precision);
+    wi = wi_gate = Linear<Scalar>();
+  }
+
   void activate(const MatrixRef<Scalar>& x, Cache& cache) const {
     cache.inner = wi.forward(x);
     if (activation_ == Activation::relu) {

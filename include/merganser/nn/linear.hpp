@@ -22,7 +22,7 @@ void fill_normal(Tensor& tensor, double standard_deviation, Rng& rng) {
 /// What the matrices hold of a layer that will be prepared for inference.
 enum class Weights {
   zeros,   ///< numbers, as of any layer
-  absent,  ///< nothing: they come later, one after the other (`Linear::add_weight`), and take no memory until then
+  absent,  ///< nothing: they come later, one after the other, and go straight into their packed form
 };
 
 /// y = x W^T. T5 has no biases, so neither has this.
@@ -69,9 +69,9 @@ class Linear {
   }
 
   /// The same for a weight that goes on living elsewhere: the table of a tied head.
-  static Linear prepared_from(const Matrix<Scalar>& weight, kernels::Precision precision) {
+  static Linear prepared_from(const MatrixRef<Scalar>& table, kernels::Precision precision) {
     Linear linear;
-    linear.packed_ = kernels::PackedMatrix<Scalar>(weight, kernels::Orientation::transposed, precision);
+    linear.packed_ = kernels::PackedMatrix<Scalar>(table, kernels::Orientation::transposed, precision);
     return linear;
   }
 
@@ -81,10 +81,12 @@ class Linear {
   const Config& absent() const { return absent_; }
   bool lacks_weight() const { return absent_.in_features > 0; }
 
-  /// Makes the matrix of an absent weight, which the caller has to fill.
-  void add_weight() {
-    weight.resize(absent_.out_features, absent_.in_features);
-    absent_ = {};
+  /// Prepares a layer whose weight is absent: packs this one [out_features x in_features], which is not kept.
+  /// @throws std::invalid_argument if the weight is not absent or has other extents
+  void prepare_with(const MatrixRef<Scalar>& brought, kernels::Precision precision) {
+    check_equal("Linear::prepare_with", "brought.rows()", brought.rows(), absent_.out_features);
+    check_equal("Linear::prepare_with", "brought.cols()", brought.cols(), absent_.in_features);
+    *this = prepared_from(brought, precision);
   }
 
   /// Memory that the weight takes, in whatever form.
