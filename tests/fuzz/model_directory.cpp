@@ -1,6 +1,9 @@
-// Any config.json and any weights as a model. The input: the config, a zero byte, the header of the weights, a zero
-// byte, their data.
+// Any config.json and any weights as a model, to train and to run. The input: the config, a zero byte, the header of
+// the weights, a zero byte, their data.
 #include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
 #include <vector>
 
 #include <merganser/core/parameter.hpp>
@@ -12,16 +15,33 @@
 
 namespace merganser::fuzz {
 
+namespace {
+
+/// Also of NaN, which finite weights can make.
+bool same_bits(const Matrix<float>& one, const Matrix<float>& other) {
+  if (one.rows() != other.rows() || one.cols() != other.cols()) return false;
+  for (Index i = 0; i < one.size(); ++i) {
+    const float a = one.data()[i], b = other.data()[i];
+    if (std::isnan(a) ? !std::isnan(b) : std::bit_cast<std::uint32_t>(a) != std::bit_cast<std::uint32_t>(b))
+      return false;
+  }
+  return true;
+}
+
+}  // namespace
+
 void run(std::string_view input) {
   const std::string_view config = take_until(input, '\0'), header = take_until(input, '\0');
   io::ModelFiles files;
   files.config = config;
   files.weights.emplace(io::weights_file_name, io::FileBytes::owned(safetensors_file(header, input)));
+  using Model = models::EncoderDecoder<float>;
   auto model = unless_refused([&] { return io::load_model<float>(files); });
+  const auto packed = unless_refused([&] { return io::load_for_inference<float>(files); });
+  require(model.has_value() == packed.has_value(), "both ways of loading take the same files");
   if (!model) return;
   require(all_finite(*model), "weights are finite");
 
-  using Model = models::EncoderDecoder<float>;
   // A model that was loaded runs: three tokens at most, as there may be so few positions.
   const Model::Config& sizes = model->config();
   const bool few = sizes.encoder.positions == models::PositionScheme::absolute;
@@ -38,11 +58,16 @@ void run(std::string_view input) {
     options.deletion = merge::DeletionOptions::with_mode(mode);
     models::GenerationOptions generation;
     generation.max_length = length;
-    const auto written = models::generate(*model, source, generation, options);
+    rng = Rng(1);
+    const auto written = models::generate(*packed, source, generation, options);
     require(written.ids.count() == 2, "an answer a sequence");
     for (const TokenId id : written.ids.ids) require(id >= 0 && id < sizes.vocabulary, "ids of the vocabulary");
     require(written.encoded.hidden.offsets.length(0) >= 1, "a sequence keeps a token");
     require(written.encoded.hidden.offsets.length(1) == 0, "nothing comes from nothing");
+    rng = Rng(1);
+    const auto trainable = models::generate(*model, source, generation, options);
+    require(written.ids.ids == trainable.ids.ids, "both write the same");
+    require(same_bits(written.encoded.hidden.values, trainable.encoded.hidden.values), "both encode to the same bits");
   }
 }
 

@@ -98,8 +98,7 @@ void save_optimizer(const training::TrainerState<Model>& state, const std::files
 
 /// Fills the moments, which have the model's shape, and the number of updates.
 template <class Model>
-void load_optimizer(training::TrainerState<Model>& state, const std::filesystem::path& path) {
-  const SafetensorsFile file = SafetensorsFile::open(path);
+void load_optimizer(training::TrainerState<Model>& state, const SafetensorsFile& file) {
   // A checkpoint goes on as the run would have, whatever its numbers are; damage shows in the checksums.
   const LoadOptions options{.aliases = {}, .ignored = {}, .non_finite = NonFinite::accept};
   for (const std::string& name : file.names())
@@ -172,7 +171,7 @@ Checkpoint<Model> load_checkpoint(Model& model, const std::filesystem::path& dir
                   std::string(name_of(data_type_of<Scalar>)) + ", the precision of the model to go on with");
   detail::check_checkpoint_config(model, directory);
   Checkpoint<Model> checkpoint{{zeros_like(model), zeros_like(model)}};
-  detail::load_optimizer(checkpoint.trainer, directory / detail::optimizer_file_name);
+  detail::load_optimizer(checkpoint.trainer, SafetensorsFile::open(directory / detail::optimizer_file_name));
   checkpoint.trainer.controller = record.controller;
   checkpoint.trainer.rng = record.rng;
   checkpoint.trainer.step = record.step;
