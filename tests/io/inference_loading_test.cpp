@@ -3,11 +3,17 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <limits>
 #include <stdexcept>
 #include <string>
 #include <vector>
+
+#if defined(__linux__)
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
 
 #include <merganser/io/model_directory.hpp>
 #include <merganser/models/generation.hpp>
@@ -15,6 +21,7 @@
 #include "io/temporary_directory.hpp"
 #include "models/tiny_models.hpp"
 #include "support/catch.hpp"
+#include "support/error_text.hpp"
 #include "support/laws.hpp"
 
 using namespace merganser;
@@ -79,6 +86,9 @@ std::size_t weight_bytes(const nn::MultiHeadAttention<float>& attention) {
          attention.o.weight_bytes();
 }
 
+/// Bytes of a packed number of this type in a file.
+std::size_t packed_size(DataType type) { return type == DataType::bf16 ? 2 : 4; }
+
 /// Memory of everything that is packed.
 std::size_t weight_bytes(const Model& model) {
   std::size_t bytes = model.lm_head.weight_bytes();
@@ -90,20 +100,10 @@ std::size_t weight_bytes(const Model& model) {
   return bytes;
 }
 
-template <class Load>
-std::string error_of(Load load) {
-  try {
-    load();
-  } catch (const IoError& error) {
-    return error.what();
-  }
-  return "nothing thrown";
-}
-
 /// Both ways of loading say the same of a damaged directory.
 std::string error_of(const std::filesystem::path& directory) {
-  const std::string error = error_of([&] { load_for_inference<float>(directory); });
-  CHECK(error == error_of([&] { load_model<float>(directory); }));
+  const std::string error = io_error([&] { load_for_inference<float>(directory); });
+  CHECK(error == io_error([&] { load_model<float>(directory); }));
   return error;
 }
 
@@ -126,8 +126,7 @@ TEST_CASE("a model loaded for inference has the bits of the trainable one and th
         CHECK(weight_bytes(packed) == weight_bytes(expected));
         Model full = trainable;
         full.prepare_for_inference();
-        const std::size_t factor = type == DataType::bf16 ? 2 : 1;
-        CHECK(weight_bytes(packed) * factor == weight_bytes(full));
+        CHECK(weight_bytes(packed) * sizeof(float) == weight_bytes(full) * packed_size(type));
       }
 }
 
@@ -250,7 +249,7 @@ TEST_CASE("numbers that are not finite are refused, or come as they are", "[infe
     model.lm_head.weight(0, 0) = std::numeric_limits<float>::quiet_NaN();
     model.lm_head.weight(5, 0) = infinity;
     save(model, directory.path(), all_of(type));
-    CHECK_THAT(error_of([&] { load_for_inference<float>(directory.path()); }),
+    CHECK_THAT(io_error([&] { load_for_inference<float>(directory.path()); }),
                ContainsSubstring(": got -inf at [2, 3]") || ContainsSubstring("lm_head.weight: got nan at [0, 0]"));
     const Model packed = load_for_inference<float>(directory.path(), accept);
     const Model trainable = load_model<float>(directory.path(), accept);
@@ -297,3 +296,78 @@ TEST_CASE("a model without its weights cannot run or be saved", "[inference_load
   absent.prepare_for_inference();
   CHECK_THROWS_AS(logits_of(absent, merge::DeletionMode::none), std::invalid_argument);
 }
+
+// Sanitizers hold on to memory that was freed.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define MERGANSER_TEST_SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define MERGANSER_TEST_SANITIZED
+#endif
+#endif
+
+#if defined(__linux__) && !defined(MERGANSER_TEST_SANITIZED)
+
+namespace {
+
+/// Bytes that a line of /proc/self/status says; 0 if it does not.
+double status_bytes(const std::string& key) {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;)
+    if (word == key + ":") {
+      double kibibytes = 0;
+      status >> kibibytes;
+      return kibibytes * 1024;
+    }
+  return 0;
+}
+
+/// How far the resident memory of a process of its own rises above where it starts. -1 if it fails.
+double peak_of_loading(const std::filesystem::path& directory) {
+  int ends[2];
+  if (::pipe(ends) != 0) return -1;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const double before = status_bytes("VmRSS");
+    double rise = -1;
+    try {
+      const Model model = load_for_inference<float>(directory);
+      rise = status_bytes("VmHWM") - before;
+    } catch (...) {
+    }
+    ::_exit(::write(ends[1], &rise, sizeof rise) == sizeof rise ? 0 : 1);
+  }
+  ::close(ends[1]);
+  double rise = -1;
+  const bool read = ::read(ends[0], &rise, sizeof rise) == sizeof rise;
+  ::close(ends[0]);
+  int status = 0;
+  return ::waitpid(child, &status, 0) == child && status == 0 && read ? rise : -1;
+}
+
+}  // namespace
+
+TEST_CASE("loading a mapped model takes little more memory than its files have bytes", "[inference_loading]") {
+  if (status_bytes("VmHWM") == 0) return;  // not a full Linux
+  Model::Config config;
+  config.vocabulary = 32;
+  config.encoder.width = 256;
+  config.encoder.feed_forward_width = 512;
+  config.encoder.blocks = 12;
+  config.decoder_blocks = 4;
+  Model model(config);
+  for (const auto& view : parameter_views(model)) view.array().setConstant(0.125F);
+  const auto numbers = static_cast<double>(parameter_count(model));
+  for (const auto& format :
+       {WeightFormat{DataType::f32, {}}, WeightFormat{DataType::f16, {}}, WeightFormat{DataType::bf16, 3'000'000}}) {
+    const TemporaryDirectory directory;
+    save_model(model, directory.path(), format);
+    const double bytes = numbers * static_cast<double>(packed_size(*format.dtype));
+    const double rise = peak_of_loading(directory.path());
+    CAPTURE(name_of(*format.dtype), bytes, rise / bytes);
+    CHECK(rise > 0.5 * bytes);
+    CHECK(rise < 1.1 * bytes);
+  }
+}
+
+#endif
