@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <concepts>
 #include <cstddef>
 #include <string>
 #include <utility>
@@ -19,11 +20,13 @@
 
 namespace merganser::io::detail {
 
-/// The smallest packed form that holds every number of a tensor as it is.
+/// The smallest packed form that holds every number of a tensor as it is. The kernels' halves are finite.
 template <Real Scalar>
-kernels::Precision packed_precision(DataType dtype, NonFinite) {
-  if (std::same_as<Scalar, float> && dtype == DataType::bf16) return kernels::Precision::bfloat16;
-  return kernels::Precision::full;
+kernels::Precision packed_precision(DataType dtype, NonFinite non_finite) {
+  if (std::same_as<Scalar, double>) return kernels::Precision::full;
+  if (dtype == DataType::bf16) return kernels::Precision::bfloat16;
+  const bool finite = non_finite == NonFinite::refuse;
+  return dtype == DataType::f16 && finite ? kernels::Precision::half : kernels::Precision::full;
 }
 
 /// The parameters of a model whose weights are absent: a visitor for its `visit`.

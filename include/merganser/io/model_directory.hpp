@@ -253,10 +253,10 @@ models::EncoderDecoder<Scalar> load_model(const std::filesystem::path& directory
 /// As `load_model`, for a model that will only run: it comes prepared for inference (see
 /// `EncoderDecoder::prepare_for_inference`), and can no longer be trained or saved.
 ///
-/// Its weights keep the precision of their files: BF16 takes two bytes a number in memory as well; F16 and F64 become
-/// float. Each goes from its file into the layout of the kernels by itself, so that loading a mapped file of F32 or BF16
-/// takes little more memory than the file has bytes. Results have the bits of the model that `load_model` makes of the
-/// same files. A double has no short form: with Scalar = double all weights are double.
+/// Its weights keep the precision of their files: BF16 and F16 take two bytes a number in memory as well; F64 becomes
+/// float. Each goes from its file into the layout of the kernels by itself, so that loading a mapped file takes little
+/// more memory than the file has bytes. Results have the bits of the model that `load_model` makes of the same files. A
+/// double has no short form: with Scalar = double all weights are double.
 /// @throws IoError as `load_model`
 template <Real Scalar>
 models::EncoderDecoder<Scalar> load_for_inference(const ModelFiles& files, const LoadModelOptions& options = {}) {
