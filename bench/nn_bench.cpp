@@ -58,7 +58,7 @@ void add_attention(Shape shape, int threads) {
     positions.initialize(1.0, rng);
     const Matrix<float> x = random_rows(config.encoder.width);
     const SequenceOffsets offsets = SequenceOffsets::single(tokens);
-    const std::vector<Position> places = counting_positions(offsets);
+    const Vector<Position> places = counting_positions(offsets);
     const nn::DistanceBias<float> bias = positions.by_distance(tokens - 1);
     nn::AttentionContext<float> context;
     context.queries = context.keys = offsets.ranges();

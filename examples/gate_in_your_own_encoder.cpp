@@ -67,7 +67,7 @@ int main() {
   const State start = State::start(offsets, merganser::counting_positions(offsets));
   const Rows hidden = first.forward(random_rows(offsets.total(), rng, 1.0), start);
 
-  const std::vector<float> values = gate.forward(hidden).values;
+  const merganser::Vector<float> values = gate.forward(hidden).values;
   const auto apply = [&](merge::DeletionMode mode) {
     return merge::DeletionStep<float>(start, values, gate.default_threshold(config),
                                       merge::DeletionOptions::with_mode(mode));

@@ -148,7 +148,7 @@ class Work {
       account.flops = account.bound_flops = evaluation::training_step_flops(shape, sources, targets, vocabulary);
       return account;
     }
-    const std::vector<Index>& kept = encoded_.deletion.kept;
+    const Vector<Index>& kept = encoded_.deletion.kept;
     account.deletion_rate = encoded_.deletion.deletion_rate();
     if (job_.mode == Mode::generate) {
       account.flops = evaluation::decoder_flops(shape, targets, kept, vocabulary);

@@ -4,6 +4,8 @@
 #include <merganser/core/check.hpp>
 #include <merganser/core/executor.hpp>
 #include <merganser/core/io_error.hpp>
+#include <merganser/core/matrix.hpp>
+#include <merganser/core/memory_reserve.hpp>
 #include <merganser/core/parallel.hpp>
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/ragged_batch.hpp>

@@ -134,7 +134,7 @@ std::vector<double> to_numbers(const Matrix<Scalar>& m) {
 }
 
 template <Real Scalar>
-std::vector<double> to_numbers(const std::vector<Scalar>& values) {
+std::vector<double> to_numbers(const Vector<Scalar>& values) {
   return {values.begin(), values.end()};
 }
 

@@ -109,7 +109,7 @@ TEST_CASE("numbers are converted on request, over many chunks", "[SafetensorsWri
   const SafetensorsFile file = SafetensorsFile::open(directory / "file");
   CHECK(file.tensor("narrow").dtype == DataType::f32);
   CHECK(file.tensor("wide").dtype == DataType::f64);
-  const Eigen::Map<const Matrix<float>> expected(floats.data(), 1, 10'000);
+  const Eigen::Map<const PlainMatrix<float>> expected(floats.data(), 1, 10'000);
   CHECK(file.matrix<float>("narrow") == expected);
   CHECK(file.matrix<double>("wide") == expected.cast<double>());
 }

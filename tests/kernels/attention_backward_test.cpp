@@ -62,7 +62,7 @@ void check_gradients_of(Head<double> head, std::uint64_t seed) {
 
 // Largest difference of two lists, relative to the largest entry, at least 1.
 double list_difference(const std::vector<double>& a, const std::vector<double>& b) {
-  using Row = Eigen::Map<const RowVector<double>>;
+  using Row = Eigen::Map<const PlainRowVector<double>>;
   return relative_difference(Row(a.data(), static_cast<Index>(a.size())), Row(b.data(), static_cast<Index>(b.size())));
 }
 

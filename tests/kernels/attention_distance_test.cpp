@@ -49,7 +49,7 @@ TEMPLATE_TEST_CASE("a row of biases is looked up by distance, near and far", "[a
   using Table = DistanceTable<TestType>;
   Rng rng(1);
   for (const Index radius : {Index{0}, Index{3}, Index{40}, Index{500}}) {
-    const std::vector<TestType> bias = random_values<TestType>(2 * radius + 1, rng);
+    const std::vector<TestType> bias = random_values<TestType, std::vector<TestType>>(2 * radius + 1, rng);
     HeadScores<TestType> scores;
     REQUIRE(Table::size(scores) == 0);
     scores.distance_bias = bias.data();
@@ -81,7 +81,7 @@ TEMPLATE_TEST_CASE("the gradient of a row of biases is added up by distance", "[
       std::vector<TestType> table(static_cast<std::size_t>(2 * (radius + Table::block) + 1), TestType{0});
       std::vector<double> expected(static_cast<std::size_t>(2 * radius + 1), 10.0);
       for (const Position query : {-1000000, 0, 19, 23, 60, 1000000}) {
-        const auto grad = random_values<TestType>(static_cast<Index>(keys.size()), rng);
+        const auto grad = random_values<TestType, std::vector<TestType>>(static_cast<Index>(keys.size()), rng);
         distances.add(table.data(), query, keys, grad.data());
         for (std::size_t k = 0; k < keys.size(); ++k)
           expected[place(keys[k], query, radius)] += static_cast<double>(grad[k]);

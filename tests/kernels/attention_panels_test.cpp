@@ -35,7 +35,7 @@ TEMPLATE_TEST_CASE("products with packed panels are those of plain loops, for al
         const auto a = random_matrix<TestType>(rows, depth, rng), b = random_matrix<TestType>(depth, cols, rng),
                    c = random_matrix<TestType>(rows, cols, rng);
         const Matrix<TestType> a_transposed = a.transpose(), b_transposed = b.transpose();
-        const auto factors = random_values<TestType>(rows, rng);
+        const auto factors = random_values<TestType, std::vector<TestType>>(rows, rng);
         std::vector<TestType> columns(static_cast<std::size_t>(depth * whole_panels<TestType>(cols)), TestType{77}),
             from_rows = columns;
         pack_columns<TestType>(b, columns.data());

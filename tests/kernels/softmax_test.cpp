@@ -76,7 +76,7 @@ TEMPLATE_TEST_CASE("weights and log denominator are those of the definition", "[
   for (const SoftmaxKind kind : kinds)
     for (const Index count : {1, 2, 7, 16, 33, 100})
       for (const double deviation : {0.1, 3.0, 20.0}) {
-        const std::vector<double> x = random_values<double>(count, rng, deviation);
+        const std::vector<double> x = random_values<double, std::vector<double>>(count, rng, deviation);
         const std::vector<double> expected = plain_weights(x, kind);
         const Weights<TestType> weights = weights_of(cast<TestType>(x), kind);
         double log_denominator = -std::numeric_limits<double>::infinity();
@@ -135,7 +135,7 @@ TEMPLATE_TEST_CASE("a hidden score beside others weighs exactly nothing", "[soft
 
 TEMPLATE_TEST_CASE("softmax has the same bits wherever it lies in memory", "[softmax]", float, double) {
   Rng rng(4);
-  const std::vector<TestType> x = random_values<TestType>(45, rng, 4.0);
+  const std::vector<TestType> x = random_values<TestType, std::vector<TestType>>(45, rng, 4.0);
   for (const SoftmaxKind kind : kinds) {
     const Weights<TestType> expected = weights_of(x, kind);
     for (std::size_t shift = 1; shift <= 15; ++shift) {

@@ -20,8 +20,8 @@ using namespace merganser::testing;
 
 namespace {
 
-using Ids = std::vector<TokenId>;
-using Values = std::vector<double>;
+using Ids = Vector<TokenId>;
+using Values = Vector<double>;
 
 Values flat(const nlohmann::json& rows) {
   Values result;
@@ -88,9 +88,9 @@ TEST_CASE("the share is rounded up in single precision, as the reference has it"
 
 TEST_CASE("by itself, a sequence of a ragged batch is treated as alone", "[FixedRuleGate]") {
   const FixedRuleGate gate{0.5, -30.0, {0}};
-  const std::vector<Ids> sequences = {{1, 2, 0, 3, 4, 5}, {}, {0}, {7, 0, 8}};
+  const Vector<Ids> sequences = {{1, 2, 0, 3, 4, 5}, {}, {0}, {7, 0, 8}};
   const TokenBatch batch = TokenBatch::from_sequences(sequences);
-  std::vector<float> expected;
+  Vector<float> expected;
   for (const Ids& ids : sequences) {
     const auto alone =
         gate.values<float>(ids, SequenceOffsets::single(static_cast<Index>(ids.size())), FixedRuleScope::sequence);
@@ -102,7 +102,7 @@ TEST_CASE("by itself, a sequence of a ragged batch is treated as alone", "[Fixed
 TEST_CASE("over a batch, one mask serves all sequences as far as they reach", "[FixedRuleGate]") {
   // Segment lengths over both: 0: 1 + 2 = 3, 1: 2 + 1 = 3; so each mask begins with kept 2, deleted 1, kept 2,
   // deleted 1.
-  const TokenBatch batch = TokenBatch::from_sequences(std::vector<Ids>{{1, 0, 2}, {3, 4, 0}, {}});
+  const TokenBatch batch = TokenBatch::from_sequences(Vector<Ids>{{1, 0, 2}, {3, 4, 0}, {}});
   const FixedRuleGate gate{0.5, -30.0, {0}};
   REQUIRE(gate.values<double>(batch.ids, batch.offsets, FixedRuleScope::batch) == Values{0, 0, -30, 0, 0, -30});
   REQUIRE(gate.values<double>({}, SequenceOffsets(), FixedRuleScope::batch).empty());

@@ -16,13 +16,13 @@ using Catch::Matchers::WithinAbs;
 
 namespace {
 
-using Marks = std::vector<std::uint8_t>;
+using Marks = Vector<std::uint8_t>;
 
 template <Real Scalar>
 struct Setup {
-  SequenceOffsets offsets = SequenceOffsets::from_lengths(std::vector<Index>{5, 0, 1, 7});
+  SequenceOffsets offsets = SequenceOffsets::from_lengths(Vector<Index>{5, 0, 1, 7});
   Marks pads;
-  std::vector<double> noise;
+  Vector<double> noise;
   BoundaryPredictor<Scalar> predictor{{4, 6, 0.7}};
   Matrix<Scalar> x;
 
@@ -103,7 +103,7 @@ TEMPLATE_TEST_CASE("a boundary predictor keeps the laws of a layer", "[BoundaryP
   const auto trained = s.predictor.forward(s.x, s.offsets, s.pads, s.noise, cache);
   REQUIRE(trained.logits == s.forward().logits);
   REQUIRE(trained.hard == s.forward().hard);
-  const std::vector<TestType> grad(trained.hard.size(), TestType{1});
+  const Vector<TestType> grad(trained.hard.size(), TestType{1});
   require_backward_adds(s.predictor,
                         [&](BoundaryPredictor<TestType>& gradients) { s.predictor.backward(grad, cache, gradients); });
   const Matrix<TestType> alone = s.x.middleRows(6, 7);
@@ -127,10 +127,10 @@ TEST_CASE("without a word on noise a share of sigmoid(logit) of noisy boundaries
 TEST_CASE("no tokens have no boundaries, and what does not fit is named", "[BoundaryPredictor]") {
   const Setup<float> s;
   REQUIRE(
-      s.predictor.forward(Matrix<float>(0, 4), SequenceOffsets::from_lengths(std::vector<Index>{0, 0})).hard.empty());
+      s.predictor.forward(Matrix<float>(0, 4), SequenceOffsets::from_lengths(Vector<Index>{0, 0})).hard.empty());
   REQUIRE_THAT(argument_error([&] { s.predictor.forward(s.x, SequenceOffsets::single(2)); }),
                ContainsSubstring("x.rows(): got 13, expected 2"));
-  const std::vector<double> short_noise(2, 0.5), low(13, 0.0), high(13, 1.0);
+  const Vector<double> short_noise(2, 0.5), low(13, 0.0), high(13, 1.0);
   REQUIRE_THAT(argument_error([&] { s.predictor.forward(s.x, s.offsets, {}, short_noise); }),
                ContainsSubstring("uniform.size(): got 2, expected 13"));
   for (const auto& noise : {low, high})

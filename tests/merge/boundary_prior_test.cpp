@@ -17,8 +17,8 @@ using Catch::Matchers::WithinRel;
 
 namespace {
 
-using Marks = std::vector<std::uint8_t>;
-using Counts = std::vector<Index>;
+using Marks = Vector<std::uint8_t>;
+using Counts = Vector<Index>;
 
 /// -log Binomial(k; n, p) / n for any real k.
 double surprise(double k, double n, double p) {
@@ -72,7 +72,7 @@ TEST_CASE("more boundaries than expected are pushed down, fewer are pushed up", 
 TEST_CASE("without tokens the prior loss is 0, and what does not fit is named", "[boundary_prior]") {
   REQUIRE(loss({}, {}, {}, 0.2).value == 0.0);
   REQUIRE(loss({0, 0}, {2, 0}, {0, 0}, 0.2).value == 0.0);
-  REQUIRE(loss({0, 0}, {2, 0}, {0, 0}, 0.2).grad_boundaries == std::vector<double>{0, 0});
+  REQUIRE(loss({0, 0}, {2, 0}, {0, 0}, 0.2).grad_boundaries == Vector<double>{0, 0});
   REQUIRE_THAT(argument_error([] { loss({1, 1}, {2}, {1}, 0.2); }), ContainsSubstring("trials: got 1"));
   REQUIRE_THAT(argument_error([] { loss({1}, {2}, {2}, 0.2); }), ContainsSubstring("boundaries.size(): got 1"));
   REQUIRE_THAT(argument_error([] { loss({1, 1}, {2}, {2, 2}, 0.2); }), ContainsSubstring("trials.size(): got 2"));

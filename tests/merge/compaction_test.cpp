@@ -16,7 +16,7 @@ using namespace merganser::testing;
 
 namespace {
 
-using Rows = std::vector<Index>;
+using Rows = Vector<Index>;
 
 SequenceOffsets offsets_of(const Rows& lengths) { return SequenceOffsets::from_lengths(lengths); }
 
@@ -37,7 +37,7 @@ MergePlan<Scalar> random_plan(Index n_in, Rng& rng) {
 template <Real Scalar>
 struct Setup {
   SequenceOffsets input = offsets_of({3, 1, 0, 7, 2});
-  std::vector<MergePlan<Scalar>> plans;
+  Vector<MergePlan<Scalar>> plans;
   Matrix<Scalar> x;
 
   explicit Setup(std::uint64_t seed, Index width = 5) {
@@ -97,8 +97,8 @@ TEMPLATE_TEST_CASE("compaction is what the plans say", "[Compaction]", float, do
 TEMPLATE_TEST_CASE("compact then expand restores the kept rows and leaves 0 for the dropped", "[Compaction]", float,
                    double) {
   const SequenceOffsets input = offsets_of({3, 1, 0, 7});
-  const std::vector<Rows> kept = {{1}, {0}, {}, {0, 2, 3, 6}};
-  std::vector<MergePlan<TestType>> plans;
+  const Vector<Rows> kept = {{1}, {0}, {}, {0, 2, 3, 6}};
+  Vector<MergePlan<TestType>> plans;
   for (std::size_t i = 0; i < kept.size(); ++i)
     plans.push_back(MergePlan<TestType>::keep(kept[i], input.length(static_cast<Index>(i))));
   const Compaction<TestType> compaction(plans, input);
@@ -115,7 +115,7 @@ TEMPLATE_TEST_CASE("compact then expand restores the kept rows and leaves 0 for 
 }
 
 TEST_CASE("two tokens become one, and both get it back", "[Compaction]") {
-  const std::vector<MergePlan<double>> plans = {{{0, 0, -1, 1}, {0.25, 0.75, 0, 1}, {1, 3}}};
+  const Vector<MergePlan<double>> plans = {{{0, 0, -1, 1}, {0.25, 0.75, 0, 1}, {1, 3}}};
   const Compaction<double> compaction(plans, SequenceOffsets::single(4));
   Matrix<double> x(4, 2), merged(2, 2), expanded(4, 2);
   x << 4, 8, 12, 16, 100, 200, 5, 6;
@@ -123,8 +123,8 @@ TEST_CASE("two tokens become one, and both get it back", "[Compaction]") {
   expanded << 10, 14, 10, 14, 0, 0, 5, 6;
   REQUIRE(identical(compaction.compact(x), merged));
   REQUIRE(identical(compaction.expand(merged), expanded));
-  const std::vector<std::string> names = {"a", "b", "c", "d"};
-  REQUIRE(compaction.pick(std::span<const std::string>(names)) == std::vector<std::string>{"b", "d"});
+  const Vector<std::string> names = {"a", "b", "c", "d"};
+  REQUIRE(compaction.pick(std::span<const std::string>(names)) == Vector<std::string>{"b", "d"});
 }
 
 TEST_CASE("a row without members is a copy of its representative, and sends its gradient there", "[Compaction]") {
@@ -138,7 +138,7 @@ TEST_CASE("a row without members is a copy of its representative, and sends its 
   grad_x << 110, 1, 0;
   REQUIRE(identical(compaction.compact(x), y));
   REQUIRE(identical(compaction.compact_backward(grad_y), grad_x));
-  REQUIRE(compaction.pick_backward(std::vector<double>{1, 10, 100}) == std::vector<double>{110, 1, 0});
+  REQUIRE(compaction.pick_backward(Vector<double>{1, 10, 100}) == Vector<double>{110, 1, 0});
   REQUIRE(compaction.expand(y)(0, 0) == 0);  // no row of the input belongs to the copies
 }
 
@@ -231,7 +231,7 @@ TEST_CASE("keeping everything changes nothing, keeping nothing leaves empty sequ
 
 TEST_CASE("a batch without sequences, or with empty ones alone, compacts to the same", "[Compaction]") {
   for (const Rows& lengths : {Rows{}, Rows{0, 0}}) {
-    const Compaction<double> compaction(std::vector<MergePlan<double>>(lengths.size()), offsets_of(lengths));
+    const Compaction<double> compaction(Vector<MergePlan<double>>(lengths.size()), offsets_of(lengths));
     REQUIRE(compaction.output_offsets() == offsets_of(lengths));
     REQUIRE(compaction.compact(Matrix<double>(0, 3)).cols() == 3);
     REQUIRE(compaction.expand(Matrix<double>(0, 3)).rows() == 0);
@@ -246,7 +246,7 @@ TEST_CASE("compacting a batch takes the positions of the representatives along",
   const RaggedBatch<float> batch(x, offsets_of({3, 2}), {4, 7, 9, 0, 5});
   const auto shorter = compact(batch, {MergePlan<float>::keep(Rows{0, 2}, 3), MergePlan<float>{{0, 0}, {1, 1}, {1}}});
   REQUIRE(shorter.offsets == offsets_of({2, 1}));
-  REQUIRE(shorter.positions == std::vector<Position>{4, 9, 5});
+  REQUIRE(shorter.positions == Vector<Position>{4, 9, 5});
   REQUIRE(identical(Matrix<float>(shorter.sequence(0).row(1)), Matrix<float>(x.row(2))));
   REQUIRE(identical(Matrix<float>(shorter.sequence(1)), Matrix<float>(x.row(3) + x.row(4))));
 }
@@ -269,7 +269,7 @@ TEST_CASE("compaction says what does not fit", "[Compaction]") {
   REQUIRE(argument_error([&] { compaction.compact_backward(four); }) ==
           "Compaction::compact_backward: grad_y.rows(): got 4, expected 3");
   REQUIRE(argument_error([&] { compaction.expand(four); }) == "Compaction::expand: y.rows(): got 4, expected 3");
-  const std::vector<float> values(3, 0.0F), grad(4, 0.0F);
+  const Vector<float> values(3, 0.0F), grad(4, 0.0F);
   REQUIRE(argument_error([&] { compaction.pick(std::span<const float>(values)); }) ==
           "Compaction::pick: values.size(): got 3, expected 4");
   REQUIRE(argument_error([&] { compaction.pick_backward(grad); }) ==
@@ -279,7 +279,7 @@ TEST_CASE("compaction says what does not fit", "[Compaction]") {
 }
 
 TEST_CASE("rows without a member are named", "[Compaction]") {
-  std::vector<MergePlan<double>> plans(3);
+  Vector<MergePlan<double>> plans(3);
   plans[0] = {{0, 0, -1}, {1, 1, 0}, {0, 1, 2}};  // rows 1 and 2 have none
   plans[2] = {{1, 0}, {1, 1}, {0, 0, 1}};         // so has row 3 + 2
   REQUIRE(Compaction<double>(plans, offsets_of({3, 0, 2})).memberless_rows() == Rows{1, 2, 5});

@@ -21,7 +21,7 @@ using Catch::Matchers::WithinRel;
 
 namespace {
 
-using Marks = std::vector<std::uint8_t>;
+using Marks = Vector<std::uint8_t>;
 
 template <Real Scalar>
 struct Setup {
@@ -29,7 +29,7 @@ struct Setup {
 
   Gate gate;
   Matrix<Scalar> x;
-  std::vector<Scalar> value_probe, logit_probe;
+  Vector<Scalar> value_probe, logit_probe;
   Marks forced;
 
   explicit Setup(Index tokens, typename Gate::Config config = {}) {
@@ -70,8 +70,8 @@ struct Setup {
 
 /// One row, to compare lists with the tools for matrices.
 template <Real Scalar>
-Matrix<Scalar> row_of(const std::vector<Scalar>& values) {
-  return Eigen::Map<const Matrix<Scalar>>(values.data(), 1, static_cast<Index>(values.size()));
+Matrix<Scalar> row_of(const Vector<Scalar>& values) {
+  return Eigen::Map<const PlainMatrix<Scalar>>(values.data(), 1, static_cast<Index>(values.size()));
 }
 
 template <Real Scalar>
@@ -155,7 +155,7 @@ TEMPLATE_TEST_CASE("a forced token has exactly the value scale, and its own logi
     const Setup<TestType> s(4, config_of<TestType>(activation));
     const auto free = s.gate.forward(s.x), forced = s.gate.forward(s.x, Marks{0, 1, 255, 0});
     REQUIRE(forced.logits == free.logits);
-    REQUIRE(forced.values == std::vector<TestType>{free.values[0], -30, -30, free.values[3]});
+    REQUIRE(forced.values == Vector<TestType>{free.values[0], -30, -30, free.values[3]});
     REQUIRE(free.values[1] != TestType{-30});
     REQUIRE(s.gate.forward(s.x, Marks(4, 0)).values == free.values);
   }
@@ -292,16 +292,16 @@ TEMPLATE_TEST_CASE("a gate takes no tokens, and gives a token the same bits in a
 TEST_CASE("a gate names its parameters", "[DeleteGate]") {
   const auto names_of = [](GateNorm norm) {
     DeleteGate<float> gate(config_of<float>(GateActivation::scaled_sigmoid, norm));
-    std::vector<std::string> names;
+    Vector<std::string> names;
     for (const auto& view : parameter_views(gate, "encoder.block.2.delete_gate.")) names.push_back(view.name);
     return names;
   };
   const std::string prefix = "encoder.block.2.delete_gate.";
-  REQUIRE(names_of(GateNorm::rms) == std::vector<std::string>{prefix + "layer_norm.weight",
+  REQUIRE(names_of(GateNorm::rms) == Vector<std::string>{prefix + "layer_norm.weight",
                                                               prefix + "feed_forward.weight",
                                                               prefix + "feed_forward.bias"});
   REQUIRE(names_of(GateNorm::none) ==
-          std::vector<std::string>{prefix + "feed_forward.weight", prefix + "feed_forward.bias"});
+          Vector<std::string>{prefix + "feed_forward.weight", prefix + "feed_forward.bias"});
   DeleteGate<float> gate(config_of<float>(GateActivation::scaled_sigmoid));
   const auto views = parameter_views(gate);
   REQUIRE(views[1].rows == 1);
@@ -334,7 +334,7 @@ TEST_CASE("a gate says what does not fit", "[DeleteGate]") {
   DeleteGate<float>::Cache cache;
   s.trained(cache);
   auto gradients = zeros_like(s.gate);
-  const std::vector<float> two(2, 0.0F);
+  const Vector<float> two(2, 0.0F);
   REQUIRE(argument_error([&] { s.gate.backward(two, {}, cache, gradients); }) ==
           "DeleteGate::backward: grad_values.size(): got 2, expected 3");
   REQUIRE(argument_error([&] { s.gate.backward({}, two, cache, gradients); }) ==

@@ -14,8 +14,8 @@ using Catch::Matchers::WithinAbs;
 
 namespace {
 
-using Marks = std::vector<std::uint8_t>;
-using Counts = std::vector<Index>;
+using Marks = Vector<std::uint8_t>;
+using Counts = Vector<Index>;
 
 }  // namespace
 

@@ -20,9 +20,9 @@ using namespace merganser::testing;
 
 namespace {
 
-using Rows = std::vector<Index>;
-using Values = std::vector<double>;
-using Marks = std::vector<std::uint8_t>;
+using Rows = Vector<Index>;
+using Values = Vector<double>;
+using Marks = Vector<std::uint8_t>;
 using State = TokenState<double>;
 using Step = DeletionStep<double>;
 
@@ -52,8 +52,8 @@ Values sum(const Values& a, const Values& b) {
 }
 
 template <class Value>
-std::vector<Value> at(const std::vector<Value>& values, const Rows& rows) {
-  std::vector<Value> result;
+Vector<Value> at(const Vector<Value>& values, const Rows& rows) {
+  Vector<Value> result;
   for (const Index row : rows) result.push_back(values[static_cast<std::size_t>(row)]);
   return result;
 }
@@ -64,7 +64,7 @@ TEST_CASE("tokens start at their own rows, without bias", "[TokenState]") {
   const State state = start();
   REQUIRE(state.total() == 7);
   REQUIRE(state.origin == Rows{0, 1, 2, 3, 4, 5, 6});
-  REQUIRE(state.positions == std::vector<Position>{3, 5, 7, 9, 0, 1, 4});
+  REQUIRE(state.positions == Vector<Position>{3, 5, 7, 9, 0, 1, 4});
   REQUIRE(state.key_bias.empty());
   REQUIRE(state.hidden.empty());
   REQUIRE(state.forced.empty());
@@ -120,7 +120,7 @@ TEST_CASE("after two hard gates the origin is still the first batch", "[Deletion
   const Step second(first.after(), again, -15.0, hard);
   REQUIRE(second.kept_rows() == Rows{1, 3});
   REQUIRE(second.after().origin == Rows{2, 5});
-  REQUIRE(second.after().positions == std::vector<Position>{7, 1});
+  REQUIRE(second.after().positions == Vector<Position>{7, 1});
   REQUIRE(second.after().offsets == offsets_of({1, 0, 1}));
   REQUIRE(second.after().key_bias == Values{-3, -34});
 }
@@ -153,7 +153,7 @@ TEST_CASE("fillers make all sequences as long as the longest, weigh nothing and 
     const State& after = step.after();
     REQUIRE(after.offsets == offsets_of({3, 0, 3}));
     REQUIRE(after.origin == Rows{0, 2, 3, 5, 4, 4});  // copies of the first token
-    REQUIRE(after.positions == std::vector<Position>{3, 7, 9, 1, 0, 0});
+    REQUIRE(after.positions == Vector<Position>{3, 7, 9, 1, 0, 0});
     REQUIRE(after.forced == Marks{0, 0, 0, 0, 1, 1});
     const bool keeps = bias == SurvivorBias::kept;
     REQUIRE(after.key_bias == Values{keeps ? -1.0 : 0.0, keeps ? -2.0 : 0.0, keeps ? -3.0 : 0.0, keeps ? -4.0 : 0.0,
@@ -280,7 +280,7 @@ TEMPLATE_TEST_CASE("in attention, soft deletion with a saturated gate is hard de
   nn::MultiHeadAttention<TestType> attention({5, 2, 3, nn::SoftmaxKind::softmax, {}});
   randomise(attention, rng);
   const auto x = random_matrix<TestType>(7, 5, rng);
-  const std::vector<TestType> values = {0, -60, 0, -60, 0, -60, -60};
+  const Vector<TestType> values = {0, -60, 0, -60, 0, -60, -60};
   const auto attend = [&](const DeletionOptions& options) {
     const DeletionStep<TestType> step(TokenState<TestType>::start(offsets_of({4, 3}), {0, 1, 2, 3, 0, 1, 2}), values,
                                       -30.0, options);

@@ -16,8 +16,8 @@ using Catch::Matchers::WithinAbs;
 
 namespace {
 
-using Values = std::vector<double>;
-using Marks = std::vector<std::uint8_t>;
+using Values = Vector<double>;
+using Marks = Vector<std::uint8_t>;
 
 constexpr GateRegulariser all_kinds[] = {GateRegulariser::mean_gate, GateRegulariser::clamped_logits,
                                          GateRegulariser::logits, GateRegulariser::variance};
@@ -107,7 +107,7 @@ TEST_CASE("without tokens a regulariser is 0, and one token has no variance", "[
 TEST_CASE("the regularisers in float follow those in double", "[GateRegulariser]") {
   Rng rng(1);
   const auto values = random_values<double>(100, rng, 10), logits = random_values<double>(100, rng, 3);
-  const std::vector<float> single_values(values.begin(), values.end()), single_logits(logits.begin(), logits.end());
+  const Vector<float> single_values(values.begin(), values.end()), single_logits(logits.begin(), logits.end());
   for (const GateRegulariser kind : all_kinds) {
     const auto twice = run(kind, values, logits);
     const auto single = regularise<float>(kind, single_values, single_logits, {}, -1.0);

@@ -17,8 +17,8 @@ using namespace merganser::testing;
 
 namespace {
 
-using Ids = std::vector<TokenId>;
-using Marks = std::vector<std::uint8_t>;
+using Ids = Vector<TokenId>;
+using Marks = Vector<std::uint8_t>;
 
 GateConfig config_of(GateKind kind) {
   GateConfig config;
@@ -32,7 +32,7 @@ template <Real Scalar>
 struct Setup {
   Gate<Scalar> gate;
   Matrix<Scalar> x;
-  SequenceOffsets offsets = SequenceOffsets::from_lengths(std::vector<Index>{4, 3});
+  SequenceOffsets offsets = SequenceOffsets::from_lengths(Vector<Index>{4, 3});
   Ids ids = {5, 6, 7, 8, 0, 1, 2};
 
   explicit Setup(GateKind kind) : gate(config_of(kind), 5) {
@@ -123,21 +123,21 @@ TEST_CASE("a random gate deletes forced tokens whatever it draws", "[Gate]") {
   const Setup<float> s(GateKind::random);
   Rng rng(1);
   REQUIRE(gate.forward(s.x, s.input(Marks{0, 1, 0, 0, 0, 9, 0}), &rng).values ==
-          std::vector<float>{0, -7, 0, 0, 0, -7, 0});
+          Vector<float>{0, -7, 0, 0, 0, -7, 0});
 }
 
 TEMPLATE_TEST_CASE("a fixed gate goes by the ids, and its logits are its values", "[Gate]", float, double) {
   const Setup<TestType> s(GateKind::fixed);
   GateInput input = s.input();
   const auto alone = s.gate.forward(s.x, input, nullptr);
-  REQUIRE(alone.values == std::vector<TestType>{0, 0, -30, -30, 0, 0, -30});
+  REQUIRE(alone.values == Vector<TestType>{0, 0, -30, -30, 0, 0, -30});
   REQUIRE(alone.logits == alone.values);
   // Over the batch there are 4 tokens before any separator and 3 behind one, for both sequences.
   input.fixed_rule_scope = FixedRuleScope::batch;
-  REQUIRE(s.gate.forward(s.x, input, nullptr).values == std::vector<TestType>{0, 0, -30, -30, 0, 0, -30});
+  REQUIRE(s.gate.forward(s.x, input, nullptr).values == Vector<TestType>{0, 0, -30, -30, 0, 0, -30});
   const Ids other = {5, 6, 0, 8, 0, 1, 2};
   input.ids = other;  // before a separator: 2 + 0, behind one: 2 + 3
-  REQUIRE(s.gate.forward(s.x, input, nullptr).values == std::vector<TestType>{0, -30, 0, 0, 0, -30, 0});
+  REQUIRE(s.gate.forward(s.x, input, nullptr).values == Vector<TestType>{0, -30, 0, 0, 0, -30, 0});
 }
 
 TEST_CASE("gates that learn nothing pass no gradient", "[Gate]") {
@@ -147,7 +147,7 @@ TEST_CASE("gates that learn nothing pass no gradient", "[Gate]") {
     Gate<double>::Cache cache;
     Gate<double> gradients = zeros_like(s.gate);
     s.gate.forward(s.x, s.input(), rng, cache);
-    const std::vector<double> probe(7, 1.0);
+    const Vector<double> probe(7, 1.0);
     REQUIRE(
         identical(s.gate.backward(probe, probe, cache, gradients, 7, 5), Matrix<double>(Matrix<double>::Zero(7, 5))));
   }
@@ -156,7 +156,7 @@ TEST_CASE("gates that learn nothing pass no gradient", "[Gate]") {
 TEST_CASE("every kind takes a batch without tokens", "[Gate]") {
   for (const GateKind kind : all_kinds) {
     const Gate<float> gate(config_of(kind), 5);
-    const SequenceOffsets offsets = SequenceOffsets::from_lengths(std::vector<Index>{0, 0});
+    const SequenceOffsets offsets = SequenceOffsets::from_lengths(Vector<Index>{0, 0});
     Rng rng(1);
     REQUIRE(gate.forward(Matrix<float>(0, 5), {offsets}, &rng).values.empty());
   }

@@ -15,10 +15,10 @@ using namespace merganser::testing;
 
 namespace {
 
-using Rows = std::vector<Index>;
+using Rows = Vector<Index>;
 
 template <Real Scalar = float>
-Rows survivors(const std::vector<Scalar>& values, const DeletionOptions& options = {}, double threshold = -15.0) {
+Rows survivors(const Vector<Scalar>& values, const DeletionOptions& options = {}, double threshold = -15.0) {
   return surviving_rows<Scalar>(values, threshold, options);
 }
 
@@ -50,7 +50,7 @@ TEMPLATE_TEST_CASE("rows strictly above the threshold survive", "[hard_deletion]
 }
 
 TEST_CASE("a threshold given at run time overrides the trained one", "[hard_deletion]") {
-  const std::vector<float> values = {-1, -10, -20, -29};
+  const Vector<float> values = {-1, -10, -20, -29};
   REQUIRE(survivors(values) == Rows{0, 1});
   REQUIRE(survivors(values, with_threshold(-25)) == Rows{0, 1, 2});
   REQUIRE(survivors(values, with_threshold(-5)) == Rows{0});
@@ -76,7 +76,7 @@ TEST_CASE("for any values a target rate keeps exactly the rest, and no deleted r
   Rng rng(5);
   for (int round = 0; round < 200; ++round) {
     const auto count = 1 + static_cast<Index>(rng.below(20));
-    std::vector<double> values(static_cast<std::size_t>(count));
+    Vector<double> values(static_cast<std::size_t>(count));
     for (double& value : values) value = -static_cast<double>(rng.below(5));  // many ties
     const double rate = rng.uniform();
     const Rows kept = survivors<double>(values, with_rate(rate));
@@ -95,7 +95,7 @@ TEST_CASE("for any values a target rate keeps exactly the rest, and no deleted r
 }
 
 TEST_CASE("a sequence that is not empty keeps one row at least", "[hard_deletion]") {
-  const std::vector<float> values = {-29, -30, -20, -20};
+  const Vector<float> values = {-29, -30, -20, -20};
   REQUIRE(survivors(values, keeping(FullyDeletedSequence::keep_highest_gate)) == Rows{2});
   REQUIRE(survivors(values, keeping(FullyDeletedSequence::keep_first)) == Rows{0});
   REQUIRE(survivors({-15}) == Rows{0});
@@ -114,8 +114,8 @@ TEST_CASE("an empty sequence stays empty", "[hard_deletion]") {
 }
 
 TEST_CASE("every sequence gets a plan of its own", "[hard_deletion]") {
-  const std::vector<float> values = {-1, -20, -2, -30, -20, -16, -17, 0};
-  const SequenceOffsets offsets = SequenceOffsets::from_lengths(std::vector<Index>{3, 0, 4, 1});
+  const Vector<float> values = {-1, -20, -2, -30, -20, -16, -17, 0};
+  const SequenceOffsets offsets = SequenceOffsets::from_lengths(Vector<Index>{3, 0, 4, 1});
   const auto plans = deletion_plans<float>(values, offsets, -15.0, {});
   REQUIRE(plans.size() == 4);
   REQUIRE(plans[0] == MergePlan<float>::keep(Rows{0, 2}, 3));
@@ -130,8 +130,8 @@ TEST_CASE("every sequence gets a plan of its own", "[hard_deletion]") {
 }
 
 TEST_CASE("with a filler all plans are as long as the longest, but those of empty sequences", "[hard_deletion]") {
-  const std::vector<float> values = {-1, -20, -2, -30, -20, -16, -17, 0};
-  const SequenceOffsets offsets = SequenceOffsets::from_lengths(std::vector<Index>{3, 0, 4, 1});
+  const Vector<float> values = {-1, -20, -2, -30, -20, -16, -17, 0};
+  const SequenceOffsets offsets = SequenceOffsets::from_lengths(Vector<Index>{3, 0, 4, 1});
   DeletionOptions options;
   options.filler = Filler::pad_to_longest;
   const auto plans = deletion_plans<float>(values, offsets, -15.0, options);
@@ -144,7 +144,7 @@ TEST_CASE("with a filler all plans are as long as the longest, but those of empt
 }
 
 TEST_CASE("plans need one value a row and options that can be followed", "[hard_deletion]") {
-  const std::vector<float> values(3, 0.0F);
+  const Vector<float> values(3, 0.0F);
   const SequenceOffsets offsets = SequenceOffsets::single(4);
   REQUIRE(argument_error([&] { deletion_plans<float>(values, offsets, -15.0, {}); }) ==
           "deletion_plans: values.size(): got 3, expected 4");

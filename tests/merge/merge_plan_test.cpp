@@ -12,7 +12,7 @@ using namespace merganser::testing;
 
 namespace {
 
-using Rows = std::vector<Index>;
+using Rows = Vector<Index>;
 
 template <Real Scalar>
 MergePlan<Scalar> keep(const Rows& kept, Index n_in) {
@@ -25,7 +25,7 @@ TEMPLATE_TEST_CASE("keeping rows gives each of them a row of its own and drops t
                    double) {
   const auto plan = keep<TestType>({0, 2, 3}, 5);
   REQUIRE(plan.group == Rows{0, -1, 1, 2, -1});
-  REQUIRE(plan.weight == std::vector<TestType>{1, 0, 1, 1, 0});
+  REQUIRE(plan.weight == Vector<TestType>{1, 0, 1, 1, 0});
   REQUIRE(plan.representative == Rows{0, 2, 3});
   REQUIRE(plan.input_count() == 5);
   REQUIRE(plan.output_count() == 3);

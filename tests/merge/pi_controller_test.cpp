@@ -70,11 +70,11 @@ TEST_CASE("the controller follows the reference", "[PiController][golden]") {
     settings.integral_gain = example.at("ki").get<double>();
     PiController controller(settings);
     REQUIRE(controller.alpha() == 0);
-    const auto rates = example.at("rates").get<std::vector<double>>();
-    const auto alpha = example.at("alpha").get<std::vector<double>>();
-    const auto alpha_float = example.at("alpha_float32").get<std::vector<double>>();
-    const auto proportional = example.at("p_acc").get<std::vector<double>>();
-    const auto integral = example.at("i_acc").get<std::vector<double>>();
+    const auto rates = example.at("rates").get<Vector<double>>();
+    const auto alpha = example.at("alpha").get<Vector<double>>();
+    const auto alpha_float = example.at("alpha_float32").get<Vector<double>>();
+    const auto proportional = example.at("p_acc").get<Vector<double>>();
+    const auto integral = example.at("i_acc").get<Vector<double>>();
     for (std::size_t step = 0; step < rates.size(); ++step, ++compared) {
       CAPTURE(example.at("name").get<std::string>(), settings.target, step);
       const double got = controller.update(rates[step]);

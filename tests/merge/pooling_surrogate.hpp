@@ -14,7 +14,7 @@ namespace merganser::testing {
 /// behind.
 struct PoolingSurrogate {
   SequenceOffsets offsets;
-  std::vector<std::uint8_t> pads;
+  Vector<std::uint8_t> pads;
   merge::Boundaries<double> start;
 
   merge::Compaction<double> segments() const {
@@ -22,10 +22,10 @@ struct PoolingSurrogate {
   }
 
   /// Means [T' x D] of x [T x D].
-  Matrix<double> means(const Matrix<double>& x, const std::vector<double>& soft) const {
+  Matrix<double> means(const Matrix<double>& x, const Vector<double>& soft) const {
     const merge::Compaction<double> groups = segments();
     Matrix<double> sums = Matrix<double>::Zero(groups.output_offsets().total(), x.cols());
-    std::vector<double> weights(static_cast<std::size_t>(sums.rows()), 0.0), counts = weights;
+    Vector<double> weights(static_cast<std::size_t>(sums.rows()), 0.0), counts = weights;
     for (Index i = 0; i < offsets.count(); ++i) {
       double moved = 0;
       for (Index row = 0; row < offsets.length(i); ++row) {
@@ -47,7 +47,7 @@ struct PoolingSurrogate {
   }
 
   /// sum of weights [T] times the boundaries that are the predictor's choice.
-  double weighted(const std::vector<double>& weights, const std::vector<double>& soft) const {
+  double weighted(const Vector<double>& weights, const Vector<double>& soft) const {
     double sum = 0;
     for (std::size_t t = 0; t < weights.size(); ++t)
       if (start.settled[t] == 0) sum += weights[t] * soft[t];

@@ -13,8 +13,8 @@ using namespace merganser::testing;
 
 namespace {
 
-using Marks = std::vector<std::uint8_t>;
-using Rows = std::vector<Index>;
+using Marks = Vector<std::uint8_t>;
+using Rows = Vector<Index>;
 
 }  // namespace
 
@@ -53,7 +53,7 @@ TEST_CASE("whole groups take pads for tokens and drop the rest", "[reference_poo
 }
 
 TEST_CASE("lengths that differ and a rate of 0 are named", "[reference_pooling]") {
-  std::vector<MergePlan<double>> none;
+  Vector<MergePlan<double>> none;
   REQUIRE(argument_error([&] { fill_up_segments(none, SequenceOffsets::single(1), {}); }) ==
           "fill_up_segments: plans.size(): got 0, expected 1");
   auto plans = segment_plans<double>(Marks{1, 1}, SequenceOffsets::single(2));

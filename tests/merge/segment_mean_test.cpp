@@ -15,10 +15,10 @@ using Catch::Matchers::ContainsSubstring;
 
 namespace {
 
-using Marks = std::vector<std::uint8_t>;
-using Rows = std::vector<Index>;
+using Marks = Vector<std::uint8_t>;
+using Rows = Vector<Index>;
 
-std::vector<MergePlan<double>> plans_of(const Marks& boundaries, const Rows& lengths, const Marks& pads = {}) {
+Vector<MergePlan<double>> plans_of(const Marks& boundaries, const Rows& lengths, const Marks& pads = {}) {
   return segment_plans<double>(boundaries, SequenceOffsets::from_lengths(lengths), pads);
 }
 
@@ -29,7 +29,7 @@ TEST_CASE("a boundary is the last token of its segment", "[segment_mean]") {
   REQUIRE(plans.size() == 4);
   REQUIRE(plans[0].group == Rows{0, 0, 1, 2, 2, 2});
   REQUIRE(plans[0].representative == Rows{0, 2, 3});
-  REQUIRE(plans[0].weight == std::vector<double>{segment_weight<double>(2), segment_weight<double>(2),
+  REQUIRE(plans[0].weight == Vector<double>{segment_weight<double>(2), segment_weight<double>(2),
                                                  segment_weight<double>(1), segment_weight<double>(3),
                                                  segment_weight<double>(3), segment_weight<double>(3)});
   REQUIRE(plans[1].group == Rows{0});
@@ -70,8 +70,8 @@ TEST_CASE("the gradient of boundaries is that of the surrogate with moved weight
   auto x = random_matrix<double>(22, 3, rng);
   const Compaction<double> segments = surrogate.segments();
   const auto probe = random_matrix<double>(segments.output_offsets().total(), 3, rng);
-  std::vector<double> soft = surrogate.start.soft;
-  std::vector<double> gradient = segment_boundary_gradient<double>(x, segments, probe);
+  Vector<double> soft = surrogate.start.soft;
+  Vector<double> gradient = segment_boundary_gradient<double>(x, segments, probe);
   for (std::size_t t = 0; t < 22; ++t) {
     if (surrogate.start.hard[t] != 0) REQUIRE(gradient[t] == 0.0);  // nothing of the segment is behind its end
     if (surrogate.pads[t] != 0) REQUIRE(gradient[t] == 0.0);

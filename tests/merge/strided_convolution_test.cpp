@@ -16,8 +16,8 @@ using Catch::Matchers::WithinAbs;
 
 namespace {
 
-using Marks = std::vector<std::uint8_t>;
-using Rows = std::vector<Index>;
+using Marks = Vector<std::uint8_t>;
+using Rows = Vector<Index>;
 
 template <Real Scalar>
 struct Setup {
@@ -55,7 +55,7 @@ TEMPLATE_TEST_CASE("a group becomes the gelu of its convolution, missing rows ar
                    double) {
   const Setup<TestType> s;
   const Matrix<TestType> y = s.layer.forward(s.x, s.groups());
-  const std::vector<Rows> members{{0, 1, 2}, {3, 4, 5}, {6, -1, -1}, {7, -1, 9}, {13, -1, -1}};
+  const Vector<Rows> members{{0, 1, 2}, {3, 4, 5}, {6, -1, -1}, {7, -1, 9}, {13, -1, -1}};
   REQUIRE(y.rows() == 5);
   for (Index g = 0; g < 5; ++g)
     for (Index o = 0; o < 5; ++o) {

@@ -16,8 +16,8 @@ using Catch::Matchers::ContainsSubstring;
 
 namespace {
 
-using Marks = std::vector<std::uint8_t>;
-using Rows = std::vector<Index>;
+using Marks = Vector<std::uint8_t>;
+using Rows = Vector<Index>;
 
 PoolingConfig config_of(PoolingKind kind) {
   PoolingConfig config;
@@ -32,7 +32,7 @@ template <Real Scalar>
 struct Setup {
   TokenPooling<Scalar> pooling;
   TokenState<Scalar> state;
-  std::vector<double> noise;
+  Vector<double> noise;
   Matrix<Scalar> x;
 
   explicit Setup(PoolingKind kind, const Rows& lengths = {7, 0, 1, 9}, std::uint64_t seed = 1)
@@ -40,7 +40,7 @@ struct Setup {
     Rng rng(seed);
     randomise(pooling, rng);
     const auto offsets = SequenceOffsets::from_lengths(lengths);
-    std::vector<Position> positions = counting_positions(offsets);
+    Vector<Position> positions = counting_positions(offsets);
     for (Position& position : positions) position = 2 * position + 1;
     state = TokenState<Scalar>::start(offsets, positions);
     x = random_matrix<Scalar>(offsets.total(), 4, rng);
@@ -79,7 +79,7 @@ TEST_CASE("a strided pooling is the convolution of norm(x)", "[TokenPooling]") {
   const Compaction<double> groups(strided_plans<double>(s.state.offsets, 3), s.state.offsets);
   REQUIRE(identical(output.values, s.pooling.convolution.forward(s.pooling.norm.forward(s.x), groups)));
   REQUIRE(output.report.lengths == Rows{3, 0, 1, 3});
-  REQUIRE(output.report.positions == std::vector<Position>{1, 7, 13, /**/ 1, /**/ 1, 7, 13});
+  REQUIRE(output.report.positions == Vector<Position>{1, 7, 13, /**/ 1, /**/ 1, 7, 13});
   REQUIRE(output.report.trials.empty());
   REQUIRE(output.report.boundaries.hard.empty());
 }
@@ -171,7 +171,7 @@ TEST_CASE("the reference's fillers are seen by self-attention but by no reader",
   REQUIRE(output.hidden == Marks{0, 0, 0, 0, 0, /**/ 0, 1, 1, 1, 1});
   REQUIRE(relative_difference(output.values.row(6), s.x.bottomRows(4).colwise().mean()) < 1e-8);
   REQUIRE(output.values.bottomRows(3).isZero(0));
-  REQUIRE(output.report.positions == std::vector<Position>{1, 3, 5, 7, 9, /**/ 1, 1, 1, 1, 1});
+  REQUIRE(output.report.positions == Vector<Position>{1, 3, 5, 7, 9, /**/ 1, 1, 1, 1, 1});
   REQUIRE(output.report.trials == Rows{5, 5});
 }
 
@@ -194,7 +194,7 @@ TEMPLATE_TEST_CASE("training draws its noise, inference has none", "[TokenPoolin
   REQUIRE(hard_of(1) == hard_of(1));
   REQUIRE(hard_of(1) != hard_of(2));
   const auto quiet = s.pooling.forward(s.x, s.state, {});
-  const std::vector<double> half(200, 0.5);
+  const Vector<double> half(200, 0.5);
   REQUIRE(quiet.report.boundaries.hard ==
           s.pooling.forward(s.x, s.state, {PooledPads::left_out, half}).report.boundaries.hard);
   Rng rng(7), same(7);
@@ -206,16 +206,16 @@ TEMPLATE_TEST_CASE("training draws its noise, inference has none", "[TokenPoolin
 TEST_CASE("parameters have their Hugging Face names, of the kind that there is", "[TokenPooling]") {
   const auto names = [](PoolingKind kind) {
     TokenPooling<float> pooling(config_of(kind), 4, 6);
-    std::vector<std::string> result;
+    Vector<std::string> result;
     for (const auto& view : parameter_views(pooling)) result.push_back(view.name);
     return result;
   };
-  REQUIRE(names(PoolingKind::boundaries) == std::vector<std::string>{"boundary_predictor.boundary_predictor.0.weight",
+  REQUIRE(names(PoolingKind::boundaries) == Vector<std::string>{"boundary_predictor.boundary_predictor.0.weight",
                                                                      "boundary_predictor.boundary_predictor.0.bias",
                                                                      "boundary_predictor.boundary_predictor.2.weight",
                                                                      "boundary_predictor.boundary_predictor.2.bias",
                                                                      "down_ln.weight"});
-  REQUIRE(names(PoolingKind::strided) == std::vector<std::string>{"downsampling_module.conv.weight",
+  REQUIRE(names(PoolingKind::strided) == Vector<std::string>{"downsampling_module.conv.weight",
                                                                   "downsampling_module.conv.bias", "down_ln.weight"});
 }
 

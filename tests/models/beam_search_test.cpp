@@ -23,22 +23,22 @@ using merge::DeletionMode;
 
 namespace {
 
-using Ids = std::vector<TokenId>;
+using Ids = Vector<TokenId>;
 using NextLogits = std::function<RowVector<double>(const Ids&)>;
 
 constexpr TokenId start = 0, end = 1;
 constexpr EarlyStopping all_kinds[] = {EarlyStopping::when_full, EarlyStopping::when_unlikely,
                                        EarlyStopping::when_impossible};
 
-std::vector<Hypothesis> search(const BeamSearchOptions& options, const NextLogits& next) {
+Vector<Hypothesis> search(const BeamSearchOptions& options, const NextLogits& next) {
   BeamSearch<double> beams(options, start, end);
   while (!beams.running().empty()) {
-    std::vector<RowVector<double>> rows;
+    Vector<RowVector<double>> rows;
     for (const auto& beam : beams.running()) rows.push_back(next(beam.ids));
     Matrix<double> logits(static_cast<Index>(rows.size()), rows.front().size());
     for (std::size_t b = 0; b < rows.size(); ++b) logits.row(static_cast<Index>(b)) = rows[b];
     const auto before = beams.running();
-    const std::vector<Index> parents = beams.advance(logits);
+    const Vector<Index> parents = beams.advance(logits);
     REQUIRE(parents.size() == beams.running().size());
     REQUIRE(parents.size() <= static_cast<std::size_t>(options.beams));
     for (std::size_t b = 0; b < parents.size(); ++b) {
@@ -54,8 +54,8 @@ double score_of(double log_probability, std::size_t tokens, double penalty) {
 }
 
 /// Every sequence there is, the best score first.
-std::vector<Hypothesis> all_sequences(const BeamSearchOptions& options, const NextLogits& next) {
-  std::vector<Hypothesis> found;
+Vector<Hypothesis> all_sequences(const BeamSearchOptions& options, const NextLogits& next) {
+  Vector<Hypothesis> found;
   const std::function<void(const Ids&, double)> grow = [&](const Ids& ids, double log_probability) {
     if (static_cast<Index>(ids.size()) == options.max_length || ids.back() == end) {
       found.push_back({ids, log_probability, score_of(log_probability, ids.size() - 1, options.length_penalty)});
@@ -86,7 +86,7 @@ NextLogits random_logits(Index vocabulary, std::uint64_t seed) {
   };
 }
 
-void require_same(const std::vector<Hypothesis>& got, const std::vector<Hypothesis>& expected, double tolerance) {
+void require_same(const Vector<Hypothesis>& got, const Vector<Hypothesis>& expected, double tolerance) {
   REQUIRE(got.size() == expected.size());
   for (std::size_t i = 0; i < got.size(); ++i) {
     CAPTURE(i);
@@ -97,10 +97,10 @@ void require_same(const std::vector<Hypothesis>& got, const std::vector<Hypothes
 }
 
 /// A table of next-token probabilities for the tokens 1 (the end), 2 and 3; 0 is all but impossible.
-NextLogits table(const std::map<Ids, std::vector<double>>& rows) {
+NextLogits table(const std::map<Ids, Vector<double>>& rows) {
   return [rows](const Ids& ids) {
     const auto row = rows.find(ids);
-    const std::vector<double> p = row == rows.end() ? std::vector<double>{0.02, 0.49, 0.49} : row->second;
+    const Vector<double> p = row == rows.end() ? Vector<double>{0.02, 0.49, 0.49} : row->second;
     RowVector<double> logits(4);
     logits << -60.0, std::log(p[0]), std::log(p[1]), std::log(p[2]);
     return logits;
@@ -119,15 +119,15 @@ EncoderDecoder<Scalar> model_of(std::uint64_t seed, Index vocabulary = 11) {
   return model;
 }
 
-const std::vector<Index> lengths{3, 1, 5, 0};
+const Vector<Index> lengths{3, 1, 5, 0};
 
-std::vector<Ids> ids_of(const std::vector<Hypothesis>& found) {
-  std::vector<Ids> ids;
+Vector<Ids> ids_of(const Vector<Hypothesis>& found) {
+  Vector<Ids> ids;
   for (const Hypothesis& hypothesis : found) ids.push_back(hypothesis.ids);
   return ids;
 }
 
-bool same_bits(const std::vector<Hypothesis>& a, const std::vector<Hypothesis>& b) {
+bool same_bits(const Vector<Hypothesis>& a, const Vector<Hypothesis>& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Hypothesis& x, const Hypothesis& y) {
     return x.ids == y.ids && x.log_probability == y.log_probability && x.score == y.score;
   });
@@ -143,7 +143,7 @@ TEST_CASE("enough beams find the best of all sequences", "[beam_search]") {
       options.max_length = 6;
       options.length_penalty = penalty;
       options.beams = 600;  // more than there are sequences
-      std::vector<Hypothesis> expected = all_sequences(options, next);
+      Vector<Hypothesis> expected = all_sequences(options, next);
       REQUIRE(expected.size() < 600);
       require_same(search(options, next), expected, 1e-12);
       // Not enough for all, but for every one that is cut: only what has ended is thrown away.
@@ -162,7 +162,7 @@ TEST_CASE("narrow beams return true scores, in order, each sequence once", "[bea
         const BeamSearchOptions options{6, beams, 0.8, stopping};
         std::map<Ids, Hypothesis> all;
         for (const Hypothesis& hypothesis : all_sequences(options, next)) all[hypothesis.ids] = hypothesis;
-        const std::vector<Hypothesis> found = search(options, next);
+        const Vector<Hypothesis> found = search(options, next);
         REQUIRE(found.size() == static_cast<std::size_t>(beams));
         std::set<Ids> different;
         for (std::size_t i = 0; i < found.size(); ++i) {
@@ -186,19 +186,19 @@ TEST_CASE("the three ways to stop early", "[beam_search]") {
                                   {{0, 2}, {0.2, 0.7, 0.1}},
                                   {{0, 3}, {0.9, 0.05, 0.05}},
                                   {{0, 2, 2}, {0.9, 0.06, 0.04}}});
-  REQUIRE(found(EarlyStopping::when_full, rival) == std::vector<Ids>{{0, 3, 1}, {0, 1}});
-  REQUIRE(found(EarlyStopping::when_unlikely, rival) == std::vector<Ids>{{0, 2, 2, 1}, {0, 3, 1}});
+  REQUIRE(found(EarlyStopping::when_full, rival) == Vector<Ids>{{0, 3, 1}, {0, 1}});
+  REQUIRE(found(EarlyStopping::when_unlikely, rival) == Vector<Ids>{{0, 2, 2, 1}, {0, 3, 1}});
   // Here it has log(0.105) / 2, worse than log(0.175) / 2; but longer it would be better, and at length 3 it is.
   const NextLogits slow = table({{{0}, {0.4, 0.35, 0.25}},
                                  {{0, 2}, {0.5, 0.3, 0.2}},
                                  {{0, 3}, {0.9, 0.05, 0.05}},
                                  {{0, 2, 2}, {0.99, 0.006, 0.004}}});
-  REQUIRE(found(EarlyStopping::when_full, slow) == std::vector<Ids>{{0, 3, 1}, {0, 2, 1}});
-  REQUIRE(found(EarlyStopping::when_unlikely, slow) == std::vector<Ids>{{0, 3, 1}, {0, 2, 1}});
-  REQUIRE(found(EarlyStopping::when_impossible, slow) == std::vector<Ids>{{0, 3, 1}, {0, 2, 2, 1}});
+  REQUIRE(found(EarlyStopping::when_full, slow) == Vector<Ids>{{0, 3, 1}, {0, 2, 1}});
+  REQUIRE(found(EarlyStopping::when_unlikely, slow) == Vector<Ids>{{0, 3, 1}, {0, 2, 1}});
+  REQUIRE(found(EarlyStopping::when_impossible, slow) == Vector<Ids>{{0, 3, 1}, {0, 2, 2, 1}});
   // Without a length penalty nothing gets better by growing.
   options.length_penalty = 0;
-  REQUIRE(found(EarlyStopping::when_impossible, slow) == std::vector<Ids>{{0, 1}, {0, 3, 1}});
+  REQUIRE(found(EarlyStopping::when_impossible, slow) == Vector<Ids>{{0, 1}, {0, 3, 1}});
 }
 
 TEST_CASE("an end id that is not among the best `beams` candidates ends nothing", "[beam_search]") {
@@ -216,25 +216,25 @@ TEST_CASE("an end id that is not among the best `beams` candidates ends nothing"
 TEST_CASE("of equals what ended first comes first, then the lower id of the lower beam", "[beam_search]") {
   const NextLogits flat = [](const Ids&) { return RowVector<double>(RowVector<double>::Zero(4)); };
   REQUIRE(ids_of(search({3, 3, 1.0, EarlyStopping::when_unlikely}, flat)) ==
-          std::vector<Ids>{{0, 1}, {0, 0, 1}, {0, 0, 0}});
+          Vector<Ids>{{0, 1}, {0, 0, 1}, {0, 0, 0}});
   // Logits that differ by less than the sum of their exponentials can tell: greedy choice sees it, and so does a beam.
   const NextLogits close = [](const Ids&) {
     RowVector<double> logits = RowVector<double>::Zero(4);
     logits[2] = 1e-30;
     return logits;
   };
-  REQUIRE(ids_of(search({3, 1, 1.0, EarlyStopping::when_unlikely}, close)) == std::vector<Ids>{{0, 2, 2}});
+  REQUIRE(ids_of(search({3, 1, 1.0, EarlyStopping::when_unlikely}, close)) == Vector<Ids>{{0, 2, 2}});
 }
 
 TEST_CASE("logits that are no numbers, or a single id, come to an end", "[beam_search]") {
   const double bad = std::numeric_limits<double>::quiet_NaN();
   const NextLogits nothing = [&](const Ids&) { return RowVector<double>(RowVector<double>::Constant(3, bad)); };
-  const std::vector<Hypothesis> found = search({4, 2, 1.0, EarlyStopping::when_impossible}, nothing);
+  const Vector<Hypothesis> found = search({4, 2, 1.0, EarlyStopping::when_impossible}, nothing);
   REQUIRE(found.size() == 2);
   REQUIRE(found.front().log_probability < -1e300);
   const NextLogits only_start = [](const Ids&) { return RowVector<double>(RowVector<double>::Zero(1)); };
-  REQUIRE(ids_of(search({4, 3, 1.0, EarlyStopping::when_full}, only_start)) == std::vector<Ids>{{0, 0, 0, 0}});
-  REQUIRE(ids_of(search({1, 3, 1.0, EarlyStopping::when_full}, only_start)) == std::vector<Ids>{{0}});
+  REQUIRE(ids_of(search({4, 3, 1.0, EarlyStopping::when_full}, only_start)) == Vector<Ids>{{0, 0, 0, 0}});
+  REQUIRE(ids_of(search({1, 3, 1.0, EarlyStopping::when_full}, only_start)) == Vector<Ids>{{0}});
 }
 
 TEMPLATE_TEST_CASE("one beam is greedy generation", "[beam_search]", float, double) {
@@ -259,7 +259,7 @@ TEMPLATE_TEST_CASE("a beam search of a batch is, in bits, that of its sequences,
     typename EncoderDecoder<TestType>::ForwardOptions forward;
     forward.deletion = deletion(seed % 2 == 0 ? DeletionMode::hard : DeletionMode::soft);
     const BeamSearchOptions options{9, 3, 0.7, EarlyStopping::when_impossible};
-    std::vector<BeamSearchResult<TestType>> batches;
+    Vector<BeamSearchResult<TestType>> batches;
     for (const int count : {1, 2}) {
       const Threads threads(count);
       batches.push_back(beam_search(model, source, options, forward));

@@ -22,14 +22,14 @@ template <Real Scalar>
 struct Setup {
   DecoderBlock<Scalar> block;
   SequenceOffsets offsets, memory_offsets;
-  std::vector<Position> positions;
-  std::vector<Scalar> key_bias;
+  Vector<Position> positions;
+  Vector<Scalar> key_bias;
   nn::DistanceBias<Scalar> bias;
   Matrix<Scalar> x, memory, probe;
   double limit = 0.25;
 
-  explicit Setup(const StackConfig& config = tiny_stack(), const std::vector<Index>& lengths = {2, 4, 0, 3},
-                 const std::vector<Index>& memory_lengths = {3, 0, 1, 5})
+  explicit Setup(const StackConfig& config = tiny_stack(), const Vector<Index>& lengths = {2, 4, 0, 3},
+                 const Vector<Index>& memory_lengths = {3, 0, 1, 5})
       : block(config),
         offsets(SequenceOffsets::from_lengths(lengths)),
         memory_offsets(SequenceOffsets::from_lengths(memory_lengths)),
@@ -114,8 +114,8 @@ TEST_CASE("the gradients of a decoder block agree with finite differences", "[De
   input("x", s.x, inputs.x);
   input("memory", s.memory, inputs.memory);
   input("position bias", s.bias.values, grad_bias.values);
-  Eigen::Map<RowVector<double>> key_bias(s.key_bias.data(), s.memory_offsets.total());
-  Eigen::Map<RowVector<double>> grad_key_bias(inputs.key_bias.data(), s.memory_offsets.total());
+  Eigen::Map<PlainRowVector<double>> key_bias(s.key_bias.data(), s.memory_offsets.total());
+  Eigen::Map<PlainRowVector<double>> grad_key_bias(inputs.key_bias.data(), s.memory_offsets.total());
   input("key bias", key_bias, grad_key_bias);
   require_gradients(
       [&] {
@@ -169,9 +169,9 @@ TEST_CASE("tokens one at a time give the same as all at once", "[DecoderBlock]")
   const Index capacity = 5;
   nn::KeyValues<double> own{Matrix<double>::Zero(2 * capacity, 8), Matrix<double>::Zero(2 * capacity, 8)};
   const nn::KeyValues<double> memory = s.block.cross_attention.project(s.memory);
-  const std::vector<Position> key_positions{0, 1, 2, 3, 4, 0, 1, 2, 3, 4};
+  const Vector<Position> key_positions{0, 1, 2, 3, 4, 0, 1, 2, 3, 4};
   for (Index t = 0; t < 4; ++t) {
-    const std::vector<Position> now(2, static_cast<Position>(t));
+    const Vector<Position> now(2, static_cast<Position>(t));
     nn::AttentionContext<double> self, cross = s.cross();
     self.queries = cross.queries = {{0, 1}, {1, 1}};
     self.keys = {{0, t + 1}, {capacity, t + 1}};
@@ -188,9 +188,9 @@ TEST_CASE("tokens one at a time give the same as all at once", "[DecoderBlock]")
 
 TEST_CASE("a decoder block has the names of T5", "[DecoderBlock]") {
   DecoderBlock<float> block(tiny_stack());
-  std::vector<std::string> names;
+  Vector<std::string> names;
   for (const auto& view : parameter_views(block)) names.push_back(view.name);
-  REQUIRE(names == std::vector<std::string>{"layer.0.SelfAttention.q.weight", "layer.0.SelfAttention.k.weight",
+  REQUIRE(names == Vector<std::string>{"layer.0.SelfAttention.q.weight", "layer.0.SelfAttention.k.weight",
                                             "layer.0.SelfAttention.v.weight", "layer.0.SelfAttention.o.weight",
                                             "layer.0.layer_norm.weight", "layer.1.EncDecAttention.q.weight",
                                             "layer.1.EncDecAttention.k.weight", "layer.1.EncDecAttention.v.weight",

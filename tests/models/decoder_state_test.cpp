@@ -27,14 +27,14 @@ struct Setup {
   explicit Setup(const StackConfig& stack) : decoder(stack) {
     fill_model(decoder, 3);
     Rng rng(4);
-    const std::vector<Index> lengths{3, 1, 5, 0};
+    const Vector<Index> lengths{3, 1, 5, 0};
     memory = of_lengths(lengths, random_matrix<Scalar>(9, stack.width, rng), random_values<Scalar>(9, rng));
     memory.hidden_keys = {0, 0, 1, 0, 0, 0, 0, 1, 0};
     inputs = random_matrix<Scalar>(8, stack.width, rng);
   }
 
-  static EncoderOutput<Scalar> of_lengths(const std::vector<Index>& lengths, const Matrix<Scalar>& values,
-                                          std::vector<Scalar> key_bias) {
+  static EncoderOutput<Scalar> of_lengths(const Vector<Index>& lengths, const Matrix<Scalar>& values,
+                                          Vector<Scalar> key_bias) {
     EncoderOutput<Scalar> output;
     output.hidden = RaggedBatch<Scalar>(values, SequenceOffsets::from_lengths(lengths));
     output.key_bias = std::move(key_bias);
@@ -42,7 +42,7 @@ struct Setup {
   }
 
   /// The last output of a sequence that reads `source` alone and was given these inputs.
-  Matrix<Scalar> alone(Index source, const std::vector<Index>& given) const {
+  Matrix<Scalar> alone(Index source, const Vector<Index>& given) const {
     const RowRange rows = memory.hidden.offsets.range(source);
     const auto part = [&](const auto& all) {
       using Vector = std::decay_t<decltype(all)>;
@@ -61,7 +61,7 @@ struct Setup {
 /// Who goes on with what: the source that a sequence reads and the inputs it was given.
 struct Track {
   Index source;
-  std::vector<Index> given;
+  Vector<Index> given;
 };
 
 }  // namespace
@@ -75,11 +75,11 @@ TEMPLATE_TEST_CASE("sequences that are chosen, left out, swapped and branched go
       stack.positions = scheme;
       const Setup<TestType> s(stack);
       DecoderState<TestType> state = s.decoder.start(s.memory, capacity);
-      std::vector<Track> tracks{{0, {}}, {1, {}}, {2, {}}, {3, {}}};
+      Vector<Track> tracks{{0, {}}, {1, {}}, {2, {}}, {3, {}}};
       Rng rng(5);
-      const std::vector<std::vector<Index>> choices{
+      const Vector<Vector<Index>> choices{
           {0, 1, 2, 3}, {3, 2, 2, 0, 2}, {4, 0, 1, 1, 3, 2, 2, 2}, {1, 6}, {1, 0}};
-      for (const std::vector<Index>& chosen : choices) {
+      for (const Vector<Index>& chosen : choices) {
         Matrix<TestType> embedded(static_cast<Index>(tracks.size()), stack.width);
         for (std::size_t n = 0; n < tracks.size(); ++n) {
           tracks[n].given.push_back(static_cast<Index>(rng.below(8)));
@@ -89,7 +89,7 @@ TEMPLATE_TEST_CASE("sequences that are chosen, left out, swapped and branched go
         for (std::size_t n = 0; n < tracks.size(); ++n)
           REQUIRE(identical(y.row(static_cast<Index>(n)), s.alone(tracks[n].source, tracks[n].given)));
         state.select(chosen);
-        std::vector<Track> next;
+        Vector<Track> next;
         for (const Index from : chosen) next.push_back(tracks[static_cast<std::size_t>(from)]);
         tracks = next;
         REQUIRE(state.sequences == static_cast<Index>(tracks.size()));
@@ -100,7 +100,7 @@ TEMPLATE_TEST_CASE("sequences that are chosen, left out, swapped and branched go
 TEST_CASE("a state may lose all sequences, and go on from before its first token", "[DecoderState]") {
   const Setup<double> s(tiny_stack());
   DecoderState<double> state = s.decoder.start(s.memory, capacity);
-  state.select(std::vector<Index>{2, 2, 0});
+  state.select(Vector<Index>{2, 2, 0});
   Matrix<double> embedded = s.inputs.topRows(3);
   const Matrix<double> y = s.decoder.step(embedded, state);
   REQUIRE(identical(y.row(0), s.alone(2, {0})));
@@ -115,9 +115,9 @@ TEST_CASE("only sequences of the state can be chosen", "[DecoderState]") {
   const Setup<float> s(tiny_stack());
   DecoderState<float> state = s.decoder.start(s.memory, capacity);
   REQUIRE(argument_error([&] {
-            state.select(std::vector<Index>{0, 4});
+            state.select(Vector<Index>{0, 4});
           }) == "DecoderState::select: chosen: got 4, expected a sequence of the state");
-  REQUIRE(argument_error([&] { state.select(std::vector<Index>{-1}); }) ==
+  REQUIRE(argument_error([&] { state.select(Vector<Index>{-1}); }) ==
           "DecoderState::select: chosen: got -1, expected a sequence of the state");
   REQUIRE(state.sequences == 4);
   REQUIRE(state.memory.size() == 4);

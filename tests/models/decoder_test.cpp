@@ -25,8 +25,8 @@ struct Setup {
   Matrix<Scalar> probe;
   std::optional<double> limit = 0.5;
 
-  explicit Setup(const StackConfig& config = tiny_stack(), const std::vector<Index>& lengths = {2, 4, 1, 3},
-                 const std::vector<Index>& memory_lengths = {3, 1, 5, 0})
+  explicit Setup(const StackConfig& config = tiny_stack(), const Vector<Index>& lengths = {2, 4, 1, 3},
+                 const Vector<Index>& memory_lengths = {3, 1, 5, 0})
       : decoder(config) {
     fill_model(decoder, 1);
     Rng rng(2);
@@ -74,7 +74,7 @@ TEST_CASE("the gradients of a decoder agree with finite differences", "[Decoder]
   if (!biased) s.memory.key_bias.clear();
   Decoder<double>::Cache cache;
   const auto excess = [&] {
-    const std::vector<double> means = s.decoder.excess_means(cache);
+    const Vector<double> means = s.decoder.excess_means(cache);
     return std::accumulate(means.begin(), means.end(), 0.0);
   };
   s.limit = limit_between_scores([&](double limit) {
@@ -95,8 +95,8 @@ TEST_CASE("the gradients of a decoder agree with finite differences", "[Decoder]
   };
   input("embedded", s.embedded.values, inputs.embedded);
   input("memory", s.memory.hidden.values, inputs.memory);
-  Eigen::Map<RowVector<double>> key_bias(s.memory.key_bias.data(), static_cast<Index>(s.memory.key_bias.size()));
-  Eigen::Map<RowVector<double>> grad_bias(inputs.key_bias.data(), static_cast<Index>(inputs.key_bias.size()));
+  Eigen::Map<PlainRowVector<double>> key_bias(s.memory.key_bias.data(), static_cast<Index>(s.memory.key_bias.size()));
+  Eigen::Map<PlainRowVector<double>> grad_bias(inputs.key_bias.data(), static_cast<Index>(inputs.key_bias.size()));
   input("key bias", key_bias, grad_bias);
   require_gradients(
       [&] {
@@ -138,7 +138,7 @@ TEMPLATE_TEST_CASE("one token at a time gives what all at once give", "[Decoder]
     DecoderState<TestType> state = s.decoder.start(s.memory, 6);
     for (Index t = 0; t < 6; ++t) {
       REQUIRE(state.length == t);
-      const std::vector<Index> rows{t, 6 + t, 12 + t};
+      const Vector<Index> rows{t, 6 + t, 12 + t};
       const Matrix<TestType> y = s.decoder.step(Matrix<TestType>(s.embedded.values(rows, Eigen::all)), state);
       REQUIRE(relative_difference(y, Matrix<TestType>(expected(rows, Eigen::all))) <= agreement<TestType>);
     }
@@ -167,7 +167,7 @@ TEST_CASE("the excess is the mean over heads and pairs, 0 without pairs", "[Deco
   REQUIRE(cache.blocks[0].cross_attention.pairs == 2 * (2 * 3 + 4 * 1 + 1 * 5 + 3 * 0));
   const Setup<double> blind(tiny_stack(), {2, 1}, {0, 0});
   blind.forward(cache);
-  REQUIRE(blind.decoder.excess_means(cache) == std::vector<double>{0, 0});
+  REQUIRE(blind.decoder.excess_means(cache) == Vector<double>{0, 0});
 }
 
 TEST_CASE("a decoder names its tensors and says what does not fit", "[Decoder]") {

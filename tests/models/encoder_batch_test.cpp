@@ -8,13 +8,13 @@ namespace merganser::models {
 namespace {
 
 TEST_CASE("mark_ids marks every place of an id") {
-  const std::vector<TokenId> ids{4, 0, 7, 0};
-  CHECK(mark_ids(ids, 0) == std::vector<std::uint8_t>{0, 1, 0, 1});
-  CHECK(mark_ids(ids, 7) == std::vector<std::uint8_t>{0, 0, 1, 0});
+  const Vector<TokenId> ids{4, 0, 7, 0};
+  CHECK(mark_ids(ids, 0) == Vector<std::uint8_t>{0, 1, 0, 1});
+  CHECK(mark_ids(ids, 7) == Vector<std::uint8_t>{0, 0, 1, 0});
 }
 
 TEST_CASE("mark_ids gives nothing where the id does not occur") {
-  const std::vector<TokenId> ids{4, 7};
+  const Vector<TokenId> ids{4, 7};
   CHECK(mark_ids(ids, 0).empty());
   CHECK(mark_ids({}, 0).empty());
 }
@@ -28,26 +28,26 @@ TEST_CASE("an empty output has no survivors, reports or rates") {
 }
 
 TEST_CASE("only survivors that were alive stay alive") {
-  std::vector<std::uint8_t> alive{1, 0, 1, 1};
-  keep_only(std::vector<Index>{0, 1, 3}, alive);
-  CHECK(alive == std::vector<std::uint8_t>{1, 0, 0, 1});
+  Vector<std::uint8_t> alive{1, 0, 1, 1};
+  keep_only(Vector<Index>{0, 1, 3}, alive);
+  CHECK(alive == Vector<std::uint8_t>{1, 0, 0, 1});
   keep_only({}, alive);
-  CHECK(alive == std::vector<std::uint8_t>{0, 0, 0, 0});
+  CHECK(alive == Vector<std::uint8_t>{0, 0, 0, 0});
 }
 
 TEST_CASE("an empty gradient is 0") {
-  std::vector<double> sum;
+  Vector<double> sum;
   add_gradient<double>({}, sum);
   CHECK(sum.empty());
-  add_gradient<double>(std::vector<double>{1, 2}, sum);
-  CHECK(sum == std::vector<double>{1, 2});
+  add_gradient<double>(Vector<double>{1, 2}, sum);
+  CHECK(sum == Vector<double>{1, 2});
   add_gradient<double>({}, sum);
-  add_gradient<double>(std::vector<double>{3, -1}, sum);
-  CHECK(sum == std::vector<double>{4, 1});
+  add_gradient<double>(Vector<double>{3, -1}, sum);
+  CHECK(sum == Vector<double>{4, 1});
 }
 
 TEST_CASE("self-attention looks at the state that it is given") {
-  auto state = merge::TokenState<float>::start(SequenceOffsets::from_lengths(std::vector<Index>{2, 1}), {0, 4, 1});
+  auto state = merge::TokenState<float>::start(SequenceOffsets::from_lengths(Vector<Index>{2, 1}), {0, 4, 1});
   nn::DistanceBias<float> bias;
   const std::optional<double> limit = 5.0;
   const auto bare = self_attention_context(state, bias, std::nullopt);
@@ -76,7 +76,7 @@ TEST_CASE("a gate is asked about the tokens of its state") {
   config.separators = {7};
   const merge::Gate<float> gate(config, 2);
   auto state = merge::TokenState<float>::start(SequenceOffsets::single(3), {0, 1, 2});
-  const std::vector<TokenId> ids{7, 4, 5, 6};
+  const Vector<TokenId> ids{7, 4, 5, 6};
   EncoderInput<float> input{{Matrix<float>::Zero(4, 2), SequenceOffsets::single(4)}, ids};
   state.origin = {0, 2, 3};
   const auto report =
@@ -85,7 +85,7 @@ TEST_CASE("a gate is asked about the tokens of its state") {
   CHECK(report.offsets == state.offsets);
   CHECK(report.threshold == -15.0);
   CHECK(report.gate.values == merge::FixedRuleGate{1.0, -30.0, {7}}.values<float>(
-                                  std::vector<TokenId>{7, 5, 6}, state.offsets, merge::FixedRuleScope::sequence));
+                                  Vector<TokenId>{7, 5, 6}, state.offsets, merge::FixedRuleScope::sequence));
 }
 
 }  // namespace

@@ -23,15 +23,15 @@ struct Setup {
   StackConfig stack;
   EncoderBlock<Scalar> block;
   SequenceOffsets offsets;
-  std::vector<Position> positions;
-  std::vector<Scalar> key_bias;
-  std::vector<std::uint8_t> hidden;
+  Vector<Position> positions;
+  Vector<Scalar> key_bias;
+  Vector<std::uint8_t> hidden;
   nn::DistanceBias<Scalar> bias;
   Matrix<Scalar> x, probe;
   double limit = 0.25;
   bool penalised = true;
 
-  explicit Setup(const StackConfig& config = tiny_stack(), const std::vector<Index>& lengths = {3, 0, 1, 5})
+  explicit Setup(const StackConfig& config = tiny_stack(), const Vector<Index>& lengths = {3, 0, 1, 5})
       : stack(config),
         block(config),
         offsets(SequenceOffsets::from_lengths(lengths)),
@@ -109,8 +109,8 @@ TEST_CASE("the gradients of an encoder block agree with finite differences", "[E
   };
   input("x", s.x, inputs.x);
   input("position bias", s.bias.values, grad_bias.values);
-  Eigen::Map<RowVector<double>> key_bias(s.key_bias.data(), s.offsets.total());
-  Eigen::Map<RowVector<double>> grad_key_bias(inputs.key_bias.data(), s.offsets.total());
+  Eigen::Map<PlainRowVector<double>> key_bias(s.key_bias.data(), s.offsets.total());
+  Eigen::Map<PlainRowVector<double>> grad_key_bias(inputs.key_bias.data(), s.offsets.total());
   input("key bias", key_bias, grad_key_bias);
   require_gradients(
       [&] {
@@ -139,7 +139,7 @@ TEMPLATE_TEST_CASE("an encoder block keeps the laws", "[EncoderBlock]", float, d
     large.backward(gradients);
     const auto numbers = numbers_of(gradients);
     return RowVector<TestType>(
-        Eigen::Map<const RowVector<TestType>>(numbers.data(), static_cast<Index>(numbers.size())));
+        Eigen::Map<const PlainRowVector<TestType>>(numbers.data(), static_cast<Index>(numbers.size())));
   });
 }
 
@@ -197,9 +197,9 @@ TEST_CASE("dropout repeats from the state of its generator and never acts at inf
 
 TEST_CASE("an encoder block has the names of T5", "[EncoderBlock]") {
   EncoderBlock<float> block(tiny_stack());
-  std::vector<std::string> names;
+  Vector<std::string> names;
   for (const auto& view : parameter_views(block, "encoder.block.0.")) names.push_back(view.name.substr(16));
-  REQUIRE(names == std::vector<std::string>{"layer.0.SelfAttention.q.weight", "layer.0.SelfAttention.k.weight",
+  REQUIRE(names == Vector<std::string>{"layer.0.SelfAttention.q.weight", "layer.0.SelfAttention.k.weight",
                                             "layer.0.SelfAttention.v.weight", "layer.0.SelfAttention.o.weight",
                                             "layer.0.layer_norm.weight", "layer.1.DenseReluDense.wi_0.weight",
                                             "layer.1.DenseReluDense.wi_1.weight", "layer.1.DenseReluDense.wo.weight",

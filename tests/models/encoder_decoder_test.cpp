@@ -26,7 +26,7 @@ template <Real Scalar>
 using Config = typename EncoderDecoder<Scalar>::Config;
 
 template <Real Scalar>
-Config<Scalar> config_of(const std::vector<Index>& gates, const StackConfig& stack = tiny_stack()) {
+Config<Scalar> config_of(const Vector<Index>& gates, const StackConfig& stack = tiny_stack()) {
   Config<Scalar> config;
   config.vocabulary = 11;
   config.encoder = stack;
@@ -38,8 +38,8 @@ Config<Scalar> config_of(const std::vector<Index>& gates, const StackConfig& sta
 template <Real Scalar>
 struct Setup : ModelSetup<EncoderDecoder<Scalar>> {
   explicit Setup(const Config<Scalar>& config, const DeletionOptions& options = {}, std::uint64_t seed = 1,
-                 const std::vector<Index>& lengths = {3, 1, 5, 0},
-                 const std::vector<Index>& target_lengths = {2, 4, 1, 3})
+                 const Vector<Index>& lengths = {3, 1, 5, 0},
+                 const Vector<Index>& target_lengths = {2, 4, 1, 3})
       : ModelSetup<EncoderDecoder<Scalar>>(config, random_tokens(lengths, config.vocabulary, seed + 1),
                                            random_tokens(target_lengths, config.vocabulary, seed + 2), options, seed) {
     if (this->target.total() > 3) this->target.ids[3] = nn::ignored_label;
@@ -63,8 +63,8 @@ void check_model(Setup<double>& s) {
   require_gradients([&] { return s.evaluate(cache).total; }, parameter_views(s.model), parameter_views(gradients));
 }
 
-std::vector<DeletionOptions> all_deletions() {
-  std::vector<DeletionOptions> all;
+Vector<DeletionOptions> all_deletions() {
+  Vector<DeletionOptions> all;
   for (const DeletionMode mode : {DeletionMode::none, DeletionMode::soft, DeletionMode::hard, DeletionMode::everything})
     all.push_back(deletion(mode));
   all.push_back(deletion(DeletionMode::hard, SurvivorBias::dropped));
@@ -218,7 +218,7 @@ TEST_CASE("what gates said and did is always returned", "[EncoderDecoder]") {
       REQUIRE(output.encoded.gates.size() == 2);
       REQUIRE(output.encoded.gates[0].gate.values.size() == 9);
       REQUIRE(output.encoded.gates[0].gate.logits.size() == 9);
-      REQUIRE(output.encoded.deletion.tokens == std::vector<Index>{3, 1, 5, 0});
+      REQUIRE(output.encoded.deletion.tokens == Vector<Index>{3, 1, 5, 0});
       REQUIRE(static_cast<Index>(output.encoded.kept.size()) == output.encoded.hidden.total());
     }
   }
@@ -230,7 +230,7 @@ TEST_CASE("pads in the source are forced through the gates, and hidden where the
   Setup<double> padded = s;
   padded.source = {};
   for (Index i = 0; i < 4; ++i) {
-    std::vector<TokenId> ids(s.source.sequence(i).begin(), s.source.sequence(i).end());
+    Vector<TokenId> ids(s.source.sequence(i).begin(), s.source.sequence(i).end());
     ids.resize(6, s.model.config().pad);
     padded.source.push_back(ids);
   }
@@ -238,14 +238,14 @@ TEST_CASE("pads in the source are forced through the gates, and hidden where the
   REQUIRE(output.encoded.deletion.tokens == expected.encoded.deletion.tokens);
   REQUIRE(output.encoded.deletion.kept == expected.encoded.deletion.kept);
   // Sequence 3 is all pads and keeps one, as every sequence does that is not empty.
-  REQUIRE(output.encoded.hidden.offsets == SequenceOffsets::from_lengths(std::vector<Index>{3, 1, 5, 1}));
+  REQUIRE(output.encoded.hidden.offsets == SequenceOffsets::from_lengths(Vector<Index>{3, 1, 5, 1}));
   REQUIRE(relative_difference(Matrix<double>(output.logits.topRows(7)), Matrix<double>(expected.logits.topRows(7))) <=
           agreement<double>);
 
   // Without gates an attention mask does the same.
   s.deletion.mode = padded.deletion.mode = DeletionMode::none;
   auto options = padded.options();
-  const std::vector<std::uint8_t> hidden = mark_ids(padded.source.ids, s.model.config().pad);
+  const Vector<std::uint8_t> hidden = mark_ids(padded.source.ids, s.model.config().pad);
   options.hidden = hidden;
   const Matrix<double> masked = padded.model.forward_targets(padded.source, padded.target, options).logits;
   REQUIRE(relative_difference(Matrix<double>(masked.topRows(7)), Matrix<double>(s.inferred().logits.topRows(7))) <=
@@ -263,11 +263,11 @@ TEST_CASE("the score excess is measured only while training and only when asked 
 
 TEST_CASE("labels shift right behind the start id, and ignored ones become pads", "[EncoderDecoder]") {
   TokenBatch labels;
-  for (const std::vector<TokenId>& sequence : {std::vector<TokenId>{5, -100, 7}, {}, {1}, {-100, -100}})
+  for (const Vector<TokenId>& sequence : {Vector<TokenId>{5, -100, 7}, {}, {1}, {-100, -100}})
     labels.push_back(sequence);
   const TokenBatch shifted = shift_right(labels, 3, 0);
   REQUIRE(shifted.offsets == labels.offsets);
-  REQUIRE(shifted.ids == std::vector<TokenId>{3, 5, 0, /**/ 3, /**/ 3, 0});
+  REQUIRE(shifted.ids == Vector<TokenId>{3, 5, 0, /**/ 3, /**/ 3, 0});
   REQUIRE(shift_right({}, 3, 0).count() == 0);
 }
 
@@ -276,7 +276,7 @@ TEST_CASE("a tied model has no head of its own, and its decoder may have another
   config.decoder_blocks = 3;
   const auto names = [](const Config<float>& c) {
     EncoderDecoder<float> model(c);
-    std::vector<std::string> result;
+    Vector<std::string> result;
     for (const auto& view : parameter_views(model)) result.push_back(view.name);
     return result;
   };
@@ -330,7 +330,7 @@ TEST_CASE("a model starts with the deviations of T5 and an open gate, from its s
 
 TEST_CASE("empty batches and targets pass through a model", "[EncoderDecoder]") {
   for (const DeletionOptions& options : all_deletions())
-    for (const std::vector<Index>& lengths : {std::vector<Index>{}, std::vector<Index>{0, 0}}) {
+    for (const Vector<Index>& lengths : {Vector<Index>{}, Vector<Index>{0, 0}}) {
       const Setup<double> s(config_of<double>({0, 1}), options, 1, lengths, lengths);
       EncoderDecoder<double> gradients = zeros_like(s.model);
       REQUIRE(s.backward(gradients) == 0.0);

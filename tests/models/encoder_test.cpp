@@ -21,7 +21,7 @@ using merge::SurvivorBias;
 namespace {
 
 template <Real Scalar>
-typename Encoder<Scalar>::Config config_of(const StackConfig& stack, const std::vector<Index>& blocks) {
+typename Encoder<Scalar>::Config config_of(const StackConfig& stack, const Vector<Index>& blocks) {
   typename Encoder<Scalar>::Config config;
   config.stack = stack;
   for (const Index block : blocks) config.gates.push_back(gate_at(block));
@@ -34,10 +34,10 @@ struct Setup {
   Encoder<Scalar> encoder;
   TokenBatch ids;
   Matrix<Scalar> rows;
-  std::vector<std::uint8_t> hidden, forced;
+  Vector<std::uint8_t> hidden, forced;
   std::optional<double> limit = 0.5;
 
-  explicit Setup(const typename Encoder<Scalar>::Config& config, const std::vector<Index>& lengths = {3, 1, 5, 0},
+  explicit Setup(const typename Encoder<Scalar>::Config& config, const Vector<Index>& lengths = {3, 1, 5, 0},
                  std::uint64_t seed = 1)
       : encoder(config), ids(random_tokens(lengths, 11, seed)) {
     fill_model(encoder, seed);
@@ -62,8 +62,8 @@ struct Setup {
 /// A weight for every number that an encoder hands out; the objective is their weighted sum.
 struct Probe {
   Matrix<double> hidden;
-  std::vector<double> key_bias;
-  std::vector<GateGradient<double>> gates;
+  Vector<double> key_bias;
+  Vector<GateGradient<double>> gates;
   double excess = 0.3;
 
   explicit Probe(const EncoderOutput<double>& output) {
@@ -75,7 +75,7 @@ struct Probe {
           {random_values<double>(report.offsets.total(), rng), random_values<double>(report.offsets.total(), rng)});
   }
 
-  double operator()(const EncoderOutput<double>& output, const std::vector<double>& excess_means) const {
+  double operator()(const EncoderOutput<double>& output, const Vector<double>& excess_means) const {
     const auto sum = [](const auto& a, const auto& b) {
       return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
     };
@@ -92,7 +92,7 @@ void check_encoder(Setup<double>& s, const DeletionOptions& options) {
   s.limit = limit_between_scores([&](double limit) {
     s.limit = limit;
     s.forward(options, cache);
-    const std::vector<double> means = s.encoder.excess_means(cache);
+    const Vector<double> means = s.encoder.excess_means(cache);
     return std::accumulate(means.begin(), means.end(), 0.0);
   });
   const EncoderOutput<double> output = s.forward(options, cache);
@@ -130,12 +130,12 @@ Setup<Scalar> decided(double scale = -30) {
   gate.weight.setZero();
   gate.weight(0, 0) = 31;
   gate.bias(0) = -29;
-  const std::vector<Index> signs{1, -1, -1, 1, /**/ 1, /**/ -1, 1, 1, -1, 1, -1};
+  const Vector<Index> signs{1, -1, -1, 1, /**/ 1, /**/ -1, 1, 1, -1, 1, -1};
   for (Index t = 0; t < s.rows.rows(); ++t) s.rows(t, 0) = static_cast<Scalar>(signs[static_cast<std::size_t>(t)]);
   return s;
 }
 
-const std::vector<Index> survivors_of_decided{0, 3, 4, 6, 7, 9};
+const Vector<Index> survivors_of_decided{0, 3, 4, 6, 7, 9};
 
 }  // namespace
 
@@ -206,7 +206,7 @@ TEMPLATE_TEST_CASE("training and inference agree in every mode", "[Encoder]", fl
 
 TEMPLATE_TEST_CASE("a sequence alone gives the bits that it gives in a batch", "[Encoder]", float, double) {
   const Setup<TestType> s(config_of<TestType>(small_stack(), {0, 1}), {70, 1, 0, 33, 5});
-  std::vector<DeletionOptions> all;
+  Vector<DeletionOptions> all;
   for (const DeletionMode mode : {DeletionMode::none, DeletionMode::soft, DeletionMode::hard})
     all.push_back(deletion(mode));
   all.push_back(deletion(DeletionMode::hard, SurvivorBias::dropped));
@@ -268,11 +268,11 @@ TEST_CASE("hard deletion at block 0 is the ungated encoder on the survivors, at 
 
     const EncoderOutput<double> output = s.forward(deletion(DeletionMode::hard, SurvivorBias::dropped));
     REQUIRE(output.kept == survivors_of_decided);
-    REQUIRE(output.hidden.positions == std::vector<Position>{0, 3, 0, 1, 2, 4});
-    REQUIRE(output.hidden.offsets == SequenceOffsets::from_lengths(std::vector<Index>{2, 1, 3, 0}));
+    REQUIRE(output.hidden.positions == Vector<Position>{0, 3, 0, 1, 2, 4});
+    REQUIRE(output.hidden.offsets == SequenceOffsets::from_lengths(Vector<Index>{2, 1, 3, 0}));
     REQUIRE(output.key_bias.empty());
-    REQUIRE(output.deletion.tokens == std::vector<Index>{4, 1, 6, 0});
-    REQUIRE(output.deletion.kept == std::vector<Index>{2, 1, 3, 0});
+    REQUIRE(output.deletion.tokens == Vector<Index>{4, 1, 6, 0});
+    REQUIRE(output.deletion.kept == Vector<Index>{2, 1, 3, 0});
 
     Setup<double> plain = s;
     plain.encoder.gates.clear();
@@ -341,7 +341,7 @@ TEST_CASE("a threshold or a rate of the call overrides the trained threshold", "
     options.threshold = -29.0;
     const EncoderOutput<double> output = s.forward(options);
     REQUIRE(output.gates[0].threshold == -29.0);
-    std::vector<Index> expected;
+    Vector<Index> expected;
     for (Index t = 0; t < 48; ++t)
       if (output.gates[0].gate.values[static_cast<std::size_t>(t)] > -29.0 || t == 30) expected.push_back(t);
     REQUIRE(output.gates[0].kept == expected);
@@ -352,7 +352,7 @@ TEST_CASE("a threshold or a rate of the call overrides the trained threshold", "
       options.target_rate = rate;
       const EncoderOutput<double> rated = s.forward(options);
       const auto left = [&](Index n) { return std::max<Index>(n - std::lround(rate * static_cast<double>(n)), 1); };
-      REQUIRE(rated.deletion.kept == std::vector<Index>{left(30), 1, left(17), 0});
+      REQUIRE(rated.deletion.kept == Vector<Index>{left(30), 1, left(17), 0});
     }
   }
   DeletionOptions options;
@@ -367,13 +367,13 @@ TEST_CASE("a sequence whose tokens are all deleted keeps the one of highest gate
   Setup<double> s(config_of<double>(three_blocks(), {1}));
   s.encoder.gates[0].learned.bias(0) = -20;
   const EncoderOutput<double> output = s.forward(deletion(DeletionMode::hard));
-  REQUIRE(output.deletion.kept == std::vector<Index>{1, 1, 1, 0});
+  REQUIRE(output.deletion.kept == Vector<Index>{1, 1, 1, 0});
   const auto& values = output.gates[0].gate.values;
   const auto best = std::max_element(values.begin() + 4, values.end()) - values.begin();
   REQUIRE(output.kept[2] == best);
   DeletionOptions first = deletion(DeletionMode::hard);
   first.fully_deleted = merge::FullyDeletedSequence::keep_first;
-  REQUIRE(s.forward(first).kept == std::vector<Index>{0, 3, 4});
+  REQUIRE(s.forward(first).kept == Vector<Index>{0, 3, 4});
 }
 
 TEST_CASE("forced tokens are deleted whatever the gate thinks and count as nothing", "[Encoder]") {
@@ -381,9 +381,9 @@ TEST_CASE("forced tokens are deleted whatever the gate thinks and count as nothi
   s.encoder.gates[0].learned.bias(0) = 50;  // keep everything
   s.forced = {0, 1, 0, 0, 1, 0, 0, 0, 1};
   const EncoderOutput<double> hard = s.forward(deletion(DeletionMode::hard));
-  REQUIRE(hard.kept == std::vector<Index>{0, 2, 3, 5, 6, 7});
-  REQUIRE(hard.deletion.tokens == std::vector<Index>{2, 1, 3, 0});
-  REQUIRE(hard.deletion.kept == std::vector<Index>{2, 1, 3, 0});
+  REQUIRE(hard.kept == Vector<Index>{0, 2, 3, 5, 6, 7});
+  REQUIRE(hard.deletion.tokens == Vector<Index>{2, 1, 3, 0});
+  REQUIRE(hard.deletion.kept == Vector<Index>{2, 1, 3, 0});
   REQUIRE(hard.deletion.deletion_rate() == 0.0);
   const EncoderOutput<double> soft = s.forward(deletion(DeletionMode::soft));
   REQUIRE(soft.gates[0].gate.values[4] == -30.0);
@@ -400,7 +400,7 @@ TEST_CASE("without gates, or with deletion off, everything stays", "[Encoder]") 
     REQUIRE(output.key_bias.empty());
     REQUIRE(output.hidden.total() == 9);
     REQUIRE(output.deletion.deletion_rate() == 0.0);
-    std::vector<Index> all(9);
+    Vector<Index> all(9);
     std::iota(all.begin(), all.end(), Index{0});
     REQUIRE(output.kept == all);
   }
@@ -413,8 +413,8 @@ TEST_CASE("the control hands on nothing and says so", "[Encoder]") {
   REQUIRE(output.hidden.values.cols() == 6);
   REQUIRE(output.hidden.count() == 4);
   REQUIRE(output.kept.empty());
-  REQUIRE(output.deletion.tokens == std::vector<Index>{3, 1, 5, 0});
-  REQUIRE(output.deletion.kept == std::vector<Index>{0, 0, 0, 0});
+  REQUIRE(output.deletion.tokens == Vector<Index>{3, 1, 5, 0});
+  REQUIRE(output.deletion.kept == Vector<Index>{0, 0, 0, 0});
   REQUIRE(output.deletion.deletion_rate() == 1.0);
   REQUIRE(output.deletion.deletion_rate(3) == 0.0);
 }
@@ -439,7 +439,7 @@ TEST_CASE("a batch without sequences passes through", "[Encoder]") {
     Encoder<double>::Cache cache;
     const EncoderOutput<double> output = s.forward(deletion(mode), cache);
     REQUIRE(output.hidden.count() == 0);
-    REQUIRE(s.encoder.excess_means(cache) == std::vector<double>{0, 0});
+    REQUIRE(s.encoder.excess_means(cache) == Vector<double>{0, 0});
     Encoder<double> gradients = zeros_like(s.encoder);
     REQUIRE(s.encoder.backward(output.hidden.values, {}, {}, 1.0, cache, gradients).rows() == 0);
     REQUIRE(largest_difference(gradients, zeros_like(s.encoder)) == 0.0);
@@ -448,18 +448,18 @@ TEST_CASE("a batch without sequences passes through", "[Encoder]") {
 
 TEST_CASE("an encoder names its gates with their blocks", "[Encoder]") {
   Encoder<float> encoder(config_of<float>(three_blocks(), {0, 2}));
-  std::vector<std::string> gates;
+  Vector<std::string> gates;
   for (const auto& view : parameter_views(encoder, "encoder."))
     if (view.name.find("delete_gate") != std::string::npos) gates.push_back(view.name);
   REQUIRE(gates ==
-          std::vector<std::string>{
+          Vector<std::string>{
               "encoder.block.0.delete_gate.layer_norm.weight", "encoder.block.0.delete_gate.feed_forward.weight",
               "encoder.block.0.delete_gate.feed_forward.bias", "encoder.block.2.delete_gate.layer_norm.weight",
               "encoder.block.2.delete_gate.feed_forward.weight", "encoder.block.2.delete_gate.feed_forward.bias"});
 }
 
 TEST_CASE("an encoder says what does not fit", "[Encoder]") {
-  const auto error = [](const std::vector<Index>& blocks) {
+  const auto error = [](const Vector<Index>& blocks) {
     return argument_error([&] { Encoder<float>(config_of<float>(three_blocks(), blocks)); });
   };
   REQUIRE(error({3}) == "Encoder: gates: block: got 3, expected rising block numbers below 3");
@@ -472,7 +472,7 @@ TEST_CASE("an encoder says what does not fit", "[Encoder]") {
 }
 
 TEST_CASE("ids are marked where they equal one, and not at all without one", "[Encoder]") {
-  REQUIRE(mark_ids(std::vector<TokenId>{3, 0, 4, 0}, 0) == std::vector<std::uint8_t>{0, 1, 0, 1});
-  REQUIRE(mark_ids(std::vector<TokenId>{3, 4}, 0).empty());
+  REQUIRE(mark_ids(Vector<TokenId>{3, 0, 4, 0}, 0) == Vector<std::uint8_t>{0, 1, 0, 1});
+  REQUIRE(mark_ids(Vector<TokenId>{3, 4}, 0).empty());
   REQUIRE(mark_ids({}, 0).empty());
 }

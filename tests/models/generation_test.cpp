@@ -33,7 +33,7 @@ EncoderDecoder<Scalar> model_of(std::uint64_t seed, const StackConfig& stack = t
   return model;
 }
 
-const std::vector<Index> lengths{3, 1, 5, 0};
+const Vector<Index> lengths{3, 1, 5, 0};
 
 GenerationOptions sampled(Index max_length) {
   GenerationOptions options;
@@ -42,16 +42,16 @@ GenerationOptions sampled(Index max_length) {
   return options;
 }
 
-std::vector<TokenId> ids_of(const TokenBatch& batch, Index sequence) {
+Vector<TokenId> ids_of(const TokenBatch& batch, Index sequence) {
   const auto ids = batch.sequence(sequence);
   return {ids.begin(), ids.end()};
 }
 
 /// Greedy decoding by whole forward passes over what was generated so far, one sequence at a time.
 template <Real Scalar>
-std::vector<TokenId> decode_slowly(const EncoderDecoder<Scalar>& model, const TokenBatch& source, Index max_length,
+Vector<TokenId> decode_slowly(const EncoderDecoder<Scalar>& model, const TokenBatch& source, Index max_length,
                                    const typename EncoderDecoder<Scalar>::ForwardOptions& options) {
-  std::vector<TokenId> ids{model.config().start};
+  Vector<TokenId> ids{model.config().start};
   const EncoderOutput<Scalar> encoded = model.encode(source, options);
   while (static_cast<Index>(ids.size()) < max_length) {
     TokenBatch input;
@@ -90,7 +90,7 @@ TEMPLATE_TEST_CASE("greedy generation with the key/value cache is greedy decodin
         REQUIRE(ids_of(result.ids, i) == expected);
         ++(expected.back() == 1 ? ended : cut);
       }
-      REQUIRE(result.encoded.deletion.tokens == std::vector<Index>{3, 1, 5, 0});
+      REQUIRE(result.encoded.deletion.tokens == Vector<Index>{3, 1, 5, 0});
 
       // The logits of every step are those of a whole pass, too; 0 once a sequence has ended.
       const Matrix<TestType> whole = model.decode(result.ids, result.encoded);
@@ -111,7 +111,7 @@ TEMPLATE_TEST_CASE("greedy generation with the key/value cache is greedy decodin
 TEST_CASE("sampling repeats from its seed, and another seed or stream gives something else", "[generation]") {
   const EncoderDecoder<float> model = model_of<float>(1);
   TokenBatch source;
-  for (int copy = 0; copy < 3; ++copy) source.push_back(std::vector<TokenId>{5, 3, 9, 2});
+  for (int copy = 0; copy < 3; ++copy) source.push_back(Vector<TokenId>{5, 3, 9, 2});
   GenerationOptions options = sampled(20);
   options.seed = 5;
   const TokenBatch first = generate(model, source, options).ids;
@@ -142,7 +142,7 @@ TEMPLATE_TEST_CASE("a sequence of a batch has the bits that it has alone, with a
       options.max_length = 16;
       options.step_logits = StepLogits::kept;
       options.seed = 40;
-      std::vector<Generation<TestType>> batches;
+      Vector<Generation<TestType>> batches;
       for (const int count : {1, 2}) {
         const Threads threads(count);
         batches.push_back(generate(model, source, options, forward));
@@ -187,8 +187,8 @@ TEST_CASE("the callback sees every token of every sequence once, in order", "[ge
   for (std::uint64_t seed = 1; seed <= 6; ++seed) {
     const EncoderDecoder<float> model = model_of<float>(seed);
     const TokenBatch source = random_tokens(lengths, 11, seed);
-    std::vector<std::vector<TokenId>> seen(4, {model.config().start});
-    std::vector<Index> callers;
+    Vector<Vector<TokenId>> seen(4, {model.config().start});
+    Vector<Index> callers;
     GenerationOptions options = sampled(12);
     options.on_tokens = [&](Index sequence, std::span<const TokenId> ids) {
       seen.at(static_cast<std::size_t>(sequence))
@@ -200,7 +200,7 @@ TEST_CASE("the callback sees every token of every sequence once, in order", "[ge
     REQUIRE(TokenBatch::from_sequences(seen) == result.ids);
     REQUIRE(std::is_sorted(callers.begin(), callers.begin() + 4));
     for (Index i = 0; i < 4; ++i) {
-      const std::vector<TokenId> ids = ids_of(result.ids, i);
+      const Vector<TokenId> ids = ids_of(result.ids, i);
       const Ending expected = ids.back() == model.config().end ? Ending::end_id : Ending::max_length;
       REQUIRE(result.endings[static_cast<std::size_t>(i)] == expected);
     }
@@ -222,7 +222,7 @@ TEST_CASE("a sequence that is cancelled at step k keeps k tokens, and the others
       };
       const Generation<double> result = generate(model, source, options);
       for (Index i = 0; i < 5; ++i) {
-        std::vector<TokenId> expected = ids_of(whole.ids, i);
+        Vector<TokenId> expected = ids_of(whole.ids, i);
         Ending ending = whole.endings[static_cast<std::size_t>(i)];
         if (i == cancelled && static_cast<Index>(expected.size()) > k + 1) {
           expected.resize(static_cast<std::size_t>(k) + 1);  // the start id and k tokens
@@ -245,8 +245,8 @@ TEST_CASE("a sequence that is cancelled at step k keeps k tokens, and the others
 TEST_CASE("streamed bytes are the bytes of the whole", "[generation]") {
   const EncoderDecoder<float> model = model_of<float>(1, tiny_stack(), data::ByteTokenizer::vocab_size);
   const TokenBatch source = random_tokens(lengths, data::ByteTokenizer::vocab_size, 3);
-  std::vector<data::ByteStream> streams(4);
-  std::vector<std::string> texts(4);
+  Vector<data::ByteStream> streams(4);
+  Vector<std::string> texts(4);
   GenerationOptions options;
   options.max_length = 60;
   options.sampling.method = Sampling::random;
@@ -271,10 +271,10 @@ TEST_CASE("eight threads generate from one model what one generates", "[generati
     options.seed = seed;
     return generate(model, source, options).ids;
   };
-  std::vector<TokenBatch> expected;
+  Vector<TokenBatch> expected;
   for (std::uint64_t seed = 0; seed < 8; ++seed) expected.push_back(run(seed));
-  std::vector<TokenBatch> got(8);
-  std::vector<std::thread> threads;
+  Vector<TokenBatch> got(8);
+  Vector<std::thread> threads;
   for (std::uint64_t seed = 0; seed < 8; ++seed)
     threads.emplace_back([&, seed] {
       const Threads one(1);
@@ -289,8 +289,8 @@ TEST_CASE("a sequence of one token, or no sequence at all, is generated at once"
   GenerationOptions options;
   options.max_length = 1;
   const Generation<float> one = generate(model, random_tokens(lengths, 11, 2), options);
-  REQUIRE(one.ids.ids == std::vector<TokenId>{0, 0, 0, 0});
-  REQUIRE(one.endings == std::vector<Ending>(4, Ending::max_length));
+  REQUIRE(one.ids.ids == Vector<TokenId>{0, 0, 0, 0});
+  REQUIRE(one.endings == Vector<Ending>(4, Ending::max_length));
   REQUIRE(one.encoded.hidden.count() == 4);
   options.max_length = 5;
   REQUIRE(generate(model, {}, options).ids.count() == 0);

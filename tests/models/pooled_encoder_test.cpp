@@ -38,10 +38,10 @@ struct Setup {
   Encoder<Scalar> encoder;
   TokenBatch ids;
   Matrix<Scalar> rows;
-  std::vector<std::uint8_t> hidden;
-  std::vector<double> noise;
+  Vector<std::uint8_t> hidden;
+  Vector<double> noise;
 
-  Setup(const PoolingConfig& pooling, const StackConfig& stack, const std::vector<Index>& lengths = {7, 1, 0, 9})
+  Setup(const PoolingConfig& pooling, const StackConfig& stack, const Vector<Index>& lengths = {7, 1, 0, 9})
       : encoder({stack, {}, pooling}), ids(random_tokens(lengths, 11, 1)) {
     fill_model(encoder, 1);
     Rng rng(2);
@@ -72,9 +72,9 @@ StackConfig three_blocks(PositionScheme positions = PositionScheme::relative) {
 /// The encoder with its boundaries as a smooth function, block by block; behind the pooling in the states of `cache`.
 /// Writes the soft boundaries.
 Matrix<double> surrogate_forward(const Setup<double>& s, const Encoder<double>::Cache& cache,
-                                 const PoolingSurrogate& surrogate, std::vector<double>& soft) {
+                                 const PoolingSurrogate& surrogate, Vector<double>& soft) {
   const Encoder<double>& encoder = s.encoder;
-  const std::vector<Position> positions = counting_positions(s.ids.offsets);
+  const Vector<Position> positions = counting_positions(s.ids.offsets);
   Matrix<double> x = s.rows;
   encoder.position.add(x, positions, nullptr);
   const auto bias = encoder.position.bias(positions);
@@ -118,7 +118,7 @@ TEST_CASE("the gradients of an encoder with boundaries are those of its surrogat
   Rng rng(5);
   const auto probe = random_matrix<double>(output.hidden.total(), s.rows.cols(), rng);
   const auto weights = random_values<double>(17, rng);
-  std::vector<double> soft;
+  Vector<double> soft;
   REQUIRE(relative_difference(surrogate_forward(s, cache, surrogate, soft), output.hidden.values) < 1e-12);
   Encoder<double> gradients = zeros_like(s.encoder);
   Matrix<double> grad_rows = s.encoder.backward(probe, {}, {}, 0.0, cache, gradients, weights);
@@ -186,12 +186,12 @@ TEMPLATE_TEST_CASE("training and inference agree, in every deletion mode alike",
       REQUIRE(trained.pooling->lengths == inferred.pooling->lengths);
       REQUIRE(trained.deletion.kept == inferred.pooling->lengths);
       REQUIRE(trained.kept == inferred.kept);
-      REQUIRE(inferred.deletion.tokens == std::vector<Index>{7, 1, 0, 9});
+      REQUIRE(inferred.deletion.tokens == Vector<Index>{7, 1, 0, 9});
       REQUIRE(inferred.gates.empty());
     }
     const auto control = s.forward(deletion(DeletionMode::everything));
     REQUIRE(control.hidden.total() == 0);
-    REQUIRE(control.deletion.kept == std::vector<Index>{0, 0, 0, 0});
+    REQUIRE(control.deletion.kept == Vector<Index>{0, 0, 0, 0});
   }
 }
 
@@ -224,9 +224,9 @@ TEMPLATE_TEST_CASE("hidden pads change nothing that the decoder says, generation
     fill_model(model, 1);
     const TokenBatch source = random_tokens({5, 1, 8}, 11, 2), target = random_tokens({2, 4, 3}, 11, 3);
     TokenBatch padded;
-    std::vector<std::uint8_t> hidden;
+    Vector<std::uint8_t> hidden;
     for (Index i = 0; i < 3; ++i) {
-      std::vector<TokenId> row(source.sequence(i).begin(), source.sequence(i).end());
+      Vector<TokenId> row(source.sequence(i).begin(), source.sequence(i).end());
       hidden.resize(hidden.size() + row.size(), 0);
       row.resize(9, 0);
       padded.push_back(row);
@@ -276,7 +276,7 @@ TEST_CASE("an encoder has gates or a pooling, at a block that exists", "[pooling
   }
   config.pooling->block = 2;
   Encoder<float> encoder(config);
-  std::vector<std::string> names;
+  Vector<std::string> names;
   for (const auto& view : parameter_views(encoder)) names.push_back(view.name);
   REQUIRE(std::find(names.begin(), names.end(), "block.2.downsampling_module.conv.weight") != names.end());
   REQUIRE(std::find(names.begin(), names.end(), "block.2.down_ln.weight") != names.end());

@@ -22,7 +22,7 @@ PositionEncoding<double> encoding(PositionScheme scheme, nn::Direction direction
   return position;
 }
 
-const std::vector<Position> positions{0, 2, 5, 0, 1};
+const Vector<Position> positions{0, 2, 5, 0, 1};
 
 }  // namespace
 
@@ -57,7 +57,7 @@ TEST_CASE("the absolute scheme adds the vector of each position and has no bias"
   REQUIRE(position.bias_up_to(5).values.size() == 0);
 
   Matrix<double> past = Matrix<double>::Ones(1, 6);
-  REQUIRE(argument_error([&] { position.add(past, std::vector<Position>{7}, nullptr); }) ==
+  REQUIRE(argument_error([&] { position.add(past, Vector<Position>{7}, nullptr); }) ==
           "Embedding::forward: ids[0]: got 7, expected an id in [0, 7)");
 }
 

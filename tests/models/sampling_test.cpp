@@ -26,8 +26,8 @@ SamplingOptions drawn(double temperature = 1.0, Index top_k = 0, double top_p = 
   return {Sampling::random, temperature, top_k, top_p};
 }
 
-RowVector<double> row_of(const std::vector<double>& values) {
-  return Eigen::Map<const RowVector<double>>(values.data(), static_cast<Index>(values.size()));
+RowVector<double> row_of(const Vector<double>& values) {
+  return Eigen::Map<const PlainRowVector<double>>(values.data(), static_cast<Index>(values.size()));
 }
 
 RowVector<double> random_row(Index size, Rng& rng, double deviation = 2.0) {
@@ -37,9 +37,9 @@ RowVector<double> random_row(Index size, Rng& rng, double deviation = 2.0) {
 }
 
 /// The definition, without care for speed: the probability of every id, 0 for those that are left out.
-std::vector<double> defined_distribution(const RowVector<double>& logits, const SamplingOptions& options) {
+Vector<double> defined_distribution(const RowVector<double>& logits, const SamplingOptions& options) {
   const auto count = static_cast<std::size_t>(logits.size());
-  std::vector<double> p(count);
+  Vector<double> p(count);
   double total = 0;
   for (std::size_t id = 0; id < count; ++id)
     total += p[id] = std::exp(logits[static_cast<Index>(id)] / options.temperature);
@@ -49,10 +49,10 @@ std::vector<double> defined_distribution(const RowVector<double>& logits, const 
       if (p[other] > p[id] || (p[other] == p[id] && other < id)) ++before;
     return before;
   };
-  std::vector<std::size_t> ranks(count);
+  Vector<std::size_t> ranks(count);
   for (std::size_t id = 0; id < count; ++id) ranks[id] = rank(id);
   const auto keep = [&](const auto& wanted) {
-    std::vector<double> next = p;
+    Vector<double> next = p;
     for (std::size_t id = 0; id < count; ++id)
       if (!wanted(id)) next[id] = 0;
     total = std::accumulate(next.begin(), next.end(), 0.0);
@@ -70,8 +70,8 @@ std::vector<double> defined_distribution(const RowVector<double>& logits, const 
 }
 
 /// By id, all V of them.
-std::vector<double> given_distribution(const RowVector<double>& logits, const SamplingOptions& options) {
-  std::vector<double> p(static_cast<std::size_t>(logits.size()), 0.0);
+Vector<double> given_distribution(const RowVector<double>& logits, const SamplingOptions& options) {
+  Vector<double> p(static_cast<std::size_t>(logits.size()), 0.0);
   for (const TokenProbability& token : token_distribution<double>(logits, options))
     p[static_cast<std::size_t>(token.id)] += token.probability;
   return p;
@@ -87,8 +87,8 @@ TEST_CASE("a token is drawn from the distribution of the definition", "[sampling
         for (const double top_p : {1e-9, 0.1, 0.5, 0.9, 1.0}) {
           const RowVector<double> logits = random_row(size, rng);
           const SamplingOptions options = drawn(temperature, top_k, top_p);
-          const std::vector<double> given = given_distribution(logits, options);
-          const std::vector<double> defined = defined_distribution(logits, options);
+          const Vector<double> given = given_distribution(logits, options);
+          const Vector<double> defined = defined_distribution(logits, options);
           CAPTURE(size, temperature, top_k, top_p);
           for (std::size_t id = 0; id < given.size(); ++id) {
             REQUIRE_THAT(given[id], WithinAbs(defined[id], 1e-12));
@@ -131,7 +131,7 @@ TEST_CASE("of equals the lowest id comes first", "[sampling]") {
     REQUIRE(choose_token<float>(logits, drawn(1.0, 1), rng) == 1);
     REQUIRE(choose_token<float>(logits, drawn(1.0, 0, 1e-6), rng) == 1);
     const auto two = token_distribution<float>(logits, drawn(1.0, 2));
-    REQUIRE(two == std::vector<TokenProbability>{{1, 0.5}, {2, 0.5}});
+    REQUIRE(two == Vector<TokenProbability>{{1, 0.5}, {2, 0.5}});
   }
 }
 
@@ -139,7 +139,7 @@ TEST_CASE("the best tokens are found however hot or cold it is", "[sampling]") {
   Rng rng(2);
   const RowVector<double> logits = row_of({0.0, 3.0, 1.0, 2.0});
   // So hot that all weights are equal: the two best are still the two best.
-  REQUIRE(token_distribution<double>(logits, drawn(1e300, 2)) == std::vector<TokenProbability>{{1, 0.5}, {3, 0.5}});
+  REQUIRE(token_distribution<double>(logits, drawn(1e300, 2)) == Vector<TokenProbability>{{1, 0.5}, {3, 0.5}});
   // So cold that all other weights are 0.
   for (int draw = 0; draw < 50; ++draw) REQUIRE(choose_token<double>(logits, drawn(1e-300), rng) == 1);
   for (int draw = 0; draw < 50; ++draw) REQUIRE(choose_token<double>(logits, drawn(1e-300, 3, 0.99), rng) == 1);
@@ -165,12 +165,12 @@ TEST_CASE("log probabilities are those of the softmax, also far from 0", "[sampl
     double total = 0;
     for (const double logit : logits) total += std::exp(logit);
     const RowVector<double> shifted = logits.array() + shift;
-    const std::vector<double> got = log_probabilities<double>(shifted);
+    const Vector<double> got = log_probabilities<double>(shifted);
     REQUIRE(got.size() == 9);
     for (std::size_t id = 0; id < 9; ++id)
       REQUIRE_THAT(got[id], WithinAbs(logits[static_cast<Index>(id)] - std::log(total), 1e-10));
   }
-  REQUIRE(log_probabilities<float>(RowVector<float>::Constant(1, 7.0F)) == std::vector<double>{0});
+  REQUIRE(log_probabilities<float>(RowVector<float>::Constant(1, 7.0F)) == Vector<double>{0});
 }
 
 TEST_CASE("infinities and what is no number choose a token, too", "[sampling]") {
@@ -188,8 +188,8 @@ TEST_CASE("infinities and what is no number choose a token, too", "[sampling]") 
   REQUIRE(chosen(row_of({-infinity, -infinity})) == std::set<TokenId>{0, 1});
   REQUIRE(chosen(row_of({no_number, no_number})) == std::set<TokenId>{0});
   REQUIRE(chosen(row_of({no_number, -infinity})) == std::set<TokenId>{1});
-  for (const std::vector<double>& logits :
-       {std::vector<double>{no_number, no_number}, {infinity, 0, no_number}, {-infinity, -infinity}})
+  for (const Vector<double>& logits :
+       {Vector<double>{no_number, no_number}, {infinity, 0, no_number}, {-infinity, -infinity}})
     for (const double value : log_probabilities<double>(row_of(logits))) REQUIRE(value <= 0);
   REQUIRE(log_probabilities<double>(row_of({infinity, infinity}))[1] == -std::log(2.0));
 }

@@ -24,7 +24,7 @@ template <Real Scalar>
 using Config = typename SequenceClassifier<Scalar>::Config;
 
 template <Real Scalar>
-Config<Scalar> config_of(const std::vector<Index>& gates, Pooling pooling = Pooling::mean,
+Config<Scalar> config_of(const Vector<Index>& gates, Pooling pooling = Pooling::mean,
                          const StackConfig& stack = tiny_stack()) {
   Config<Scalar> config;
   config.vocabulary = 11;
@@ -38,7 +38,7 @@ Config<Scalar> config_of(const std::vector<Index>& gates, Pooling pooling = Pool
 TokenBatch classes_for(std::size_t sequences) {
   TokenBatch classes;
   for (std::size_t i = 0; i < sequences; ++i)
-    classes.push_back(std::vector<TokenId>{static_cast<TokenId>((3 * i + 1) % 4)});
+    classes.push_back(Vector<TokenId>{static_cast<TokenId>((3 * i + 1) % 4)});
   return classes;
 }
 
@@ -46,13 +46,13 @@ TokenBatch classes_for(std::size_t sequences) {
 template <Real Scalar>
 struct Setup : ModelSetup<SequenceClassifier<Scalar>> {
   explicit Setup(const Config<Scalar>& config, const DeletionOptions& options = {}, std::uint64_t seed = 1,
-                 const std::vector<Index>& lengths = {3, 1, 5, 0, 2})
+                 const Vector<Index>& lengths = {3, 1, 5, 0, 2})
       : ModelSetup<SequenceClassifier<Scalar>>(config, random_tokens(lengths, config.vocabulary, seed + 1),
                                                classes_for(lengths.size()), options, seed) {}
 };
 
-std::vector<DeletionOptions> all_deletions() {
-  std::vector<DeletionOptions> all;
+Vector<DeletionOptions> all_deletions() {
+  Vector<DeletionOptions> all;
   for (const DeletionMode mode : {DeletionMode::none, DeletionMode::soft, DeletionMode::hard, DeletionMode::everything})
     all.push_back(deletion(mode));
   all.push_back(deletion(DeletionMode::hard, SurvivorBias::dropped));
@@ -153,7 +153,7 @@ TEST_CASE("a softly deleted token weighs next to nothing in the mean", "[Sequenc
   const Matrix<double> soft = s.inferred().logits;
   s.deletion.mode = DeletionMode::hard;
   const auto hard = s.inferred();
-  REQUIRE(hard.encoded.kept == std::vector<Index>{0, 2, 3, 5, 7, 9});
+  REQUIRE(hard.encoded.kept == Vector<Index>{0, 2, 3, 5, 7, 9});
   REQUIRE(relative_difference(soft, hard.logits) < 1e-9);
   s.deletion.mode = DeletionMode::none;
   REQUIRE(relative_difference(soft, s.inferred().logits) > 1e-3);
@@ -171,7 +171,7 @@ TEST_CASE("pads are forced through the gates of a classifier", "[SequenceClassif
   const Matrix<double> expected = s.inferred().logits;
   TokenBatch padded;
   for (Index i = 0; i < 5; ++i) {
-    std::vector<TokenId> ids(s.source.sequence(i).begin(), s.source.sequence(i).end());
+    Vector<TokenId> ids(s.source.sequence(i).begin(), s.source.sequence(i).end());
     if (!ids.empty()) ids.resize(6, 0);
     padded.push_back(ids);
   }

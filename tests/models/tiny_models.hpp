@@ -84,11 +84,11 @@ void fill_model(Model& model, std::uint64_t seed, double deviation = 0.5) {
 }
 
 /// One sequence a length, of ids in [2, vocabulary).
-inline TokenBatch random_tokens(const std::vector<Index>& lengths, Index vocabulary, std::uint64_t seed) {
+inline TokenBatch random_tokens(const Vector<Index>& lengths, Index vocabulary, std::uint64_t seed) {
   Rng rng(seed);
   TokenBatch batch;
   for (const Index length : lengths) {
-    std::vector<TokenId> sequence(static_cast<std::size_t>(length));
+    Vector<TokenId> sequence(static_cast<std::size_t>(length));
     for (TokenId& id : sequence) id = static_cast<TokenId>(2 + rng.below(static_cast<std::uint64_t>(vocabulary - 2)));
     batch.push_back(sequence);
   }
@@ -117,7 +117,7 @@ inline merge::DeletionOptions deletion(merge::DeletionMode mode, merge::Survivor
 template <class Model>
 auto numbers_of(const Model& model) {
   Model copy = model;
-  std::vector<typename Model::ScalarType> numbers;
+  Vector<typename Model::ScalarType> numbers;
   for (const auto& view : parameter_views(copy)) numbers.insert(numbers.end(), view.data, view.data + view.size());
   return numbers;
 }
@@ -143,7 +143,7 @@ double plan_margin(const models::EncoderOutput<Scalar>& encoded, const merge::De
   double margin = std::numeric_limits<double>::infinity();
   if (options.mode != merge::DeletionMode::hard) return margin;
   for (const auto& report : encoded.gates) {
-    std::vector<bool> kept(report.gate.values.size(), false);
+    Vector<bool> kept(report.gate.values.size(), false);
     for (const Index row : report.kept) kept[static_cast<std::size_t>(row)] = true;
     for (Index i = 0; i < report.offsets.count(); ++i) {
       double lowest_kept = std::numeric_limits<double>::infinity(), highest_deleted = -lowest_kept;

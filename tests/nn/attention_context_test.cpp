@@ -35,7 +35,7 @@ TEST_CASE("every misfit of a context is an error that names the place and the ar
   context.queries.pop_back();
   CHECK(message(3, 7).starts_with("here: context.keys.size()"));
   context = two_sequences();
-  const std::vector<double> bias(6, 0.0);
+  const Vector<double> bias(6, 0.0);
   context.key_bias = bias;
   CHECK(message(3, 7).starts_with("here: context.key_bias.size(): got 6, expected 7"));
   context = two_sequences();
@@ -43,7 +43,7 @@ TEST_CASE("every misfit of a context is an error that names the place and the ar
   CHECK(message(3, 7).starts_with("here: context.query_positions.size(): got 0, expected 3"));
   context = two_sequences();
   const DistanceBias<double> three_heads{Matrix<double>::Zero(3, 5), 2};
-  const std::vector<Position> queries{0, 1, 0}, keys{0, 1, 2, 0, 1, 2, 3};
+  const Vector<Position> queries{0, 1, 0}, keys{0, 1, 2, 0, 1, 2, 3};
   context.position_bias = &three_heads;
   context.query_positions = queries;
   context.key_positions = keys;

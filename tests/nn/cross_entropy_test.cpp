@@ -17,7 +17,7 @@ using Catch::Matchers::WithinRel;
 
 namespace {
 
-using Labels = std::vector<TokenId>;
+using Labels = Vector<TokenId>;
 
 const Labels some_labels = {3, ignored_label, 0, 4, ignored_label, 1, 3};  // of 5
 
@@ -88,7 +88,7 @@ TEMPLATE_TEST_CASE("with every label ignored, loss and gradient are 0", "[CrossE
   const auto result = CrossEntropy<TestType>().forward(some_logits<TestType>(), ignored);
   REQUIRE(result.mean == 0.0);
   REQUIRE(result.counted == 0);
-  REQUIRE(result.per_label == std::vector<TestType>(7, TestType{0}));
+  REQUIRE(result.per_label == Vector<TestType>(7, TestType{0}));
   const Matrix<TestType> grad = gradient(some_logits<TestType>(), ignored);
   REQUIRE(grad.rows() == 7);
   REQUIRE(grad.cols() == 5);
@@ -148,7 +148,7 @@ TEMPLATE_TEST_CASE("cross entropy has the same bits in any batch and with any nu
   const CrossEntropy<TestType> loss;
   const auto nats = [&] {
     const auto result = loss.forward(logits, labels);
-    return Matrix<TestType>(Eigen::Map<const RowVector<TestType>>(result.per_label.data(), 200));
+    return Matrix<TestType>(Eigen::Map<const PlainRowVector<TestType>>(result.per_label.data(), 200));
   };
   require_same_bits_with_threads(nats);
   require_same_bits_with_threads([&] { return gradient(logits, labels); });

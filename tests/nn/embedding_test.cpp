@@ -14,7 +14,7 @@ using Catch::Matchers::WithinRel;
 
 namespace {
 
-using Ids = std::vector<TokenId>;
+using Ids = Vector<TokenId>;
 
 const Ids some_ids = {4, 0, 4, 6, 1, 4, 2};  // one three times, some never
 

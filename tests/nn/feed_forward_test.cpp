@@ -182,12 +182,12 @@ TEST_CASE("the feed-forward layer is initialised as in T5", "[FeedForward]") {
 TEST_CASE("the feed-forward layer names its parameters as published checkpoints do", "[FeedForward]") {
   const auto names = [](Activation activation) {
     FeedForward<float> layer({5, 7, activation, 0.0});
-    std::vector<std::string> result;
+    Vector<std::string> result;
     for (const auto& view : parameter_views(layer, "D.")) result.push_back(view.name);
     return result;
   };
-  REQUIRE(names(Activation::gated_gelu) == std::vector<std::string>{"D.wi_0.weight", "D.wi_1.weight", "D.wo.weight"});
-  REQUIRE(names(Activation::relu) == std::vector<std::string>{"D.wi.weight", "D.wo.weight"});
+  REQUIRE(names(Activation::gated_gelu) == Vector<std::string>{"D.wi_0.weight", "D.wi_1.weight", "D.wo.weight"});
+  REQUIRE(names(Activation::relu) == Vector<std::string>{"D.wi.weight", "D.wo.weight"});
 }
 
 TEST_CASE("the feed-forward layer says what does not fit", "[FeedForward]") {

@@ -21,7 +21,7 @@ using Catch::Matchers::WithinRel;
 
 namespace {
 
-using Lengths = std::vector<Index>;
+using Lengths = Vector<Index>;
 
 enum class Kind { self, causal, cross };
 enum class Extras { none, all };  // position bias, key bias, hidden keys and excess
@@ -38,8 +38,8 @@ struct Options {
 };
 
 // Positions with gaps, as after deletion: 0, 2, 3, 5, 6, 8, ...
-std::vector<Position> gapped_positions(const SequenceOffsets& offsets) {
-  std::vector<Position> positions = counting_positions(offsets);
+Vector<Position> gapped_positions(const SequenceOffsets& offsets) {
+  Vector<Position> positions = counting_positions(offsets);
   for (Position& position : positions) position += (position + 1) / 2;
   return positions;
 }
@@ -55,7 +55,7 @@ struct Gradients {
   MultiHeadAttention<Scalar> layer;
   RelativePositionBias<Scalar> position_bias;
   Matrix<Scalar> x, memory;
-  std::vector<Scalar> key_bias;
+  Vector<Scalar> key_bias;
 };
 
 // An attention layer with everything that it reads.
@@ -65,10 +65,10 @@ struct Scene {
   MultiHeadAttention<Scalar> layer;
   RelativePositionBias<Scalar> position_bias;
   SequenceOffsets query_offsets, key_offsets;
-  std::vector<Position> query_positions, key_positions;
+  Vector<Position> query_positions, key_positions;
   Matrix<Scalar> x, cross_memory, probe;
-  std::vector<Scalar> key_bias;
-  std::vector<std::uint8_t> hidden;
+  Vector<Scalar> key_bias;
+  Vector<std::uint8_t> hidden;
   std::optional<double> excess_limit;
   DistanceBias<Scalar> distance_bias;  // as of the last call of context()
 
@@ -209,8 +209,8 @@ Plain plain_forward(Scene<double>& s) {
   return result;
 }
 
-std::vector<Options> all_options() {
-  std::vector<Options> result;
+Vector<Options> all_options() {
+  Vector<Options> result;
   for (const Kind kind : {Kind::self, Kind::causal, Kind::cross})
     for (const SoftmaxKind softmax : {SoftmaxKind::softmax, SoftmaxKind::softmax1})
       for (const ScoreBound& bound : {ScoreBound::none(), ScoreBound::soft_cap(2.0), ScoreBound::normalised(3.0)})
@@ -252,7 +252,7 @@ void choose_limit(Scene<double>& scene) {
 }
 
 template <Real Scalar>
-std::vector<ParameterView<Scalar>> views_of(Gradients<Scalar>& gradients) {
+Vector<ParameterView<Scalar>> views_of(Gradients<Scalar>& gradients) {
   auto views = parameter_views(gradients.layer);
   views.push_back(
       {"position bias", gradients.position_bias.weight.data(), 1, gradients.position_bias.weight.size(), true});
@@ -389,7 +389,7 @@ TEST_CASE("attention in float follows the one in double", "[MultiHeadAttention]"
 }
 
 TEMPLATE_TEST_CASE("a batch of sequences is the sequences one by one", "[MultiHeadAttention]", float, double) {
-  std::vector<Options> cases = all_options();
+  Vector<Options> cases = all_options();
   for (const Kind kind : {Kind::self, Kind::causal, Kind::cross}) cases.push_back(large_options(kind));
   for (const Options& options : cases) {
     INFO(describe(options));
@@ -454,11 +454,11 @@ TEMPLATE_TEST_CASE("decoding token by token gives what the causal layer gives at
                               {}};
     Matrix<TestType> step_by_step(total, options.width);
     for (Index step = 0; step < s.query_offsets.max_length(); ++step) {
-      std::vector<Index> rows;  // the token of this step in every sequence that still has one
+      Vector<Index> rows;  // the token of this step in every sequence that still has one
       AttentionContext<TestType> context = s.context();
       context.queries.clear();
       context.keys.clear();
-      std::vector<Position> positions;
+      Vector<Position> positions;
       for (Index n = 0; n < s.query_offsets.count(); ++n) {
         if (step >= s.query_offsets.length(n)) continue;
         context.queries.push_back({static_cast<Index>(rows.size()), 1});
@@ -497,7 +497,7 @@ TEMPLATE_TEST_CASE("a hidden key is a key that is not there", "[MultiHeadAttenti
     Scene<TestType> s(options);
     s.hidden = {0, 1, 0, 0, 0, 1, 0, 1, 1, 0, 0, 0};  // of keys {4, 2, 6}
     Scene<TestType> compact = s;
-    std::vector<Index> kept;
+    Vector<Index> kept;
     for (Index k = 0; k < 12; ++k)
       if (s.hidden[static_cast<std::size_t>(k)] == 0) kept.push_back(k);
     compact.hidden.clear();

@@ -49,9 +49,9 @@ TEST_CASE("distances fall into the golden buckets", "[RelativePositionBias]") {
     const Config<float> config{example.at("num_buckets").get<Index>(), example.at("max_distance").get<Index>(), 3,
                                example.at("bidirectional").get<bool>() ? Direction::both : Direction::backward};
     const auto first = example.at("first_distance").get<Index>();
-    const auto expected = example.at("buckets").get<std::vector<Index>>();
+    const auto expected = example.at("buckets").get<Vector<Index>>();
     REQUIRE(expected.size() == 641);
-    std::vector<Index> single, twice;
+    Vector<Index> single, twice;
     for (std::size_t i = 0; i < expected.size(); ++i) {
       const Index distance = first + static_cast<Index>(i);
       single.push_back(RelativePositionBias<float>::bucket(distance, config));

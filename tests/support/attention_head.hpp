@@ -95,11 +95,11 @@ Head<Scalar> make_head(Index queries, Index keys, const Features& features, std:
   head.soft_cap = static_cast<Scalar>(features.soft_cap);
   if (features.radius >= 0) {
     head.radius = features.radius;
-    head.distance_bias = random_values<Scalar>(2 * features.radius + 1, rng);
+    head.distance_bias = random_values<Scalar, std::vector<Scalar>>(2 * features.radius + 1, rng);
   }
   head.query_positions = places(features.query_places, queries);
   head.key_positions = places(features.key_places, keys);
-  if (features.key_bias) head.key_bias = random_values<Scalar>(keys, rng, 2.0);
+  if (features.key_bias) head.key_bias = random_values<Scalar, std::vector<Scalar>>(keys, rng, 2.0);
   if (features.hidden)  // but never the first key: every query sees something
     for (Index k = 0; k < keys; ++k) head.hidden.push_back(k > 0 && rng.bernoulli(0.4) ? 1 : 0);
   return head;

@@ -67,8 +67,8 @@ double numeric_derivative(Function&& f, double& x) {
 /// noise.
 /// @throws std::invalid_argument if parameters and gradients do not have the same names and sizes
 template <class Function>
-GradientCheck check_gradients(Function&& f, const std::vector<ParameterView<double>>& parameters,
-                              const std::vector<ParameterView<double>>& gradients) {
+GradientCheck check_gradients(Function&& f, const Vector<ParameterView<double>>& parameters,
+                              const Vector<ParameterView<double>>& gradients) {
   check_equal("check_gradients", "gradients", gradients.size(), parameters.size());
   std::vector<std::vector<double>> numeric;
   double largest = 0;
@@ -100,8 +100,8 @@ GradientCheck check_gradients(Function&& f, const std::vector<ParameterView<doub
 
 /// Fails the running test case unless every gradient agrees, and at least one was compared.
 template <class Function>
-void require_gradients(Function&& f, const std::vector<ParameterView<double>>& parameters,
-                       const std::vector<ParameterView<double>>& gradients, double tolerance = gradient_tolerance) {
+void require_gradients(Function&& f, const Vector<ParameterView<double>>& parameters,
+                       const Vector<ParameterView<double>>& gradients, double tolerance = gradient_tolerance) {
   const GradientCheck worst = check_gradients(f, parameters, gradients);
   CAPTURE(worst.name, worst.index, worst.analytic, worst.numeric, worst.coordinates);
   REQUIRE(worst.coordinates > 0);

@@ -25,8 +25,8 @@ struct Probe {
   }
 
   double operator()() const { return (r.array() * (x * w.transpose()).array().tanh()).sum(); }
-  std::vector<ParameterView<double>> parameters() { return {tensor_view("x", x), tensor_view("w", w)}; }
-  std::vector<ParameterView<double>> gradients() { return {tensor_view("x", grad_x), tensor_view("w", grad_w)}; }
+  Vector<ParameterView<double>> parameters() { return {tensor_view("x", x), tensor_view("w", w)}; }
+  Vector<ParameterView<double>> gradients() { return {tensor_view("x", grad_x), tensor_view("w", grad_w)}; }
 };
 
 }  // namespace

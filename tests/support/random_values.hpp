@@ -3,7 +3,6 @@
 
 #include <cmath>
 #include <string>
-#include <vector>
 
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/random.hpp>
@@ -29,8 +28,8 @@ Matrix<Scalar> random_matrix(Index rows, Index cols, Rng& rng, double deviation 
 }
 
 /// Such numbers in a list.
-template <Real Scalar>
-std::vector<Scalar> random_values(Index count, Rng& rng, double deviation = 1.0) {
+template <Real Scalar, class List = Vector<Scalar>>
+List random_values(Index count, Rng& rng, double deviation = 1.0) {
   const Matrix<Scalar> values = random_matrix<Scalar>(1, count, rng, deviation);
   return {values.data(), values.data() + count};
 }

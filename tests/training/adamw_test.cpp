@@ -46,12 +46,12 @@ TEMPLATE_TEST_CASE("AdamW follows its formula over several steps, with decay on 
   AdamW<Model<TestType>> optimizer(model, {b1, b2, epsilon, decay});
   const Model<TestType> start = model;
   const auto count = static_cast<std::size_t>(parameter_count(model));
-  std::vector<double> p, m(count, 0), v(count, 0);
+  Vector<double> p, m(count, 0), v(count, 0);
   for (const TestType value : numbers_of(start)) p.push_back(static_cast<double>(value));
   for (int step = 1; step <= 5; ++step) {
     const double rate = 0.01 * step;
     Model<TestType> gradients = random_model<TestType>(static_cast<std::uint64_t>(10 + step));
-    const std::vector<TestType> g = numbers_of(gradients);
+    const Vector<TestType> g = numbers_of(gradients);
     optimizer.step(model, gradients, rate);
     REQUIRE(optimizer.steps == step);
     REQUIRE(numbers_of(gradients) == g);
@@ -63,7 +63,7 @@ TEMPLATE_TEST_CASE("AdamW follows its formula over several steps, with decay on 
       p[i] -= rate * (mean / (std::sqrt(square) + epsilon) + (i < 6 ? decay * p[i] : 0.0));
     }
   }
-  const std::vector<TestType> result = numbers_of(model);
+  const Vector<TestType> result = numbers_of(model);
   for (std::size_t i = 0; i < count; ++i) {
     CAPTURE(i);
     REQUIRE_THAT(static_cast<double>(result[i]),

@@ -37,7 +37,7 @@ Matrix<float> encoded(const Model& model) {
   return output.hidden.values;
 }
 
-std::vector<float> trained() {
+Vector<float> trained() {
   Model model = model_of(2);
   training::Trainer<Model>::Config config;
   config.deletion.hard_probability = 0.5;
@@ -45,7 +45,7 @@ std::vector<float> trained() {
   training::Trainer<Model> trainer(model, config);
   Rng rng(4);
   for (int step = 0; step < 3; ++step) {
-    std::vector<data::Example> examples;
+    Vector<data::Example> examples;
     for (int i = 0; i < 6; ++i)
       examples.push_back(data::make_diagnostic_example(data::DiagnosticTask::vowel_removal, 20, rng));
     trainer.step(data::make_batch(examples));
@@ -53,8 +53,8 @@ std::vector<float> trained() {
   return numbers_of(model);
 }
 
-std::vector<std::unique_ptr<Executor>> executors() {
-  std::vector<std::unique_ptr<Executor>> result;
+Vector<std::unique_ptr<Executor>> executors() {
+  Vector<std::unique_ptr<Executor>> result;
   for (const int threads : {1, 2, 3, 8}) result.push_back(std::make_unique<ThreadPool>(threads));
   result.push_back(std::make_unique<ReverseExecutor>());
 #ifdef _OPENMP
@@ -79,7 +79,7 @@ TEST_CASE("every executor gives the same bits of an encoder", "[executors]") {
 TEST_CASE("every executor gives the same bits of a training step", "[executors]") {
   SerialExecutor serial;
   const ExecutorScope outer(serial);
-  const std::vector<float> expected = trained();
+  const Vector<float> expected = trained();
   for (const auto& executor : executors()) {
     const ExecutorScope scope(*executor);
     REQUIRE(trained() == expected);

@@ -20,7 +20,7 @@ namespace {
 /// Four labels, one ignored, and two gates with a forced token.
 struct Setup {
   ScriptedModel::Output output;
-  std::vector<TokenId> labels{2, 0, nn::ignored_label, 1};
+  Vector<TokenId> labels{2, 0, nn::ignored_label, 1};
 
   Setup() {
     Rng rng(1);
@@ -84,7 +84,7 @@ TEST_CASE("the gradients of every regulariser agree with finite differences, tim
     for (std::size_t g = 0; g < 2; ++g) {
       auto& gate = s.output.encoded.gates[g].gate;
       for (std::size_t t = 0; t < gate.values.size(); ++t) {
-        const auto at = [t](const std::vector<double>& grad) { return grad.empty() ? 0.0 : grad[t]; };
+        const auto at = [t](const Vector<double>& grad) { return grad.empty() ? 0.0 : grad[t]; };
         CAPTURE(static_cast<int>(kind), g, t);
         REQUIRE_THAT(numeric_derivative(value, gate.values[t]), WithinAbs(at(result.grad.gates[g].values), 1e-9));
         REQUIRE_THAT(numeric_derivative(value, gate.logits[t]), WithinAbs(at(result.grad.gates[g].logits), 1e-9));
@@ -123,10 +123,10 @@ struct PooledModel : ScriptedModel {
   struct Encoded : ScriptedModel::Encoded {
     struct Report {
       struct {
-        std::vector<std::uint8_t> hard{1, 0, 0, 1, 1};
+        Vector<std::uint8_t> hard{1, 0, 0, 1, 1};
       } boundaries;
-      SequenceOffsets offsets = SequenceOffsets::from_lengths(std::vector<Index>{4, 1});
-      std::vector<Index> trials{4, 1};
+      SequenceOffsets offsets = SequenceOffsets::from_lengths(Vector<Index>{4, 1});
+      Vector<Index> trials{4, 1};
       double prior = 0.3;
     };
     std::optional<Report> pooling = Report();
@@ -137,7 +137,7 @@ struct PooledModel : ScriptedModel {
     double score_excess = 0;
   };
   struct OutputGradients : ScriptedModel::OutputGradients {
-    std::vector<double> boundaries;
+    Vector<double> boundaries;
   };
 };
 
@@ -145,7 +145,7 @@ struct PooledModel : ScriptedModel {
 
 TEST_CASE("the prior loss of boundaries is a part of the objective", "[objective]") {
   PooledModel::Output output;
-  const std::vector<TokenId> labels{1};
+  const Vector<TokenId> labels{1};
   ObjectiveConfig config;
   config.boundary_weight = 0.6;
   const auto result = evaluate_objective<PooledModel>(output, labels, config, 0.0, 0.5);
@@ -154,7 +154,7 @@ TEST_CASE("the prior loss of boundaries is a part of the objective", "[objective
   REQUIRE_THAT(result.part("boundary_prior"), WithinRel(prior, 1e-12));
   REQUIRE_THAT(result.total, WithinRel(std::log(3.0) + 0.6 * prior, 1e-12));
   const auto whole = merge::boundary_prior_loss<double>(output.encoded.pooling->boundaries.hard,
-                                                        output.encoded.pooling->offsets, std::vector<Index>{4, 1}, 0.3);
+                                                        output.encoded.pooling->offsets, Vector<Index>{4, 1}, 0.3);
   for (std::size_t t = 0; t < 5; ++t)
     REQUIRE_THAT(result.grad.boundaries[t], WithinRel(0.6 * 0.5 * whole.grad_boundaries[t], 1e-12));
   output.encoded.pooling->trials.clear();  // a pooling without a boundary predictor

@@ -22,12 +22,12 @@ struct ScriptedModel {
 
   struct Report {
     merge::GateValues<double> gate;
-    std::vector<std::uint8_t> forced;
+    Vector<std::uint8_t> forced;
     double threshold = -15;
   };
 
   struct Encoded {
-    std::vector<Report> gates;
+    Vector<Report> gates;
     merge::DeletionStatistics deletion;
   };
 
@@ -38,12 +38,12 @@ struct ScriptedModel {
   };
 
   struct GateGradient {
-    std::vector<double> values, logits;
+    Vector<double> values, logits;
   };
 
   struct OutputGradients {
     Matrix<double> logits;
-    std::vector<GateGradient> gates;
+    Vector<GateGradient> gates;
     double score_excess = 0;
   };
 
@@ -57,11 +57,11 @@ struct ScriptedModel {
   /// What the model answers and what it was asked; shared by all copies of a model.
   struct Script {
     Index tokens = 10, kept = 10;  ///< of the statistics
-    std::vector<Report> gates;
+    Vector<Report> gates;
     double score_excess = 0;
     double gradient_factor = 1;
     Index random_draws = 0;  ///< numbers that a forward pass draws
-    std::vector<ForwardOptions> asked;
+    Vector<ForwardOptions> asked;
   };
 
   RowVector<double> bias = RowVector<double>::Zero(3);

@@ -61,7 +61,7 @@ TEST_CASE("a trainer with the state of another takes the same steps", "[TrainerS
     CHECK(resumed.steps_taken() == steps);
     CHECK(resumed.steps_tried() == steps);
 
-    std::vector<Index> collapses;
+    Vector<Index> collapses;
     TrainerCallbacks callbacks;
     callbacks.on_event = [&](TrainingEvent, const StepReport& report) {
       collapses.push_back(report.step);
@@ -108,7 +108,7 @@ TEST_CASE("a callback sees the state behind its step", "[TrainerState]") {
   ScriptedModel model = mostly_deleting();
   ScriptedTrainer trainer(model, settings());
   TrainerCallbacks callbacks;
-  std::vector<State> seen;
+  Vector<State> seen;
   callbacks.on_step = [&](const StepReport&) {
     seen.push_back(trainer.state());
     return Continue::yes;

@@ -66,7 +66,7 @@ Trainer<Model>::Config settings(double rate = 5e-3) {
 }
 
 /// Trains from seeds alone; the weights at the end.
-std::vector<float> train(const Trainer<Model>::Config& config, Index steps, Index batch = 8) {
+Vector<float> train(const Trainer<Model>::Config& config, Index steps, Index batch = 8) {
   Model model = tiny_model(1, 0.1);
   Trainer<Model> trainer(model, config);
   Rng data(2);
@@ -82,8 +82,8 @@ data::Batch scripted_batch() {
 
 /// Says how often and with what the trainer called.
 struct Listener {
-  std::vector<StepReport> steps;
-  std::vector<TrainingEvent> events;
+  Vector<StepReport> steps;
+  Vector<TrainingEvent> events;
   Index stop_at_step = -1;
   Continue on_events = Continue::yes;
 
@@ -125,7 +125,7 @@ TEST_CASE("the same seed gives the same bits, another seed others", "[Trainer]")
   const Threads one(1);
   auto config = settings();
   config.deletion.hard_probability = 0.5;
-  const std::vector<float> first = train(config, 15);
+  const Vector<float> first = train(config, 15);
   REQUIRE(train(config, 15) == first);
   config.seed = 4;
   REQUIRE(train(config, 15) != first);

@@ -3,12 +3,39 @@
 
 #include <cmath>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include <merganser/core/types.hpp>
 
 namespace merganser {
+
+/// The name of a tensor as `visit` puts it together, or nobody's wish to know: then nothing is put together.
+class ParameterName {
+ public:
+  ParameterName(std::string text) : text_(std::move(text)) {}
+  ParameterName(const char* text) : text_(text) {}
+
+  /// The beginning of names that nobody reads.
+  static ParameterName unread() {
+    ParameterName name("");
+    name.read_ = false;
+    return name;
+  }
+
+  operator const std::string&() const { return text_; }
+  const std::string& text() const { return text_; }
+
+  friend ParameterName operator+(ParameterName begin, std::string_view end) {
+    if (begin.read_) begin.text_ += end;
+    return begin;
+  }
+
+ private:
+  std::string text_;
+  bool read_ = true;
+};
 
 /// The weight of a convolution: tap k of input column i is in matrix column i taps + k.
 template <Real Scalar>
@@ -50,14 +77,14 @@ ParameterView<typename Tensor::Scalar> parameter_view(std::string name, Tensor& 
 
 /// All tensors of a layer, in the order of its `visit`.
 ///
-/// A layer is its parameters: it has `template <class Visitor> void visit(Visitor&&, const std::string& prefix)`, which
-/// calls visitor(name, tensor) for each of them. Gradients and optimizer moments have the layer's own type, hence the
+/// A layer is its parameters: it has `template <class Visitor> void visit(Visitor&&, const ParameterName& prefix)`,
+/// which calls visitor(name, tensor) for each of them. Gradients and optimizer moments have the layer's own type, hence the
 /// same names in the same order.
 template <class Layer>
-auto parameter_views(Layer& layer, const std::string& prefix = "") {
+auto parameter_views(Layer& layer, const ParameterName& prefix = "") {
   using Scalar = typename Layer::ScalarType;
-  std::vector<ParameterView<Scalar>> views;
-  layer.visit([&views](std::string name, auto& tensor) { views.push_back(parameter_view(std::move(name), tensor)); },
+  Vector<ParameterView<Scalar>> views;
+  layer.visit([&views](const std::string& name, auto& tensor) { views.push_back(parameter_view(name, tensor)); },
               prefix);
   return views;
 }
@@ -65,7 +92,7 @@ auto parameter_views(Layer& layer, const std::string& prefix = "") {
 /// Sets every parameter to 0.
 template <class Layer>
 void set_zero(Layer& layer) {
-  layer.visit([](const std::string&, auto& tensor) { tensor.setZero(); }, "");
+  layer.visit([](const ParameterName&, auto& tensor) { tensor.setZero(); }, ParameterName::unread());
 }
 
 /// A copy of the layer with every parameter 0: the start of a gradient sum.
@@ -80,7 +107,7 @@ Layer zeros_like(const Layer& layer) {
 template <class Layer>
 Index parameter_count(Layer& layer) {
   Index count = 0;
-  layer.visit([&count](const std::string&, const auto& tensor) { count += tensor.size(); }, "");
+  layer.visit([&count](const ParameterName&, const auto& tensor) { count += tensor.size(); }, ParameterName::unread());
   return count;
 }
 
@@ -88,7 +115,8 @@ Index parameter_count(Layer& layer) {
 template <class Layer>
 bool all_finite(Layer& layer) {
   bool finite = true;
-  layer.visit([&finite](const std::string&, const auto& tensor) { finite = finite && tensor.allFinite(); }, "");
+  layer.visit([&finite](const ParameterName&, const auto& tensor) { finite = finite && tensor.allFinite(); },
+              ParameterName::unread());
   return finite;
 }
 

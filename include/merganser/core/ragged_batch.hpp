@@ -1,9 +1,10 @@
 // Batches of sequences of different lengths, stored one after the other without padding.
 #pragma once
 
+#include <initializer_list>
+#include <ranges>
 #include <span>
 #include <utility>
-#include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/sequence_offsets.hpp>
@@ -12,8 +13,8 @@
 namespace merganser {
 
 /// The positions 0, 1, 2, ... of every sequence. Shape [T].
-inline std::vector<Position> counting_positions(const SequenceOffsets& offsets) {
-  std::vector<Position> positions;
+inline Vector<Position> counting_positions(const SequenceOffsets& offsets) {
+  Vector<Position> positions;
   positions.reserve(static_cast<std::size_t>(offsets.total()));
   for (Index i = 0; i < offsets.count(); ++i)
     for (Index t = 0; t < offsets.length(i); ++t) positions.push_back(static_cast<Position>(t));
@@ -22,13 +23,17 @@ inline std::vector<Position> counting_positions(const SequenceOffsets& offsets) 
 
 /// Token ids of N sequences, T in all.
 struct TokenBatch {
-  std::vector<TokenId> ids;  ///< [T]
+  Vector<TokenId> ids;  ///< [T]
   SequenceOffsets offsets;   ///< N sequences over the T ids
 
   /// Lays sequences one after the other.
-  static TokenBatch from_sequences(std::span<const std::vector<TokenId>> sequences) {
+  static TokenBatch from_sequences(std::initializer_list<Vector<TokenId>> sequences) {
+    return from_sequences(std::span(sequences.begin(), sequences.size()));
+  }
+  template <std::ranges::input_range Sequences>
+  static TokenBatch from_sequences(const Sequences& sequences) {
     TokenBatch batch;
-    for (const std::vector<TokenId>& sequence : sequences) batch.push_back(sequence);
+    for (std::span<const TokenId> sequence : sequences) batch.push_back(sequence);
     return batch;
   }
 
@@ -56,7 +61,7 @@ template <Real Scalar>
 struct RaggedBatch {
   Matrix<Scalar> values;            ///< [T x D]
   SequenceOffsets offsets;          ///< N sequences over the T rows
-  std::vector<Position> positions;  ///< [T], rising within a sequence
+  Vector<Position> positions;  ///< [T], rising within a sequence
 
   RaggedBatch() = default;
 
@@ -66,7 +71,7 @@ struct RaggedBatch {
       : RaggedBatch(std::move(rows), sequence_offsets, counting_positions(sequence_offsets)) {}
 
   /// @throws std::invalid_argument if values, offsets and positions disagree on T
-  RaggedBatch(Matrix<Scalar> rows, SequenceOffsets sequence_offsets, std::vector<Position> original_positions)
+  RaggedBatch(Matrix<Scalar> rows, SequenceOffsets sequence_offsets, Vector<Position> original_positions)
       : values(std::move(rows)), offsets(std::move(sequence_offsets)), positions(std::move(original_positions)) {
     check_equal("RaggedBatch", "values.rows()", values.rows(), offsets.total());
     check_equal("RaggedBatch", "positions.size()", static_cast<Index>(positions.size()), offsets.total());

@@ -5,7 +5,6 @@
 #include <functional>
 #include <span>
 #include <utility>
-#include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/types.hpp>
@@ -41,7 +40,7 @@ class SequenceOffsets {
 
   /// Takes N + 1 row numbers as they are.
   /// @throws std::invalid_argument if they do not start at 0 or fall
-  static SequenceOffsets from_offsets(std::vector<Index> offsets) {
+  static SequenceOffsets from_offsets(Vector<Index> offsets) {
     check_argument(!offsets.empty() && offsets.front() == 0, "SequenceOffsets::from_offsets", "offsets",
                    offsets.empty() ? Index{-1} : offsets.front(), "a first offset of 0");
     const auto fall = std::adjacent_find(offsets.begin(), offsets.end(), std::greater<>());
@@ -76,8 +75,8 @@ class SequenceOffsets {
   }
 
   /// One range a sequence.
-  std::vector<RowRange> ranges() const {
-    std::vector<RowRange> result;
+  Vector<RowRange> ranges() const {
+    Vector<RowRange> result;
     result.reserve(static_cast<std::size_t>(count()));
     for (Index i = 0; i < count(); ++i) result.push_back(range(i));
     return result;
@@ -86,7 +85,7 @@ class SequenceOffsets {
   bool operator==(const SequenceOffsets&) const = default;
 
  private:
-  std::vector<Index> offsets_;
+  Vector<Index> offsets_;
 };
 
 }  // namespace merganser

@@ -1,10 +1,15 @@
 // The vocabulary types: scalars, matrices, token ids and positions.
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstdint>
+#include <vector>
 
 #include <Eigen/Core>
+
+#include <merganser/core/matrix.hpp>
+#include <merganser/core/memory_reserve.hpp>
 
 namespace merganser {
 
@@ -21,20 +26,36 @@ using TokenId = std::int32_t;
 /// The place of a token in the sequence as it came in, counted from 0. It survives deletion.
 using Position = std::int32_t;
 
-/// A row-major matrix of run-time size; one token a row.
+/// The Eigen types of a row-major matrix of run-time size and of one row.
 template <Real Scalar>
-using Matrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+using PlainMatrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+template <Real Scalar>
+using PlainRowVector = Eigen::Matrix<Scalar, 1, Eigen::Dynamic>;
+
+/// A row-major matrix of run-time size; one token a row. Holds what an Eigen matrix holds, in memory from the reserve.
+template <Real Scalar>
+using Matrix = OwningMatrix<PlainMatrix<Scalar>>;
 
 /// One row.
 template <Real Scalar>
-using RowVector = Eigen::Matrix<Scalar, 1, Eigen::Dynamic>;
+using RowVector = OwningMatrix<PlainRowVector<Scalar>>;
 
-/// Read-only matrix argument: binds to a matrix or to a block of one without a copy.
+/// Read-only matrix argument: binds to a matrix, also one of Eigen, or to a block of one without a copy.
 template <Real Scalar>
-using MatrixRef = Eigen::Ref<const Matrix<Scalar>, 0, Eigen::OuterStride<>>;
+using MatrixRef = Eigen::Ref<const PlainMatrix<Scalar>, 0, Eigen::OuterStride<>>;
 
 /// Matrix argument that is written to: binds to a matrix or to a block of one.
 template <Real Scalar>
-using MutableMatrixRef = Eigen::Ref<Matrix<Scalar>, 0, Eigen::OuterStride<>>;
+using MutableMatrixRef = Eigen::Ref<PlainMatrix<Scalar>, 0, Eigen::OuterStride<>>;
+
+/// A standard vector in memory from the reserve. Equal to one in any other memory that holds the same.
+template <class Value>
+using Vector = std::vector<Value, ReserveAllocator<Value>>;
+
+template <class A, class B, class Allocator>
+requires(!std::same_as<Allocator, ReserveAllocator<B>>)
+bool operator==(const std::vector<A, ReserveAllocator<A>>& a, const std::vector<B, Allocator>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end());
+}
 
 }  // namespace merganser

@@ -111,8 +111,9 @@ inline double encoder_flops(const CostShape& shape, std::span<const Index> lengt
 
 /// The same with one gate: kept_lengths [N].
 inline double encoder_flops(const CostShape& shape, std::span<const Index> lengths,
-                            const std::vector<Index>& kept_lengths) {
-  return encoder_flops(shape, lengths, std::span<const std::vector<Index>>(&kept_lengths, 1));
+                            std::span<const Index> kept_lengths) {
+  const std::vector<Index> kept(kept_lengths.begin(), kept_lengths.end());
+  return encoder_flops(shape, lengths, std::span<const std::vector<Index>>(&kept, 1));
 }
 
 /// A decoder pass over N targets of lengths [N] that read memories of lengths [N], and the head over the vocabulary.

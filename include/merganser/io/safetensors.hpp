@@ -37,7 +37,7 @@ namespace detail {
 
 /// The tensor of each parameter, in the order of the parameters, after all has been checked but the numbers.
 template <Real Scalar>
-std::vector<std::string> match_tensors(const std::vector<ParameterView<Scalar>>& parameters, const TensorTable& table,
+std::vector<std::string> match_tensors(const Vector<ParameterView<Scalar>>& parameters, const TensorTable& table,
                                        const std::string& prefix, const LoadOptions& options) {
   std::set<std::string> known(options.ignored.begin(), options.ignored.end());
   for (const auto& parameter : parameters) known.insert(parameter.name);

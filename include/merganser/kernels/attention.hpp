@@ -127,7 +127,7 @@ double attend(const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, const Matr
             rules.score(query + r, out, columns, nullptr);
             if (excess_limit != nullptr)
               excess += static_cast<double>(
-                  (Eigen::Map<const RowVector<Scalar>>(out, std::min(columns, count)).array() - *excess_limit)
+                  (Eigen::Map<const PlainRowVector<Scalar>>(out, std::min(columns, count)).array() - *excess_limit)
                       .max(Scalar{0})
                       .sum());
             largest[r] = rules.weigh(out, columns);

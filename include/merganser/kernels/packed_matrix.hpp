@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/types.hpp>
@@ -179,8 +178,8 @@ class PackedMatrix {
 
   Index depth_ = 0;
   Index cols_ = 0;
-  Eigen::Array<Scalar, Eigen::Dynamic, 1> data_;
-  std::vector<std::uint32_t> words_;  ///< in place of data_ in 16 bits
+  RowVector<Scalar> data_;
+  Vector<std::uint32_t> words_;  ///< in place of data_ in 16 bits
   Precision precision_ = Precision::full;
 };
 

@@ -23,7 +23,7 @@ template <Real Scalar>
 Scalar softmax_row(Index count, Scalar* x, SoftmaxKind kind) {
   namespace simd = Eigen::internal;
   if (count == 0) return Scalar{0};
-  Scalar largest = Eigen::Map<const RowVector<Scalar>>(x, count).maxCoeff();
+  Scalar largest = Eigen::Map<const PlainRowVector<Scalar>>(x, count).maxCoeff();
   if (kind == SoftmaxKind::softmax1) largest = std::max(largest, Scalar{0});
   const auto shift = broadcast(largest);
   transform(

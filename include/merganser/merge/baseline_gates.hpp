@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <span>
-#include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/random.hpp>
@@ -21,9 +20,9 @@ struct RandomGate {
 
   /// One value a token; draws one number each.
   template <Real Scalar>
-  std::vector<Scalar> values(Index tokens, Rng& rng) const {
+  Vector<Scalar> values(Index tokens, Rng& rng) const {
     check_argument(probability >= 0 && probability <= 1, "RandomGate", "probability", probability, "in [0, 1]");
-    std::vector<Scalar> result(static_cast<std::size_t>(tokens));
+    Vector<Scalar> result(static_cast<std::size_t>(tokens));
     for (Scalar& value : result) value = rng.bernoulli(probability) ? static_cast<Scalar>(scale) : Scalar{0};
     return result;
   }
@@ -37,20 +36,20 @@ struct RandomGate {
 struct FixedRuleGate {
   double amount = 0.5;  ///< in [0, 1], the share of each segment that is deleted
   double scale = -30.0;
-  std::vector<TokenId> separators;
+  Vector<TokenId> separators;
 
   /// One value for each of the T ids.
   template <Real Scalar>
-  std::vector<Scalar> values(std::span<const TokenId> ids, const SequenceOffsets& offsets, FixedRuleScope scope) const {
+  Vector<Scalar> values(std::span<const TokenId> ids, const SequenceOffsets& offsets, FixedRuleScope scope) const {
     check_argument(amount >= 0 && amount <= 1, "FixedRuleGate", "amount", amount, "in [0, 1]");
     check_equal("FixedRuleGate::values", "ids.size()", static_cast<Index>(ids.size()), offsets.total());
-    std::vector<Scalar> result(ids.size(), static_cast<Scalar>(scale));
+    Vector<Scalar> result(ids.size(), static_cast<Scalar>(scale));
     if (scope == FixedRuleScope::sequence) {
       for (Index i = 0; i < offsets.count(); ++i)
         keep_heads(segment_lengths(ids, {offsets.range(i)}), result.begin() + offsets.begin(i), offsets.length(i));
       return result;
     }
-    const std::vector<Index> lengths = segment_lengths(ids, offsets.ranges());
+    const Vector<Index> lengths = segment_lengths(ids, offsets.ranges());
     for (Index i = 0; i < offsets.count(); ++i)
       keep_heads(lengths, result.begin() + offsets.begin(i), offsets.length(i));
     return result;
@@ -58,8 +57,8 @@ struct FixedRuleGate {
 
  private:
   /// lengths[s]: tokens in the s-th segment of any of the ranges together.
-  std::vector<Index> segment_lengths(std::span<const TokenId> ids, const std::vector<RowRange>& ranges) const {
-    std::vector<Index> lengths;
+  Vector<Index> segment_lengths(std::span<const TokenId> ids, const Vector<RowRange>& ranges) const {
+    Vector<Index> lengths;
     for (const RowRange& range : ranges) {
       std::size_t segment = 0;
       for (Index t = range.begin; t < range.begin + range.length; ++t) {
@@ -74,7 +73,7 @@ struct FixedRuleGate {
 
   /// Marks the head of each segment, one segment after the other, as far as the sequence reaches.
   template <class Iterator>
-  void keep_heads(const std::vector<Index>& lengths, Iterator first, Index count) const {
+  void keep_heads(const Vector<Index>& lengths, Iterator first, Index count) const {
     Index begin = 0;
     for (const Index length : lengths) {
       const float kept_exactly = static_cast<float>(1 - amount) * static_cast<float>(length);

@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <span>
 #include <string>
-#include <vector>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/parameter.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/sequence_offsets.hpp>
 #include <merganser/core/types.hpp>
@@ -17,8 +17,8 @@
 namespace merganser::merge {
 
 /// Uniform draws strictly between 0 and 1, one a token.
-inline std::vector<double> draw_boundary_noise(Index tokens, Rng& rng) {
-  std::vector<double> draws(static_cast<std::size_t>(tokens));
+inline Vector<double> draw_boundary_noise(Index tokens, Rng& rng) {
+  Vector<double> draws(static_cast<std::size_t>(tokens));
   for (double& draw : draws) draw = (static_cast<double>(rng.next() >> 12) + 0.5) * 0x1.0p-52;
   return draws;
 }
@@ -26,10 +26,10 @@ inline std::vector<double> draw_boundary_noise(Index tokens, Rng& rng) {
 /// What a boundary predictor says of T tokens.
 template <Real Scalar>
 struct Boundaries {
-  std::vector<Scalar> logits;         ///< [T], without noise; high ends a segment
-  std::vector<Scalar> soft;           ///< [T], in [0, 1]
-  std::vector<std::uint8_t> hard;     ///< [T], 1 where a segment ends
-  std::vector<std::uint8_t> settled;  ///< [T], 1 where that was not the predictor's choice: no gradient
+  Vector<Scalar> logits;         ///< [T], without noise; high ends a segment
+  Vector<Scalar> soft;           ///< [T], in [0, 1]
+  Vector<std::uint8_t> hard;     ///< [T], 1 where a segment ends
+  Vector<std::uint8_t> settled;  ///< [T], 1 where that was not the predictor's choice: no gradient
 };
 
 /// logit = w2 . gelu(W1 x + b1) + b2; soft = sigmoid((logit + log(u) - log(1 - u)) / temperature), hard = soft > 1/2.
@@ -131,7 +131,7 @@ class BoundaryPredictor {
   }
 
   template <class Visitor>
-  void visit(Visitor&& visitor, const std::string& prefix) {
+  void visit(Visitor&& visitor, const ParameterName& prefix) {
     inner.visit(visitor, prefix + "boundary_predictor.0.");
     visitor(prefix + "boundary_predictor.0.bias", inner_bias);
     outer.visit(visitor, prefix + "boundary_predictor.2.");

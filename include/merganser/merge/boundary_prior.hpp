@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/sequence_offsets.hpp>
@@ -17,7 +16,7 @@ namespace merganser::merge {
 template <Real Scalar>
 struct BoundaryPriorResult {
   double value = 0.0;                   ///< nats a token
-  std::vector<Scalar> grad_boundaries;  ///< [T]
+  Vector<Scalar> grad_boundaries;  ///< [T]
 };
 
 /// The mean over sequences of -log Binomial(k; n, prior) / n, with k boundaries among n tokens.

@@ -3,7 +3,6 @@
 
 #include <span>
 #include <utility>
-#include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/ragged_batch.hpp>
@@ -21,14 +20,14 @@ class Compaction {
   Compaction() = default;
 
   /// @throws std::invalid_argument if a plan does not fit its sequence
-  Compaction(std::vector<MergePlan<Scalar>> plans, const SequenceOffsets& input)
+  Compaction(Vector<MergePlan<Scalar>> plans, const SequenceOffsets& input)
       : plans_(std::move(plans)), input_(input) {
     check_equal("Compaction", "plans.size()", static_cast<Index>(plans_.size()), input.count());
     for (Index i = 0; i < input.count(); ++i) {
       check_equal("Compaction", "plan.input_count()", plan(i).input_count(), input.length(i));
       plan(i).check();
       output_.push_back(plan(i).output_count());
-      std::vector<bool> has_member(static_cast<std::size_t>(plan(i).output_count()), false);
+      Vector<bool> has_member(static_cast<std::size_t>(plan(i).output_count()), false);
       for (const Index row : plan(i).group)
         if (row >= 0) has_member[static_cast<std::size_t>(row)] = true;
       for (Index row = 0; row < plan(i).output_count(); ++row)
@@ -43,8 +42,8 @@ class Compaction {
   const MergePlan<Scalar>& plan(Index sequence) const { return plans_[static_cast<std::size_t>(sequence)]; }
 
   /// Output rows that are copies of their representative, because nothing was merged into them. Rising.
-  std::vector<Index> memberless_rows() const {
-    std::vector<Index> rows;
+  Vector<Index> memberless_rows() const {
+    Vector<Index> rows;
     for (const Copy& copy : copies_) rows.push_back(copy.out);
     return rows;
   }
@@ -77,26 +76,26 @@ class Compaction {
 
   /// One value a token: each output row takes its representative's.
   template <class Value>
-  std::vector<Value> pick(std::span<const Value> values) const {
+  Vector<Value> pick(std::span<const Value> values) const {
     check_equal("Compaction::pick", "values.size()", static_cast<Index>(values.size()), input_.total());
-    std::vector<Value> picked;
+    Vector<Value> picked;
     picked.reserve(static_cast<std::size_t>(output_.total()));
     for (const Index row : representatives()) picked.push_back(values[static_cast<std::size_t>(row)]);
     return picked;
   }
 
   /// Gradient of `pick`: each representative receives the gradient of its output row, all others 0.
-  std::vector<Scalar> pick_backward(std::span<const Scalar> grad) const {
+  Vector<Scalar> pick_backward(std::span<const Scalar> grad) const {
     check_equal("Compaction::pick_backward", "grad.size()", static_cast<Index>(grad.size()), output_.total());
-    std::vector<Scalar> result(static_cast<std::size_t>(input_.total()), Scalar{0});
-    const std::vector<Index> rows = representatives();
+    Vector<Scalar> result(static_cast<std::size_t>(input_.total()), Scalar{0});
+    const Vector<Index> rows = representatives();
     for (std::size_t i = 0; i < rows.size(); ++i) result[static_cast<std::size_t>(rows[i])] += grad[i];
     return result;
   }
 
   /// The input row number, counted over the whole batch, of every output row. Shape [T_out].
-  std::vector<Index> representatives() const {
-    std::vector<Index> rows;
+  Vector<Index> representatives() const {
+    Vector<Index> rows;
     rows.reserve(static_cast<std::size_t>(output_.total()));
     for (Index i = 0; i < input_.count(); ++i)
       for (const Index row : plan(i).representative) rows.push_back(input_.begin(i) + row);
@@ -118,15 +117,15 @@ class Compaction {
     }
   }
 
-  std::vector<MergePlan<Scalar>> plans_;
+  Vector<MergePlan<Scalar>> plans_;
   SequenceOffsets input_, output_;
-  std::vector<Copy> copies_;
+  Vector<Copy> copies_;
 };
 
 /// The batch that the plans make of `batch`; positions are those of the representatives.
 /// @throws std::invalid_argument if a plan does not fit its sequence
 template <Real Scalar>
-RaggedBatch<Scalar> compact(const RaggedBatch<Scalar>& batch, std::vector<MergePlan<Scalar>> plans) {
+RaggedBatch<Scalar> compact(const RaggedBatch<Scalar>& batch, Vector<MergePlan<Scalar>> plans) {
   const Compaction<Scalar> compaction(std::move(plans), batch.offsets);
   return {compaction.compact(batch.values), compaction.output_offsets(),
           compaction.pick(std::span<const Position>(batch.positions))};

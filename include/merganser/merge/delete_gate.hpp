@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <span>
 #include <string>
-#include <vector>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/parameter.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/elementwise.hpp>
@@ -34,8 +34,8 @@ enum class GateNoise {
 /// What a gate says of T tokens.
 template <Real Scalar>
 struct GateValues {
-  std::vector<Scalar> logits;  ///< [T], before the activation; high keeps
-  std::vector<Scalar> values;  ///< [T], near 0 keeps, near scale deletes
+  Vector<Scalar> logits;  ///< [T], before the activation; high keeps
+  Vector<Scalar> values;  ///< [T], near 0 keeps, near scale deletes
 };
 
 /// logit = w . norm(h) + b, gate value = scale * sigmoid(-logit) with scale = -30, for every token.
@@ -61,8 +61,8 @@ class DeleteGate {
   struct Cache {
     Matrix<Scalar> normalised;  ///< [T x D], the input of the linear map
     typename nn::RmsNorm<Scalar>::Cache norm;
-    std::vector<Scalar> logits;        ///< [T], with noise
-    std::vector<std::uint8_t> forced;  ///< [T] or empty
+    Vector<Scalar> logits;        ///< [T], with noise
+    Vector<std::uint8_t> forced;  ///< [T] or empty
   };
 
   DeleteGate() = default;
@@ -126,7 +126,7 @@ class DeleteGate {
   }
 
   template <class Visitor>
-  void visit(Visitor&& visitor, const std::string& prefix) {
+  void visit(Visitor&& visitor, const ParameterName& prefix) {
     if (normalises()) norm.visit(visitor, prefix + "layer_norm.");
     visitor(prefix + "feed_forward.weight", weight);
     visitor(prefix + "feed_forward.bias", bias);
@@ -141,15 +141,15 @@ class DeleteGate {
  private:
   bool normalises() const { return config_.norm == GateNorm::rms; }
 
-  std::vector<Scalar> logits_of(const Matrix<Scalar>& x) const {
+  Vector<Scalar> logits_of(const Matrix<Scalar>& x) const {
     check_equal("DeleteGate::forward", "x.cols()", x.cols(), weight.cols());
-    std::vector<Scalar> logits(static_cast<std::size_t>(x.rows()));
+    Vector<Scalar> logits(static_cast<std::size_t>(x.rows()));
     for (Index t = 0; t < x.rows(); ++t)
       logits[static_cast<std::size_t>(t)] = kernels::dot(x.cols(), x.row(t).data(), weight.data()) + bias[0];
     return logits;
   }
 
-  GateValues<Scalar> activate(std::vector<Scalar> logits, std::span<const std::uint8_t> forced) const {
+  GateValues<Scalar> activate(Vector<Scalar> logits, std::span<const std::uint8_t> forced) const {
     if (!forced.empty()) check_equal("DeleteGate::forward", "forced.size()", forced.size(), logits.size());
     GateValues<Scalar> result;
     const auto scale = static_cast<Scalar>(config_.scale);

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/sequence_offsets.hpp>
@@ -13,8 +12,8 @@ namespace merganser::merge {
 
 /// Tokens and survivors of each sequence; forced tokens (pads) count as neither.
 struct DeletionStatistics {
-  std::vector<Index> tokens;  ///< [N]
-  std::vector<Index> kept;    ///< [N]
+  Vector<Index> tokens;  ///< [N]
+  Vector<Index> kept;    ///< [N]
 
   /// Share of the tokens of one sequence that were deleted, in [0, 1]; 0 for an empty sequence.
   double deletion_rate(Index sequence) const {

@@ -7,7 +7,6 @@
 #include <numeric>
 #include <span>
 #include <utility>
-#include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/ragged_batch.hpp>
@@ -23,13 +22,13 @@ namespace merganser::merge {
 template <Real Scalar>
 struct TokenState {
   SequenceOffsets offsets;
-  std::vector<Position> positions;   ///< [T] for the position bias
-  std::vector<Index> origin;         ///< [T] row in the batch that entered the stack
-  std::vector<Scalar> key_bias;      ///< [T] or empty: sum of the gate values so far, added to the scores of each key
-  std::vector<std::uint8_t> hidden;  ///< [T] or empty: not 0 where no query may look (pads)
-  std::vector<std::uint8_t> forced;  ///< [T] or empty: not 0 where gates must delete (pads)
+  Vector<Position> positions;   ///< [T] for the position bias
+  Vector<Index> origin;         ///< [T] row in the batch that entered the stack
+  Vector<Scalar> key_bias;      ///< [T] or empty: sum of the gate values so far, added to the scores of each key
+  Vector<std::uint8_t> hidden;  ///< [T] or empty: not 0 where no query may look (pads)
+  Vector<std::uint8_t> forced;  ///< [T] or empty: not 0 where gates must delete (pads)
 
-  static TokenState start(const SequenceOffsets& offsets, std::vector<Position> positions) {
+  static TokenState start(const SequenceOffsets& offsets, Vector<Position> positions) {
     TokenState state;
     state.offsets = offsets;
     state.positions = std::move(positions);
@@ -64,7 +63,7 @@ class DeletionStep {
     check_equal("DeletionStep", "gate_values.size()", static_cast<Index>(gate_values.size()), before.total());
     if (had_bias_)
       check_equal("DeletionStep", "key_bias.size()", static_cast<Index>(before.key_bias.size()), before.total());
-    std::vector<Scalar> bias = before.key_bias;
+    Vector<Scalar> bias = before.key_bias;
     if (carries_bias_) {
       bias.resize(gate_values.size(), Scalar{0});
       std::transform(bias.begin(), bias.end(), gate_values.begin(), bias.begin(), std::plus<>());
@@ -95,11 +94,11 @@ class DeletionStep {
 
   /// Rows of the incoming T that hard deletion keeps, rising; in soft mode those it would keep. Fillers are not among
   /// them.
-  std::vector<Index> kept_rows() const {
-    std::vector<Index> rows;
+  Vector<Index> kept_rows() const {
+    Vector<Index> rows;
     const SequenceOffsets& offsets = compaction_.input_offsets();
     for (Index i = 0; i < offsets.count(); ++i) {
-      const std::vector<Index>& group = compaction_.plan(i).group;
+      const Vector<Index>& group = compaction_.plan(i).group;
       for (std::size_t row = 0; row < group.size(); ++row)
         if (group[row] >= 0) rows.push_back(offsets.begin(i) + static_cast<Index>(row));
     }
@@ -121,18 +120,18 @@ class DeletionStep {
   /// The gradient of the key bias after the step, [T'] or empty, becomes that of the gate values (written to
   /// `grad_gate`, [T] or empty: no gradient) and that of the key bias before the step (returned; empty if there was
   /// none).
-  std::vector<Scalar> backward_bias(std::span<const Scalar> grad_after, std::vector<Scalar>& grad_gate) const {
+  Vector<Scalar> backward_bias(std::span<const Scalar> grad_after, Vector<Scalar>& grad_gate) const {
     grad_gate.clear();
     if (grad_after.empty()) return {};
     check_equal("DeletionStep::backward_bias", "grad_after.size()", static_cast<Index>(grad_after.size()),
                 after_.total());
-    std::vector<Scalar> grad(grad_after.begin(), grad_after.end());
+    Vector<Scalar> grad(grad_after.begin(), grad_after.end());
     if (hard_) {
       for_each_filler([&](std::size_t row) { grad[row] = 0; });  // a filler's key bias is a constant
       grad = compaction_.pick_backward(grad);
     }
     if (carries_bias_) grad_gate = grad;
-    return had_bias_ ? grad : std::vector<Scalar>{};
+    return had_bias_ ? grad : Vector<Scalar>{};
   }
 
   Index input_tokens() const { return tokens_; }
@@ -152,7 +151,7 @@ class DeletionStep {
   template <class Visit>
   void for_each_filler(Visit&& visit) const {
     for (Index i = 0; i < compaction_.input_offsets().count(); ++i) {
-      const std::vector<Index>& group = compaction_.plan(i).group;
+      const Vector<Index>& group = compaction_.plan(i).group;
       const Index kept = group.empty() ? 0 : *std::max_element(group.begin(), group.end()) + 1;
       for (Index row = after_.offsets.begin(i) + kept; row < after_.offsets.end(i); ++row)
         visit(static_cast<std::size_t>(row));

@@ -6,9 +6,9 @@
 #include <span>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/parameter.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/sequence_offsets.hpp>
 #include <merganser/core/types.hpp>
@@ -35,7 +35,7 @@ struct GateConfig {
   GateNoise noise = GateNoise::none;
   double initial_bias = 1.0;
   double rate = 0.5;                ///< of the random and fixed kinds: share to delete, in [0, 1]
-  std::vector<TokenId> separators;  ///< of the fixed kind: ids that begin a segment
+  Vector<TokenId> separators;  ///< of the fixed kind: ids that begin a segment
 
   /// The threshold in force without an override.
   double effective_threshold() const {
@@ -93,7 +93,7 @@ class Gate {
   }
 
   template <class Visitor>
-  void visit(Visitor&& visitor, const std::string& prefix) {
+  void visit(Visitor&& visitor, const ParameterName& prefix) {
     if (config_.kind == GateKind::learned) learned.visit(visitor, prefix + "delete_gate.");
   }
 

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/types.hpp>
@@ -23,8 +22,8 @@ enum class GateRegulariser {
 template <Real Scalar>
 struct RegulariserResult {
   double value = 0.0;
-  std::vector<Scalar> grad_values;  ///< [T], or empty when it reads the logits only
-  std::vector<Scalar> grad_logits;  ///< [T], or empty when it reads the values only
+  Vector<Scalar> grad_values;  ///< [T], or empty when it reads the logits only
+  Vector<Scalar> grad_logits;  ///< [T], or empty when it reads the values only
 };
 
 /// The regulariser over T gate values and logits; tokens whose `forced` is not 0 do not count. 0 when none counts.
@@ -50,7 +49,7 @@ RegulariserResult<Scalar> regularise(GateRegulariser kind, std::span<const Scala
     sum += reading(t);
   }
   RegulariserResult<Scalar> result;
-  std::vector<Scalar>& grad = reads_logits ? result.grad_logits : result.grad_values;
+  Vector<Scalar>& grad = reads_logits ? result.grad_logits : result.grad_values;
   grad.assign(values.size(), Scalar{0});
   if (counted == 0 || (kind == GateRegulariser::variance && counted < 2)) return result;
   const double mean = sum / counted;

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <numeric>
 #include <span>
-#include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/sequence_offsets.hpp>
@@ -21,10 +20,10 @@ namespace merganser::merge {
 /// threshold; with a target rate, the round(rate * n) rows of lowest value go instead (of equal ones the later). A
 /// non-empty sequence keeps at least one row.
 template <Real Scalar>
-std::vector<Index> surviving_rows(std::span<const Scalar> values, double trained_threshold,
+Vector<Index> surviving_rows(std::span<const Scalar> values, double trained_threshold,
                                   const DeletionOptions& options) {
   const Index count = static_cast<Index>(values.size());
-  std::vector<Index> kept;
+  Vector<Index> kept;
   if (count == 0) return kept;
   const auto value = [&](Index row) { return values[static_cast<std::size_t>(row)]; };
   if (options.target_rate) {
@@ -47,16 +46,16 @@ std::vector<Index> surviving_rows(std::span<const Scalar> values, double trained
 /// One plan a sequence that keeps the surviving rows; with a filler, every plan is as long as the longest.
 /// @throws std::invalid_argument if there is not one value a row or the options contradict themselves
 template <Real Scalar>
-std::vector<MergePlan<Scalar>> deletion_plans(std::span<const Scalar> values, const SequenceOffsets& offsets,
+Vector<MergePlan<Scalar>> deletion_plans(std::span<const Scalar> values, const SequenceOffsets& offsets,
                                               double trained_threshold, const DeletionOptions& options) {
   check_equal("deletion_plans", "values.size()", static_cast<Index>(values.size()), offsets.total());
   options.check();
-  std::vector<MergePlan<Scalar>> plans;
+  Vector<MergePlan<Scalar>> plans;
   Index longest = 0;
   for (Index i = 0; i < offsets.count(); ++i) {
     const auto sequence =
         values.subspan(static_cast<std::size_t>(offsets.begin(i)), static_cast<std::size_t>(offsets.length(i)));
-    const std::vector<Index> kept = surviving_rows(sequence, trained_threshold, options);
+    const Vector<Index> kept = surviving_rows(sequence, trained_threshold, options);
     plans.push_back(MergePlan<Scalar>::keep(kept, offsets.length(i)));
     longest = std::max(longest, plans.back().output_count());
   }

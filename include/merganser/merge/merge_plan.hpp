@@ -2,7 +2,6 @@
 #pragma once
 
 #include <span>
-#include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/types.hpp>
@@ -16,9 +15,9 @@ namespace merganser::merge {
 /// representative (padding, see Filler).
 template <Real Scalar>
 struct MergePlan {
-  std::vector<Index> group;           ///< [n_in] output row of each input row, or -1: dropped
-  std::vector<Scalar> weight;         ///< [n_in] its weight inside that row
-  std::vector<Index> representative;  ///< [n_out] input row whose position the output row takes
+  Vector<Index> group;           ///< [n_in] output row of each input row, or -1: dropped
+  Vector<Scalar> weight;         ///< [n_in] its weight inside that row
+  Vector<Index> representative;  ///< [n_out] input row whose position the output row takes
 
   Index input_count() const { return static_cast<Index>(group.size()); }
   Index output_count() const { return static_cast<Index>(representative.size()); }

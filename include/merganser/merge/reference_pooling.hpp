@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/sequence_offsets.hpp>
@@ -20,13 +19,13 @@ namespace merganser::merge {
 /// Sequences without rows stay empty. Returns one mark a row that the plans make: not 0 at a filler.
 /// @throws std::invalid_argument if a length differs
 template <Real Scalar>
-std::vector<std::uint8_t> fill_up_segments(std::vector<MergePlan<Scalar>>& plans, const SequenceOffsets& offsets,
+Vector<std::uint8_t> fill_up_segments(Vector<MergePlan<Scalar>>& plans, const SequenceOffsets& offsets,
                                            std::span<const std::uint8_t> pads) {
   check_equal("fill_up_segments", "plans.size()", static_cast<Index>(plans.size()), offsets.count());
   if (!pads.empty()) check_equal("fill_up_segments", "pads.size()", static_cast<Index>(pads.size()), offsets.total());
   Index longest = 0;
   for (const MergePlan<Scalar>& plan : plans) longest = std::max(longest, plan.output_count());
-  std::vector<std::uint8_t> fillers;
+  Vector<std::uint8_t> fillers;
   for (Index i = 0; i < offsets.count(); ++i) {
     MergePlan<Scalar>& plan = plans[static_cast<std::size_t>(i)];
     const Index segments = plan.output_count();
@@ -50,9 +49,9 @@ std::vector<std::uint8_t> fill_up_segments(std::vector<MergePlan<Scalar>>& plans
 /// Plans of strided groups that take pads for tokens and drop a last group of fewer than `rate` rows.
 /// @throws std::invalid_argument if the rate is below 1
 template <Real Scalar>
-std::vector<MergePlan<Scalar>> whole_group_plans(const SequenceOffsets& offsets, Index rate) {
+Vector<MergePlan<Scalar>> whole_group_plans(const SequenceOffsets& offsets, Index rate) {
   check_argument(rate >= 1, "whole_group_plans", "rate", rate, "at least 1");
-  std::vector<MergePlan<Scalar>> plans;
+  Vector<MergePlan<Scalar>> plans;
   for (Index i = 0; i < offsets.count(); ++i) {
     MergePlan<Scalar>& plan = plans.emplace_back();
     const Index groups = offsets.length(i) / rate;

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <span>
 #include <utility>
-#include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/sequence_offsets.hpp>
@@ -26,14 +25,14 @@ Scalar segment_weight(Index count) {
 /// segment too. `pads` [T] or empty: not 0 at a pad. A segment stands at the position of its first token.
 /// @throws std::invalid_argument if a length differs
 template <Real Scalar>
-std::vector<MergePlan<Scalar>> segment_plans(std::span<const std::uint8_t> boundaries, const SequenceOffsets& offsets,
+Vector<MergePlan<Scalar>> segment_plans(std::span<const std::uint8_t> boundaries, const SequenceOffsets& offsets,
                                              std::span<const std::uint8_t> pads = {}) {
   check_equal("segment_plans", "boundaries.size()", static_cast<Index>(boundaries.size()), offsets.total());
   if (!pads.empty()) check_equal("segment_plans", "pads.size()", static_cast<Index>(pads.size()), offsets.total());
-  std::vector<MergePlan<Scalar>> plans;
+  Vector<MergePlan<Scalar>> plans;
   for (Index i = 0; i < offsets.count(); ++i) {
     MergePlan<Scalar>& plan = plans.emplace_back();
-    std::vector<Index> lengths;
+    Vector<Index> lengths;
     bool open = false;
     for (Index row = 0; row < offsets.length(i); ++row) {
       const auto t = static_cast<std::size_t>(offsets.begin(i) + row);
@@ -60,18 +59,18 @@ std::vector<MergePlan<Scalar>> segment_plans(std::span<const std::uint8_t> bound
 /// grows makes all tokens behind it heavier. In a later segment they all grow alike, which leaves the mean: so only
 /// tokens of the same segment count. Nawrot et al. 2023, arXiv 2211.09761.
 template <Real Scalar>
-std::vector<Scalar> segment_boundary_gradient(const MatrixRef<Scalar>& x, const Compaction<Scalar>& segments,
+Vector<Scalar> segment_boundary_gradient(const MatrixRef<Scalar>& x, const Compaction<Scalar>& segments,
                                               const MatrixRef<Scalar>& grad_means) {
   const SequenceOffsets& input = segments.input_offsets();
   const SequenceOffsets& output = segments.output_offsets();
   check_equal("segment_boundary_gradient", "x.rows()", x.rows(), input.total());
   check_equal("segment_boundary_gradient", "grad_means.rows()", grad_means.rows(), output.total());
   const Matrix<Scalar> means = segments.compact(x);
-  std::vector<Scalar> gradient(static_cast<std::size_t>(input.total()), Scalar{0});
+  Vector<Scalar> gradient(static_cast<std::size_t>(input.total()), Scalar{0});
   for (Index i = 0; i < input.count(); ++i) {
     const MergePlan<Scalar>& plan = segments.plan(i);
     // Of each segment: gradient of a common addition to the weights of its tokens behind this one.
-    std::vector<Scalar> behind(static_cast<std::size_t>(plan.output_count()), Scalar{0});
+    Vector<Scalar> behind(static_cast<std::size_t>(plan.output_count()), Scalar{0});
     for (Index row = input.length(i); row-- > 0;) {
       const Index group = plan.group[static_cast<std::size_t>(row)];
       if (group < 0) continue;

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <span>
 #include <string>
-#include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/parameter.hpp>
@@ -26,11 +25,11 @@ namespace merganser::merge {
 /// group's representative is its first row, pad or not; the row's tap is its distance from there.
 /// @throws std::invalid_argument if a length differs or the rate is below 1
 template <Real Scalar>
-std::vector<MergePlan<Scalar>> strided_plans(const SequenceOffsets& offsets, Index rate,
+Vector<MergePlan<Scalar>> strided_plans(const SequenceOffsets& offsets, Index rate,
                                              std::span<const std::uint8_t> pads = {}) {
   check_argument(rate >= 1, "strided_plans", "rate", rate, "at least 1");
   if (!pads.empty()) check_equal("strided_plans", "pads.size()", static_cast<Index>(pads.size()), offsets.total());
-  std::vector<MergePlan<Scalar>> plans;
+  Vector<MergePlan<Scalar>> plans;
   for (Index i = 0; i < offsets.count(); ++i) {
     MergePlan<Scalar>& plan = plans.emplace_back();
     for (Index row = 0; row < offsets.length(i); ++row) {
@@ -124,7 +123,7 @@ class StridedConvolution {
   }
 
   template <class Visitor>
-  void visit(Visitor&& visitor, const std::string& prefix) {
+  void visit(Visitor&& visitor, const ParameterName& prefix) {
     visitor(prefix + "weight", weight);
     visitor(prefix + "bias", bias);
   }

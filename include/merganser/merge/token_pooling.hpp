@@ -5,9 +5,9 @@
 #include <span>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/parameter.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/merge/boundary_predictor.hpp>
@@ -48,10 +48,10 @@ template <Real Scalar>
 struct PoolingReport {
   Index block = 0;
   SequenceOffsets offsets;          ///< of the T tokens that reached the pooling
-  std::vector<Index> lengths;       ///< [N] rows that each sequence became, without fillers
-  std::vector<Position> positions;  ///< [T'] of the rows that go on: of a segment or group the first
+  Vector<Index> lengths;       ///< [N] rows that each sequence became, without fillers
+  Vector<Position> positions;  ///< [T'] of the rows that go on: of a segment or group the first
   Boundaries<Scalar> boundaries;    ///< [T]; like all below empty for the strided kind
-  std::vector<Index> trials;        ///< [N] tokens of each sequence for its prior loss (the reference: with pads)
+  Vector<Index> trials;        ///< [N] tokens of each sequence for its prior loss (the reference: with pads)
   double prior = 0.0;               ///< see boundary_prior_loss
 };
 
@@ -72,13 +72,13 @@ class TokenPooling {
     typename BoundaryPredictor<Scalar>::Cache predictor;
     typename StridedConvolution<Scalar>::Cache convolution;
     Compaction<Scalar> groups;
-    std::vector<Index> blank;  ///< output rows without a member
+    Vector<Index> blank;  ///< output rows without a member
   };
 
   struct Output {
     Matrix<Scalar> values;             ///< [T' x D]
     State state;                       ///< of the T' rows
-    std::vector<std::uint8_t> hidden;  ///< [T'] or empty: not 0 where no reader of the encoder may look
+    Vector<std::uint8_t> hidden;  ///< [T'] or empty: not 0 where no reader of the encoder may look
     PoolingReport<Scalar> report;
   };
 
@@ -110,7 +110,7 @@ class TokenPooling {
 
   /// For training: a boundary predictor draws its noise from `rng`.
   Output forward(const Matrix<Scalar>& x, const State& before, PoolingInput input, Rng& rng, Cache& cache) const {
-    std::vector<double> draws;
+    Vector<double> draws;
     if (config_.kind == PoolingKind::boundaries && input.noise.empty()) {
       draws = draw_boundary_noise(before.total(), rng);
       input.noise = draws;
@@ -123,7 +123,7 @@ class TokenPooling {
                           Gradients& gradients) const;
 
   template <class Visitor>
-  void visit(Visitor&& visitor, const std::string& prefix) {
+  void visit(Visitor&& visitor, const ParameterName& prefix) {
     if (config_.kind == PoolingKind::boundaries)
       predictor.visit(visitor, prefix + "boundary_predictor.");
     else
@@ -140,8 +140,8 @@ class TokenPooling {
  private:
   Output apply(const Matrix<Scalar>& x, const State& before, const PoolingInput& input, Cache& cache) const;
 
-  static std::vector<std::uint8_t> pads_of(const State& state) {
-    std::vector<std::uint8_t> pads = state.hidden;
+  static Vector<std::uint8_t> pads_of(const State& state) {
+    Vector<std::uint8_t> pads = state.hidden;
     if (pads.empty()) return state.forced;
     for (std::size_t t = 0; t < state.forced.size(); ++t) pads[t] = pads[t] != 0 || state.forced[t] != 0 ? 1 : 0;
     return pads;
@@ -156,14 +156,14 @@ auto TokenPooling<Scalar>::apply(const Matrix<Scalar>& x, const State& before, c
   check_equal("TokenPooling::forward", "x.rows()", x.rows(), before.total());
   check_argument(before.key_bias.empty(), "TokenPooling::forward", "before.key_bias", "gate values", "none");
   const bool as_reference = input.pads == PooledPads::pooled;
-  const std::vector<std::uint8_t> marks = pads_of(before);
+  const Vector<std::uint8_t> marks = pads_of(before);
   const auto is_pad = [&](Index row) { return !marks.empty() && marks[static_cast<std::size_t>(row)] != 0; };
   Output output;
   PoolingReport<Scalar>& report = output.report;
   report.block = config_.block;
   report.offsets = before.offsets;
   const Matrix<Scalar> normed = norm.forward(x, cache.norm);
-  std::vector<MergePlan<Scalar>> plans;
+  Vector<MergePlan<Scalar>> plans;
   if (config_.kind == PoolingKind::boundaries) {
     report.boundaries = predictor.forward(normed, before.offsets, marks, input.noise, cache.predictor);
     report.prior = config_.prior;
@@ -218,7 +218,7 @@ Matrix<Scalar> TokenPooling<Scalar>::backward(Matrix<Scalar> grad_values, std::s
     return norm.backward(grad_normed, cache.norm, gradients.norm);
   }
   for (const Index row : cache.blank) grad_values.row(row).setZero();
-  std::vector<Scalar> grad_hard = segment_boundary_gradient<Scalar>(cache.norm.input, cache.groups, grad_values);
+  Vector<Scalar> grad_hard = segment_boundary_gradient<Scalar>(cache.norm.input, cache.groups, grad_values);
   if (!grad_boundaries.empty())
     check_equal("TokenPooling::backward", "grad_boundaries.size()", grad_boundaries.size(), grad_hard.size());
   for (std::size_t t = 0; t < grad_boundaries.size(); ++t) grad_hard[t] += grad_boundaries[t];

@@ -6,7 +6,6 @@
 #include <limits>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/ragged_batch.hpp>
@@ -40,7 +39,7 @@ struct BeamSearchOptions {
 
 /// One sequence that was found.
 struct Hypothesis {
-  std::vector<TokenId> ids;      ///< start id first; the end id last unless cut at max_length
+  Vector<TokenId> ids;      ///< start id first; the end id last unless cut at max_length
   double log_probability = 0.0;  ///< of all tokens behind the start id, the end id included
   double score = 0.0;            ///< log_probability / (tokens behind the start id)^length_penalty
 };
@@ -48,13 +47,13 @@ struct Hypothesis {
 /// What was found for N source sequences.
 template <Real Scalar>
 struct BeamSearchResult {
-  std::vector<std::vector<Hypothesis>> hypotheses;  ///< [N] lists of 1 to `beams`, the best score first
+  Vector<Vector<Hypothesis>> hypotheses;  ///< [N] lists of 1 to `beams`, the best score first
   EncoderOutput<Scalar> encoded;                    ///< what the encoder kept
 
   /// The best hypothesis of each source sequence.
   TokenBatch best() const {
     TokenBatch batch;
-    for (const std::vector<Hypothesis>& found : hypotheses) batch.push_back(found.front().ids);
+    for (const Vector<Hypothesis>& found : hypotheses) batch.push_back(found.front().ids);
     return batch;
   }
 };
@@ -67,7 +66,7 @@ template <Real Scalar>
 class BeamSearch {
  public:
   struct Beam {
-    std::vector<TokenId> ids;
+    Vector<TokenId> ids;
     double log_probability = 0.0;
   };
 
@@ -79,20 +78,20 @@ class BeamSearch {
   }
 
   /// The beams that want a next token, the most probable first; none when the search has ended.
-  const std::vector<Beam>& running() const { return running_; }
+  const Vector<Beam>& running() const { return running_; }
 
   /// Ended hypotheses, the best score first.
-  const std::vector<Hypothesis>& ended() const { return ended_; }
+  const Vector<Hypothesis>& ended() const { return ended_; }
 
   /// One step: row b of the logits [beams x V] is for running beam b. Returns for each beam that now runs the number of
   /// the one that it continues.
   /// @throws std::invalid_argument if the rows are not as many as the beams, or empty
-  std::vector<Index> advance(const MatrixRef<Scalar>& logits) {
+  Vector<Index> advance(const MatrixRef<Scalar>& logits) {
     check_equal("BeamSearch::advance", "logits.rows()", logits.rows(), static_cast<Index>(running_.size()));
-    std::vector<Beam> next;
-    std::vector<Index> parents;
+    Vector<Beam> next;
+    Vector<Index> parents;
     const auto beams = static_cast<std::size_t>(options_.beams);
-    const std::vector<Candidate> candidates = best_candidates(logits);
+    const Vector<Candidate> candidates = best_candidates(logits);
     for (std::size_t rank = 0; rank < candidates.size(); ++rank) {
       const Candidate& candidate = candidates[rank];
       Beam beam{running_[static_cast<std::size_t>(candidate.beam)].ids, candidate.log_probability};
@@ -124,11 +123,11 @@ class BeamSearch {
   }
 
   /// Twice as many as there are beams: so many go on even if every beam can also end.
-  std::vector<Candidate> best_candidates(const MatrixRef<Scalar>& logits) const {
-    std::vector<Candidate> candidates;
+  Vector<Candidate> best_candidates(const MatrixRef<Scalar>& logits) const {
+    Vector<Candidate> candidates;
     for (Index beam = 0; beam < logits.rows(); ++beam) {
       const LogitRow<Scalar> row = logits.row(beam);
-      const std::vector<double> more = log_probabilities<Scalar>(row);
+      const Vector<double> more = log_probabilities<Scalar>(row);
       const double so_far = running_[static_cast<std::size_t>(beam)].log_probability;
       for (std::size_t id = 0; id < more.size(); ++id) {
         const Scalar logit = row[static_cast<Index>(id)];
@@ -178,8 +177,8 @@ class BeamSearch {
 
   BeamSearchOptions options_;
   TokenId end_;
-  std::vector<Beam> running_;
-  std::vector<Hypothesis> ended_;
+  Vector<Beam> running_;
+  Vector<Hypothesis> ended_;
 };
 
 /// Searches the best target sequences for each of N source sequences, as Hugging Face transformers does.
@@ -194,16 +193,16 @@ BeamSearchResult<Scalar> beam_search(const EncoderDecoder<Scalar>& model, const 
   options.check("beam_search");
   BeamSearchResult<Scalar> result;
   result.encoded = model.encode(source, forward_options);
-  std::vector<BeamSearch<Scalar>> searches(static_cast<std::size_t>(source.count()),
+  Vector<BeamSearch<Scalar>> searches(static_cast<std::size_t>(source.count()),
                                            BeamSearch<Scalar>(options, model.config().start, model.config().end));
   DecoderState<Scalar> state = model.decoder.start(result.encoded, options.max_length);
   for (;;) {
-    std::vector<TokenId> last;  // of all running beams, in the order of the state
+    Vector<TokenId> last;  // of all running beams, in the order of the state
     for (const BeamSearch<Scalar>& search : searches)
       for (const auto& beam : search.running()) last.push_back(beam.ids.back());
     if (last.empty()) break;
     const Matrix<Scalar> logits = model.head(model.decoder.step(model.shared.forward(last), state));
-    std::vector<Index> chosen;
+    Vector<Index> chosen;
     Index row = 0;
     for (BeamSearch<Scalar>& search : searches) {
       const auto count = static_cast<Index>(search.running().size());

@@ -6,9 +6,9 @@
 #include <span>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/parameter.hpp>
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
@@ -30,8 +30,8 @@ class Decoder {
 
   struct Cache {
     SequenceOffsets offsets;
-    std::vector<Position> positions;
-    std::vector<typename DecoderBlock<Scalar>::Cache> blocks;
+    Vector<Position> positions;
+    Vector<typename DecoderBlock<Scalar>::Cache> blocks;
     typename nn::RmsNorm<Scalar>::Cache final_norm;
     typename nn::Dropout<Scalar>::Cache input_dropout, output_dropout;
     typename PositionEncoding<Scalar>::Cache absolute;
@@ -42,7 +42,7 @@ class Decoder {
   struct InputGradients {
     Matrix<Scalar> embedded;       ///< [L x D]
     Matrix<Scalar> memory;         ///< [T' x D]
-    std::vector<Scalar> key_bias;  ///< [T']; empty when there was none
+    Vector<Scalar> key_bias;  ///< [T']; empty when there was none
   };
 
   Decoder() = default;
@@ -100,8 +100,8 @@ class Decoder {
                           const Cache& cache, Gradients& gradients) const;
 
   /// The mean over all heads and pairs of max(score - limit, 0), for the cross-attention of each block.
-  std::vector<double> excess_means(const Cache& cache) const {
-    std::vector<double> means;
+  Vector<double> excess_means(const Cache& cache) const {
+    Vector<double> means;
     for (const auto& block : cache.blocks) means.push_back(Encoder<Scalar>::mean_excess(block.cross_attention));
     return means;
   }
@@ -114,7 +114,7 @@ class Decoder {
   Matrix<Scalar> step(const Matrix<Scalar>& embedded, DecoderState<Scalar>& state) const;
 
   template <class Visitor>
-  void visit(Visitor&& visitor, const std::string& prefix) {
+  void visit(Visitor&& visitor, const ParameterName& prefix) {
     position.visit(visitor, prefix);
     for (std::size_t b = 0; b < blocks.size(); ++b)
       blocks[b].visit(visitor, prefix + "block." + std::to_string(b) + ".");
@@ -124,7 +124,7 @@ class Decoder {
   const Config& config() const { return config_; }
 
   PositionEncoding<Scalar> position;
-  std::vector<DecoderBlock<Scalar>> blocks;
+  Vector<DecoderBlock<Scalar>> blocks;
   nn::RmsNorm<Scalar> final_norm;
 
  private:
@@ -212,9 +212,9 @@ Matrix<Scalar> Decoder<Scalar>::step(const Matrix<Scalar>& embedded, DecoderStat
   check_equal("Decoder::step", "embedded.rows()", embedded.rows(), state.sequences);
   check_argument(state.length < state.capacity, "Decoder::step", "state.length", state.length,
                  "less than the capacity of the state");
-  const std::vector<Position> now(static_cast<std::size_t>(state.sequences), static_cast<Position>(state.length));
+  const Vector<Position> now(static_cast<std::size_t>(state.sequences), static_cast<Position>(state.length));
   Context self, cross;
-  std::vector<Index> new_rows;
+  Vector<Index> new_rows;
   for (Index n = 0; n < state.sequences; ++n) {
     self.queries.push_back({n, 1});
     self.keys.push_back({n * state.capacity, state.length + 1});

@@ -3,8 +3,8 @@
 
 #include <string>
 #include <utility>
-#include <vector>
 
+#include <merganser/core/parameter.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/models/encoder_block.hpp>
@@ -34,7 +34,7 @@ class DecoderBlock {
   struct InputGradients {
     Matrix<Scalar> x;              ///< [L x D]
     Matrix<Scalar> memory;         ///< [T' x D]
-    std::vector<Scalar> key_bias;  ///< [T']; empty when there was none
+    Vector<Scalar> key_bias;  ///< [T']; empty when there was none
   };
 
   DecoderBlock() = default;
@@ -86,7 +86,7 @@ class DecoderBlock {
   /// One new token for each of N sequences: x [N x D]. `self_key_values` already holds the earlier tokens' keys and
   /// values in the rows of `self.keys`; those of the new tokens are written to `new_rows` [N] first.
   Matrix<Scalar> step(const Matrix<Scalar>& x, const Context& self, nn::KeyValues<Scalar>& self_key_values,
-                      const std::vector<Index>& new_rows, const nn::KeyValues<Scalar>& cross_key_values,
+                      const Vector<Index>& new_rows, const nn::KeyValues<Scalar>& cross_key_values,
                       const Context& cross) const {
     const Matrix<Scalar> normed = self_norm.forward(x);
     const nn::KeyValues<Scalar> fresh = self_attention.project(normed);
@@ -121,7 +121,7 @@ class DecoderBlock {
   }
 
   template <class Visitor>
-  void visit(Visitor&& visitor, const std::string& prefix) {
+  void visit(Visitor&& visitor, const ParameterName& prefix) {
     self_attention.visit(visitor, prefix + "layer.0.SelfAttention.");
     self_norm.visit(visitor, prefix + "layer.0.layer_norm.");
     cross_attention.visit(visitor, prefix + "layer.1.EncDecAttention.");

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <span>
 #include <utility>
-#include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/sequence_offsets.hpp>
@@ -24,11 +23,11 @@ struct DecoderState {
   Index sequences = 0;                             ///< N
   Index capacity = 0;                              ///< most tokens a sequence may reach
   Index length = 0;                                ///< tokens so far
-  std::vector<nn::KeyValues<Scalar>> self, cross;  ///< one a block; self [R x H K], cross [T' x H K]
-  std::vector<Position> key_positions;             ///< [R]
-  std::vector<RowRange> memory;                    ///< [N] rows of the encoder output
-  std::vector<Scalar> key_bias;                    ///< [T'] or empty
-  std::vector<std::uint8_t> hidden_keys;           ///< [T'] or empty
+  Vector<nn::KeyValues<Scalar>> self, cross;  ///< one a block; self [R x H K], cross [T' x H K]
+  Vector<Position> key_positions;             ///< [R]
+  Vector<RowRange> memory;                    ///< [N] rows of the encoder output
+  Vector<Scalar> key_bias;                    ///< [T'] or empty
+  Vector<std::uint8_t> hidden_keys;           ///< [T'] or empty
   nn::DistanceBias<Scalar> position_bias;
 
   /// Makes room for so many sequences.
@@ -45,8 +44,8 @@ struct DecoderState {
   /// is chosen several times branches. Copies the tokens of those that move.
   /// @throws std::invalid_argument if a chosen sequence is not one of the N; the state is then as before
   void select(std::span<const Index> chosen) {
-    std::vector<RowRange> ranges;
-    std::vector<std::pair<Index, Index>> moves;  // first row: from, to
+    Vector<RowRange> ranges;
+    Vector<std::pair<Index, Index>> moves;  // first row: from, to
     for (const Index from : chosen) {
       check_argument(from >= 0 && from < sequences, "DecoderState::select", "chosen", from, "a sequence of the state");
       const auto to = static_cast<Index>(ranges.size());
@@ -62,7 +61,7 @@ struct DecoderState {
 
  private:
   /// All are read before the first is written, so that sequences can change places.
-  void move_rows(Matrix<Scalar>& matrix, const std::vector<std::pair<Index, Index>>& moves) const {
+  void move_rows(Matrix<Scalar>& matrix, const Vector<std::pair<Index, Index>>& moves) const {
     Matrix<Scalar> moving(static_cast<Index>(moves.size()) * length, matrix.cols());
     Index row = 0;
     for (const auto& [from, to] : moves) {

@@ -8,9 +8,9 @@
 #include <span>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/parameter.hpp>
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
@@ -41,17 +41,17 @@ class Encoder {
 
   struct Config {
     StackConfig stack;
-    std::vector<merge::GateConfig> gates;  ///< rising by block
+    Vector<merge::GateConfig> gates;  ///< rising by block
     std::optional<merge::PoolingConfig> pooling = std::nullopt;
   };
 
   struct Cache {
     /// The states the tokens pass through: one at the start, one more behind each gate and the pooling.
-    std::vector<State> states;
-    std::vector<merge::DeletionStep<Scalar>> steps;          ///< one a gate applied
-    std::vector<typename merge::Gate<Scalar>::Cache> gates;  ///< one a gate applied
+    Vector<State> states;
+    Vector<merge::DeletionStep<Scalar>> steps;          ///< one a gate applied
+    Vector<typename merge::Gate<Scalar>::Cache> gates;  ///< one a gate applied
     typename merge::TokenPooling<Scalar>::Cache pooling;
-    std::vector<typename EncoderBlock<Scalar>::Cache> blocks;
+    Vector<typename EncoderBlock<Scalar>::Cache> blocks;
     typename nn::RmsNorm<Scalar>::Cache final_norm;
     typename nn::Dropout<Scalar>::Cache input_dropout, output_dropout;
     typename PositionEncoding<Scalar>::Cache positions;
@@ -98,8 +98,8 @@ class Encoder {
                           Gradients& gradients, std::span<const Scalar> grad_boundaries = {}) const;
 
   /// The mean over all heads and pairs of max(score - limit, 0), for each block from the first gate on.
-  std::vector<double> excess_means(const Cache& cache) const {
-    std::vector<double> means;
+  Vector<double> excess_means(const Cache& cache) const {
+    Vector<double> means;
     for (Index b = first_gated_block(); b < static_cast<Index>(blocks.size()); ++b)
       means.push_back(mean_excess(cache.blocks[static_cast<std::size_t>(b)].attention));
     return means;
@@ -110,7 +110,7 @@ class Encoder {
   }
 
   template <class Visitor>
-  void visit(Visitor&& visitor, const std::string& prefix) {
+  void visit(Visitor&& visitor, const ParameterName& prefix) {
     position.visit(visitor, prefix);
     for (std::size_t b = 0; b < blocks.size(); ++b) {
       const std::string name = prefix + "block." + std::to_string(b) + ".";
@@ -125,8 +125,8 @@ class Encoder {
   const Config& config() const { return config_; }
 
   PositionEncoding<Scalar> position;
-  std::vector<EncoderBlock<Scalar>> blocks;
-  std::vector<merge::Gate<Scalar>> gates;
+  Vector<EncoderBlock<Scalar>> blocks;
+  Vector<merge::Gate<Scalar>> gates;
   std::optional<merge::TokenPooling<Scalar>> pooling;
   nn::RmsNorm<Scalar> final_norm;
 
@@ -203,8 +203,8 @@ EncoderOutput<Scalar> Encoder<Scalar>::run(const EncoderInput<Scalar>& input, co
   }
 
   EncoderOutput<Scalar> output;
-  std::vector<std::uint8_t> alive(static_cast<std::size_t>(embedded.total()), 1);
-  std::vector<std::uint8_t> unread;  // rows behind the pooling that no reader of the encoder sees
+  Vector<std::uint8_t> alive(static_cast<std::size_t>(embedded.total()), 1);
+  Vector<std::uint8_t> unread;  // rows behind the pooling that no reader of the encoder sees
   std::size_t next_gate = 0;
   for (std::size_t b = 0; b < blocks.size(); ++b) {
     if (gated && next_gate < gates.size() && gates[next_gate].config().block == static_cast<Index>(b)) {
@@ -212,7 +212,7 @@ EncoderOutput<Scalar> Encoder<Scalar>::run(const EncoderInput<Scalar>& input, co
           ask_gate(gates[next_gate], next_gate, x, state, input, options, rng, cached(&Cache::gates));
       merge::DeletionStep<Scalar> step(state, report.gate.values, report.threshold, options);
       report.kept = step.kept_rows();
-      std::vector<Index> survivors;
+      Vector<Index> survivors;
       for (const Index row : report.kept) survivors.push_back(state.origin[static_cast<std::size_t>(row)]);
       keep_only(survivors, alive);
       x = step.forward(std::move(x));
@@ -258,11 +258,11 @@ EncoderOutput<Scalar> Encoder<Scalar>::run(const EncoderInput<Scalar>& input, co
   if (options.mode == merge::DeletionMode::everything) alive.assign(alive.size(), 0);
   output.deletion = merge::DeletionStatistics::count(embedded.offsets, alive, input.forced);
   if (options.mode == merge::DeletionMode::everything) {
-    const std::vector<Index> none(static_cast<std::size_t>(embedded.count()), 0);
+    const Vector<Index> none(static_cast<std::size_t>(embedded.count()), 0);
     output.hidden = RaggedBatch<Scalar>(Matrix<Scalar>(0, x.cols()), SequenceOffsets::from_lengths(none));
     return output;
   }
-  std::vector<Position> positions;
+  Vector<Position> positions;
   for (const Index row : state.origin) positions.push_back(embedded.positions[static_cast<std::size_t>(row)]);
   output.hidden = RaggedBatch<Scalar>(std::move(x), state.offsets, std::move(positions));
   output.key_bias = std::move(state.key_bias);
@@ -282,7 +282,7 @@ Matrix<Scalar> Encoder<Scalar>::backward(const Matrix<Scalar>& grad_hidden, std:
   nn::DistanceBias<Scalar> grad_bias{
       Matrix<Scalar>::Zero(cache.position_bias.values.rows(), cache.position_bias.values.cols()),
       cache.position_bias.radius};
-  std::vector<Scalar> grad_state_bias(grad_key_bias.begin(), grad_key_bias.end());
+  Vector<Scalar> grad_state_bias(grad_key_bias.begin(), grad_key_bias.end());
   std::size_t state = cache.states.size() - 1;
   for (std::size_t b = blocks.size(); b-- > 0;) {
     const Context context = self_attention_context(cache.states[state], cache.position_bias, cache.excess_limit);
@@ -300,7 +300,7 @@ Matrix<Scalar> Encoder<Scalar>::backward(const Matrix<Scalar>& grad_hidden, std:
     if (pooling || state == 0 || gates[state - 1].config().block != static_cast<Index>(b)) continue;
     --state;
     const merge::DeletionStep<Scalar>& step = cache.steps[state];
-    std::vector<Scalar> grad_values;
+    Vector<Scalar> grad_values;
     grad_state_bias = step.backward_bias(grad_state_bias, grad_values);
     grad = step.backward(std::move(grad));
     std::span<const Scalar> grad_logits;

@@ -9,7 +9,6 @@
 #include <optional>
 #include <span>
 #include <utility>
-#include <vector>
 
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/random.hpp>
@@ -25,8 +24,8 @@
 namespace merganser::models {
 
 /// Marks the places [T] where `ids` equals `id`; empty when there is none.
-inline std::vector<std::uint8_t> mark_ids(std::span<const TokenId> ids, TokenId id) {
-  std::vector<std::uint8_t> marks(ids.size(), 0);
+inline Vector<std::uint8_t> mark_ids(std::span<const TokenId> ids, TokenId id) {
+  Vector<std::uint8_t> marks(ids.size(), 0);
   std::transform(ids.begin(), ids.end(), marks.begin(),
                  [id](TokenId other) { return static_cast<std::uint8_t>(other == id ? 1 : 0); });
   if (std::find(marks.begin(), marks.end(), std::uint8_t{1}) == marks.end()) marks.clear();
@@ -50,8 +49,8 @@ struct GateReport {
   Index block = 0;
   SequenceOffsets offsets;           ///< of the T_g tokens that reached the gate
   merge::GateValues<Scalar> gate;    ///< [T_g]
-  std::vector<std::uint8_t> forced;  ///< [T_g] or empty
-  std::vector<Index> kept;           ///< rows of the T_g that survive (soft: that would), rising
+  Vector<std::uint8_t> forced;  ///< [T_g] or empty
+  Vector<Index> kept;           ///< rows of the T_g that survive (soft: that would), rising
   double threshold = 0.0;            ///< in force in this call
 };
 
@@ -59,10 +58,10 @@ struct GateReport {
 template <Real Scalar>
 struct EncoderOutput {
   RaggedBatch<Scalar> hidden;             ///< [T' x D] behind the final norm, with original positions
-  std::vector<Scalar> key_bias;           ///< [T'] or empty: sum of gate values, for cross-attention and pooling
-  std::vector<std::uint8_t> hidden_keys;  ///< [T'] or empty: not 0 where nobody may look
-  std::vector<Index> kept;                ///< [T'] row of the incoming batch of every row handed on
-  std::vector<GateReport<Scalar>> gates;  ///< in block order; empty when deletion is off
+  Vector<Scalar> key_bias;           ///< [T'] or empty: sum of gate values, for cross-attention and pooling
+  Vector<std::uint8_t> hidden_keys;  ///< [T'] or empty: not 0 where nobody may look
+  Vector<Index> kept;                ///< [T'] row of the incoming batch of every row handed on
+  Vector<GateReport<Scalar>> gates;  ///< in block order; empty when deletion is off
   std::optional<merge::PoolingReport<Scalar>> pooling;
   merge::DeletionStatistics deletion;  ///< over all gates, or the pooling; soft: what hard deletion would do
 };
@@ -70,20 +69,20 @@ struct EncoderOutput {
 /// Gradients of a loss with respect to what a gate said; either may be empty.
 template <Real Scalar>
 struct GateGradient {
-  std::vector<Scalar> values;  ///< [T_g]
-  std::vector<Scalar> logits;  ///< [T_g]
+  Vector<Scalar> values;  ///< [T_g]
+  Vector<Scalar> logits;  ///< [T_g]
 };
 
 /// Unmarks everything in `alive` [T] that is not among the rows `survivors`.
-inline void keep_only(std::span<const Index> survivors, std::vector<std::uint8_t>& alive) {
-  std::vector<std::uint8_t> still(alive.size(), 0);
+inline void keep_only(std::span<const Index> survivors, Vector<std::uint8_t>& alive) {
+  Vector<std::uint8_t> still(alive.size(), 0);
   for (const Index row : survivors) still[static_cast<std::size_t>(row)] = alive[static_cast<std::size_t>(row)];
   alive = std::move(still);
 }
 
 /// Adds gradients of one length; an empty one is 0.
 template <Real Scalar>
-void add_gradient(std::span<const Scalar> more, std::vector<Scalar>& sum) {
+void add_gradient(std::span<const Scalar> more, Vector<Scalar>& sum) {
   if (sum.empty()) sum.resize(more.size(), Scalar{0});
   if (!more.empty()) std::transform(sum.begin(), sum.end(), more.begin(), sum.begin(), std::plus<>());
 }
@@ -110,7 +109,7 @@ GateReport<Scalar> ask_gate(const merge::Gate<Scalar>& gate, [[maybe_unused]] st
                             const Matrix<Scalar>& x, const merge::TokenState<Scalar>& state,
                             const EncoderInput<Scalar>& input, const merge::DeletionOptions& options, Rng* rng,
                             CachesPointer caches) {
-  std::vector<TokenId> ids;
+  Vector<TokenId> ids;
   if (!input.ids.empty())
     for (const Index row : state.origin) ids.push_back(input.ids[static_cast<std::size_t>(row)]);
   const merge::GateInput gate_input{state.offsets, ids, state.forced, options.fixed_rule_scope};

@@ -3,8 +3,8 @@
 
 #include <string>
 #include <utility>
-#include <vector>
 
+#include <merganser/core/parameter.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/models/stack_config.hpp>
@@ -44,7 +44,7 @@ class EncoderBlock {
 
   struct InputGradients {
     Matrix<Scalar> x;              ///< [T x D]
-    std::vector<Scalar> key_bias;  ///< [T]; empty when there was no key bias
+    Vector<Scalar> key_bias;  ///< [T]; empty when there was no key bias
   };
 
   EncoderBlock() = default;
@@ -105,7 +105,7 @@ class EncoderBlock {
   }
 
   template <class Visitor>
-  void visit(Visitor&& visitor, const std::string& prefix) {
+  void visit(Visitor&& visitor, const ParameterName& prefix) {
     attention.visit(visitor, prefix + "layer.0.SelfAttention.");
     attention_norm.visit(visitor, prefix + "layer.0.layer_norm.");
     feed_forward.visit(visitor, prefix + "layer.1.DenseReluDense.");

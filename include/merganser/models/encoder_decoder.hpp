@@ -7,9 +7,9 @@
 #include <span>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/parameter.hpp>
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
@@ -56,7 +56,7 @@ class EncoderDecoder {
   struct Config {
     Index vocabulary = 384;
     StackConfig encoder;
-    std::vector<merge::GateConfig> gates;
+    Vector<merge::GateConfig> gates;
     Index decoder_blocks = 1;  ///< all other sizes are the encoder's
     Head head = Head::untied;
     TokenId pad = 0;
@@ -68,7 +68,7 @@ class EncoderDecoder {
 
   struct Cache {
     typename nn::Embedding<Scalar>::Cache source_ids, target_ids;
-    std::vector<std::uint8_t> forced;
+    Vector<std::uint8_t> forced;
     typename Encoder<Scalar>::Cache encoder;
     EncoderOutput<Scalar> encoded;
     typename Decoder<Scalar>::Cache decoder;
@@ -124,7 +124,7 @@ class EncoderDecoder {
 
   /// Runs the encoder over N sequences of ids.
   EncoderOutput<Scalar> encode(const TokenBatch& source, const ForwardOptions& options = {}) const {
-    const std::vector<std::uint8_t> forced = mark_ids(source.ids, config_.pad);
+    const Vector<std::uint8_t> forced = mark_ids(source.ids, config_.pad);
     EncoderInput<Scalar> input{
         {shared.forward(source.ids), source.offsets}, source.ids, options.hidden, forced, options.rng};
     return encoder.forward(input, options.deletion);
@@ -167,7 +167,7 @@ class EncoderDecoder {
   }
 
   template <class Visitor>
-  void visit(Visitor&& visitor, const std::string& prefix) {
+  void visit(Visitor&& visitor, const ParameterName& prefix) {
     shared.visit(visitor, prefix + "shared.");
     encoder.visit(visitor, prefix + "encoder.");
     decoder.visit(visitor, prefix + "decoder.");
@@ -220,8 +220,8 @@ auto EncoderDecoder<Scalar>::forward(const TokenBatch& source, const TokenBatch&
       config_.head == Head::tied ? tied_head().forward(cache.head_input) : lm_head.forward(cache.head_input);
   output.encoded = cache.encoded;
   if (options.excess_limit) {
-    const std::vector<double> encoder_means = encoder.excess_means(cache.encoder);
-    const std::vector<double> decoder_means = decoder.excess_means(cache.decoder);
+    const Vector<double> encoder_means = encoder.excess_means(cache.encoder);
+    const Vector<double> decoder_means = decoder.excess_means(cache.decoder);
     const double sum = std::accumulate(encoder_means.begin(), encoder_means.end(), 0.0) +
                        std::accumulate(decoder_means.begin(), decoder_means.end(), 0.0);
     output.score_excess = sum / penalised_layers(cache);

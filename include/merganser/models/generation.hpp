@@ -6,7 +6,6 @@
 #include <functional>
 #include <numeric>
 #include <span>
-#include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/ragged_batch.hpp>
@@ -48,9 +47,9 @@ struct GenerationOptions {
 template <Real Scalar>
 struct Generation {
   TokenBatch ids;               ///< N sequences, start id first
-  std::vector<Ending> endings;  ///< [N]
+  Vector<Ending> endings;  ///< [N]
   /// If kept, one [N x V] a step: row i is what token step + 1 of sequence i was chosen from, and 0 once it has ended.
-  std::vector<Matrix<Scalar>> step_logits;
+  Vector<Matrix<Scalar>> step_logits;
   EncoderOutput<Scalar> encoded;  ///< what the encoder kept
 };
 
@@ -71,12 +70,12 @@ Generation<Scalar> generate(const EncoderDecoder<Scalar>& model, const TokenBatc
   result.encoded = model.encode(source, forward_options);
   const auto count = static_cast<std::size_t>(source.count());
   result.endings.assign(count, Ending::max_length);
-  std::vector<std::vector<TokenId>> sequences(count, {model.config().start});
-  std::vector<Rng> streams;
+  Vector<Vector<TokenId>> sequences(count, {model.config().start});
+  Vector<Rng> streams;
   for (std::size_t n = 0; n < count; ++n) streams.push_back(sampling_stream(options.seed, options.first_stream + n));
-  std::vector<std::size_t> running(count);  // sequences of the batch, in the order of the state
+  Vector<std::size_t> running(count);  // sequences of the batch, in the order of the state
   std::iota(running.begin(), running.end(), std::size_t{0});
-  std::vector<TokenId> last(count, model.config().start);
+  Vector<TokenId> last(count, model.config().start);
   DecoderState<Scalar> state = model.decoder.start(result.encoded, options.max_length);
   for (Index length = 1; length < options.max_length && !running.empty(); ++length) {
     const Matrix<Scalar> logits = model.head(model.decoder.step(model.shared.forward(last), state));
@@ -85,8 +84,8 @@ Generation<Scalar> generate(const EncoderDecoder<Scalar>& model, const TokenBatc
       for (std::size_t row = 0; row < running.size(); ++row)
         kept.row(static_cast<Index>(running[row])) = logits.row(static_cast<Index>(row));
     }
-    std::vector<Index> chosen;
-    std::vector<std::size_t> still_running;
+    Vector<Index> chosen;
+    Vector<std::size_t> still_running;
     last.clear();
     for (std::size_t row = 0; row < running.size(); ++row) {
       const std::size_t n = running[row];

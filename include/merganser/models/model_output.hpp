@@ -1,7 +1,6 @@
 // What a whole model gives, and what training hands back to it.
 #pragma once
 
-#include <vector>
 
 #include <merganser/core/types.hpp>
 #include <merganser/models/encoder.hpp>
@@ -22,9 +21,9 @@ struct ModelOutput {
 template <Real Scalar>
 struct ModelOutputGradients {
   Matrix<Scalar> logits;                    ///< as the logits
-  std::vector<GateGradient<Scalar>> gates;  ///< one a gate report, or none
+  Vector<GateGradient<Scalar>> gates;  ///< one a gate report, or none
   double score_excess = 0.0;
-  std::vector<Scalar> boundaries;  ///< of the pooling's hard boundaries [T_p], or empty
+  Vector<Scalar> boundaries;  ///< of the pooling's hard boundaries [T_p], or empty
 };
 
 }  // namespace merganser::models

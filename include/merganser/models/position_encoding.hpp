@@ -5,8 +5,8 @@
 #include <cmath>
 #include <span>
 #include <string>
-#include <vector>
 
+#include <merganser/core/parameter.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/models/stack_config.hpp>
@@ -69,7 +69,7 @@ class PositionEncoding {
   }
 
   template <class Visitor>
-  void visit(Visitor&& visitor, const std::string& prefix) {
+  void visit(Visitor&& visitor, const ParameterName& prefix) {
     if (scheme_ == PositionScheme::relative)
       relative.visit(visitor, prefix + "block.0.layer.0.SelfAttention.relative_attention_bias.");
     else

@@ -7,7 +7,6 @@
 #include <limits>
 #include <numeric>
 #include <string_view>
-#include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/random.hpp>
@@ -48,7 +47,7 @@ struct TokenProbability {
 
 /// One row of logits [V].
 template <Real Scalar>
-using LogitRow = Eigen::Ref<const RowVector<Scalar>>;
+using LogitRow = Eigen::Ref<const PlainRowVector<Scalar>>;
 
 /// The token with the largest logit; of equals the lowest id. A logit that is no number is the smallest.
 /// @throws std::invalid_argument if there are no logits
@@ -65,9 +64,9 @@ namespace detail {
 
 /// Logits [V] minus the largest, at most 0. Infinities of equal sign are 0 apart; what is no number becomes -infinity.
 template <Real Scalar>
-std::vector<double> relative_to_largest(const LogitRow<Scalar>& logits) {
+Vector<double> relative_to_largest(const LogitRow<Scalar>& logits) {
   const auto largest = static_cast<double>(logits[most_probable<Scalar>(logits)]);
-  std::vector<double> result;
+  Vector<double> result;
   result.reserve(static_cast<std::size_t>(logits.size()));
   for (Index id = 0; id < logits.size(); ++id) {
     const auto logit = static_cast<double>(logits[id]);
@@ -79,7 +78,7 @@ std::vector<double> relative_to_largest(const LogitRow<Scalar>& logits) {
 
 /// Leaves the first `count` in the given order.
 template <class Value, class Before>
-void keep_first(std::vector<Value>& values, std::size_t count, Before&& before) {
+void keep_first(Vector<Value>& values, std::size_t count, Before&& before) {
   count = std::min(count, values.size());
   std::partial_sort(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(count), values.end(), before);
   values.resize(count);
@@ -90,8 +89,8 @@ void keep_first(std::vector<Value>& values, std::size_t count, Before&& before) 
 /// The logarithms [V] of softmax(logits), in double, summed in the order of the ids.
 /// @throws std::invalid_argument if there are no logits
 template <Real Scalar>
-std::vector<double> log_probabilities(const LogitRow<Scalar>& logits) {
-  std::vector<double> result = detail::relative_to_largest<Scalar>(logits);
+Vector<double> log_probabilities(const LogitRow<Scalar>& logits) {
+  Vector<double> result = detail::relative_to_largest<Scalar>(logits);
   double total = 0;
   for (const double difference : result) total += std::exp(difference);
   const double log_total = total > 0 ? std::log(total) : 0.0;  // 0 when no logit is a number
@@ -103,10 +102,10 @@ std::vector<double> log_probabilities(const LogitRow<Scalar>& logits) {
 /// probable first (of equals the lowest id first). Sums run in that order.
 /// @throws std::invalid_argument if there are no logits or an option is out of its range
 template <Real Scalar>
-std::vector<TokenProbability> token_distribution(const LogitRow<Scalar>& logits, const SamplingOptions& options) {
+Vector<TokenProbability> token_distribution(const LogitRow<Scalar>& logits, const SamplingOptions& options) {
   options.check("token_distribution");
   if (options.method == Sampling::greedy) return {{most_probable<Scalar>(logits), 1.0}};
-  std::vector<TokenProbability> tokens;  // with logits, then weights, then probabilities
+  Vector<TokenProbability> tokens;  // with logits, then weights, then probabilities
   for (const double difference : detail::relative_to_largest<Scalar>(logits))
     tokens.push_back({static_cast<TokenId>(tokens.size()), difference});
   const auto most = options.top_k > 0 ? static_cast<std::size_t>(options.top_k) : tokens.size();
@@ -136,7 +135,7 @@ std::vector<TokenProbability> token_distribution(const LogitRow<Scalar>& logits,
 template <Real Scalar>
 TokenId choose_token(const LogitRow<Scalar>& logits, const SamplingOptions& options, Rng& rng) {
   if (options.method == Sampling::greedy) return most_probable<Scalar>(logits);
-  const std::vector<TokenProbability> tokens = token_distribution<Scalar>(logits, options);
+  const Vector<TokenProbability> tokens = token_distribution<Scalar>(logits, options);
   const double draw = rng.uniform();
   double sum = 0;
   for (const TokenProbability& token : tokens) {

@@ -8,9 +8,9 @@
 #include <span>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/parameter.hpp>
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
@@ -37,7 +37,7 @@ class SequenceClassifier {
   struct Config {
     Index vocabulary = 384;
     StackConfig encoder;
-    std::vector<merge::GateConfig> gates;
+    Vector<merge::GateConfig> gates;
     Index classes = 2;
     Pooling pooling = Pooling::mean;
     TokenId pad = 0;
@@ -46,10 +46,10 @@ class SequenceClassifier {
 
   struct Cache {
     typename nn::Embedding<Scalar>::Cache ids;
-    std::vector<std::uint8_t> forced;
+    Vector<std::uint8_t> forced;
     typename Encoder<Scalar>::Cache encoder;
     EncoderOutput<Scalar> encoded;
-    std::vector<Scalar> weights;  ///< [T'] pooling weights
+    Vector<Scalar> weights;  ///< [T'] pooling weights
     Matrix<Scalar> pooled;        ///< [N x D]
   };
 
@@ -94,11 +94,11 @@ class SequenceClassifier {
 
   /// ids of N sequences to logits [N x C].
   Output forward(const TokenBatch& ids, const ForwardOptions& options = {}) const {
-    const std::vector<std::uint8_t> forced = mark_ids(ids.ids, config_.pad);
+    const Vector<std::uint8_t> forced = mark_ids(ids.ids, config_.pad);
     Output output;
     output.encoded = encoder.forward({{embedding.forward(ids.ids), ids.offsets}, ids.ids, {}, forced, options.rng},
                                      options.deletion);
-    std::vector<Scalar> weights;
+    Vector<Scalar> weights;
     output.logits = head.forward(pool(output.encoded, weights));
     return output;
   }
@@ -114,7 +114,7 @@ class SequenceClassifier {
     output.logits = head.forward(cache.pooled);
     output.encoded = cache.encoded;
     if (options.excess_limit) {
-      const std::vector<double> means = encoder.excess_means(cache.encoder);
+      const Vector<double> means = encoder.excess_means(cache.encoder);
       if (!means.empty())
         output.score_excess = std::accumulate(means.begin(), means.end(), 0.0) / static_cast<double>(means.size());
     }
@@ -131,7 +131,7 @@ class SequenceClassifier {
     // When everything was deleted nobody read the encoder, but it may be penalised all the same.
     const Index rows = cache.encoder.states.back().total();
     Matrix<Scalar> grad_hidden = Matrix<Scalar>::Zero(rows, hidden.values.cols());
-    std::vector<Scalar> grad_bias(cache.encoded.key_bias.size(), Scalar{0});
+    Vector<Scalar> grad_bias(cache.encoded.key_bias.size(), Scalar{0});
     for (Index i = 0; i < hidden.count(); ++i) {
       for (Index t = hidden.offsets.begin(i); t < hidden.offsets.end(i); ++t) {
         const auto row = static_cast<std::size_t>(t);
@@ -146,7 +146,7 @@ class SequenceClassifier {
   }
 
   template <class Visitor>
-  void visit(Visitor&& visitor, const std::string& prefix) {
+  void visit(Visitor&& visitor, const ParameterName& prefix) {
     embedding.visit(visitor, prefix + "shared.");
     encoder.visit(visitor, prefix + "encoder.");
     head.visit(visitor, prefix + "classification_head.");
@@ -160,7 +160,7 @@ class SequenceClassifier {
 
  private:
   /// One row a sequence; `weights` [T'] receives the weight of every survivor.
-  Matrix<Scalar> pool(const EncoderOutput<Scalar>& encoded, std::vector<Scalar>& weights) const {
+  Matrix<Scalar> pool(const EncoderOutput<Scalar>& encoded, Vector<Scalar>& weights) const {
     const RaggedBatch<Scalar>& hidden = encoded.hidden;
     Matrix<Scalar> pooled = Matrix<Scalar>::Zero(hidden.count(), config_.encoder.width);
     weights.assign(static_cast<std::size_t>(hidden.total()), Scalar{0});

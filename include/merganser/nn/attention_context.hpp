@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <span>
 #include <string>
-#include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/sequence_offsets.hpp>
@@ -20,8 +19,8 @@ using kernels::Visibility;
 /// Who attends to whom: sequence i of the queries sees sequence i of the keys.
 template <Real Scalar>
 struct AttentionContext {
-  std::vector<RowRange> queries;              ///< N ranges of query rows
-  std::vector<RowRange> keys;                 ///< N ranges of key rows
+  Vector<RowRange> queries;              ///< N ranges of query rows
+  Vector<RowRange> keys;                 ///< N ranges of key rows
   std::span<const Position> query_positions;  ///< [T_q]; may be empty without position bias and causality
   std::span<const Position> key_positions;    ///< [T_k], likewise
   const DistanceBias<Scalar>* position_bias = nullptr;
@@ -35,7 +34,7 @@ struct AttentionContext {
   /// @throws std::invalid_argument if it does not, naming `where`
   void check(const char* where, Index query_rows, Index key_rows, Index heads) const {
     check_equal(where, "context.keys.size()", keys.size(), queries.size());
-    const auto inside = [&](const std::vector<RowRange>& ranges, const char* name, Index rows) {
+    const auto inside = [&](const Vector<RowRange>& ranges, const char* name, Index rows) {
       for (const RowRange& range : ranges)
         if (range.begin < 0 || range.length < 0 || range.begin + range.length > rows)
           throw_invalid_argument(where, name,

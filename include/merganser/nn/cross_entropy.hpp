@@ -4,7 +4,6 @@
 #include <cmath>
 #include <span>
 #include <string>
-#include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/types.hpp>
@@ -24,14 +23,14 @@ class CrossEntropy {
  public:
   struct Cache {
     Matrix<Scalar> probabilities;  ///< [T x V]
-    std::vector<TokenId> labels;   ///< [T]
+    Vector<TokenId> labels;   ///< [T]
     Index counted = 0;             ///< labels that are not ignored
   };
 
   struct Result {
     double mean = 0.0;              ///< nats a counted label
     Index counted = 0;              ///< labels that are not ignored
-    std::vector<Scalar> per_label;  ///< [T], nats; 0 where ignored
+    Vector<Scalar> per_label;  ///< [T], nats; 0 where ignored
   };
 
   /// logits [T x V], labels [T].

@@ -3,9 +3,9 @@
 
 #include <span>
 #include <string>
-#include <vector>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/parameter.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/nn/linear.hpp>
@@ -21,7 +21,7 @@ class Embedding {
   using ScalarType = Scalar;
   using Gradients = Embedding;
   /// What backward reads: the ids [T].
-  using Cache = std::vector<TokenId>;
+  using Cache = Vector<TokenId>;
 
   struct Config {
     Index count = 0;
@@ -65,7 +65,7 @@ class Embedding {
   }
 
   template <class Visitor>
-  void visit(Visitor&& visitor, const std::string& prefix) {
+  void visit(Visitor&& visitor, const ParameterName& prefix) {
     visitor(prefix + "weight", weight);
   }
 

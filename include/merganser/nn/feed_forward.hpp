@@ -5,6 +5,7 @@
 #include <string>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/parameter.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/elementwise.hpp>
@@ -124,9 +125,9 @@ class FeedForward {
   /// packed together: visitor.absent(*this, prefix).
   /// @throws std::invalid_argument if the layer was prepared for inference; as `Linear::visit`
   template <class Visitor>
-  void visit(Visitor&& visitor, const std::string& prefix) {
+  void visit(Visitor&& visitor, const ParameterName& prefix) {
     if (packed_.depth() > 0)
-      throw_invalid_argument("FeedForward::visit", prefix + "wi_0.weight", "a model prepared for inference",
+      throw_invalid_argument("FeedForward::visit", (prefix + "wi_0.weight").text(), "a model prepared for inference",
                              "one that can be trained or saved");
     const bool gated = activation_ == Activation::gated_gelu;
     if constexpr (requires { visitor.absent(*this, prefix); })

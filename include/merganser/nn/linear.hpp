@@ -6,6 +6,7 @@
 #include <string>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/parameter.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/matmul.hpp>
@@ -128,13 +129,14 @@ class Linear {
   /// @throws std::invalid_argument if the layer was prepared for inference: its weight is no matrix any more; or if the
   /// weight is absent and the visitor does not bring it
   template <class Visitor>
-  void visit(Visitor&& visitor, const std::string& prefix) {
+  void visit(Visitor&& visitor, const ParameterName& prefix) {
     if (is_prepared())
-      throw_invalid_argument("Linear::visit", prefix + "weight", "a model prepared for inference",
+      throw_invalid_argument("Linear::visit", (prefix + "weight").text(), "a model prepared for inference",
                              "one that can be trained or saved");
     if constexpr (requires { visitor.absent(*this, prefix); })
       if (lacks_weight()) return visitor.absent(*this, prefix);
-    if (lacks_weight()) throw_invalid_argument("Linear::visit", prefix + "weight", "an absent weight", "a weight");
+    if (lacks_weight())
+      throw_invalid_argument("Linear::visit", (prefix + "weight").text(), "an absent weight", "a weight");
     visitor(prefix + "weight", weight);
   }
 

@@ -4,10 +4,10 @@
 #include <cmath>
 #include <span>
 #include <string>
-#include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/parallel.hpp>
+#include <merganser/core/parameter.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/sequence_offsets.hpp>
 #include <merganser/core/types.hpp>
@@ -58,7 +58,7 @@ class MultiHeadAttention {
   struct InputGradients {
     Matrix<Scalar> query_input;    ///< [T_q x D]
     Matrix<Scalar> memory;         ///< [T_k x D]
-    std::vector<Scalar> key_bias;  ///< [T_k]; empty when there was no key bias
+    Vector<Scalar> key_bias;  ///< [T_k]; empty when there was no key bias
   };
 
   MultiHeadAttention() = default;
@@ -124,7 +124,7 @@ class MultiHeadAttention {
                           double excess_weight = 0.0) const;
 
   template <class Visitor>
-  void visit(Visitor&& visitor, const std::string& prefix) {
+  void visit(Visitor&& visitor, const ParameterName& prefix) {
     q.visit(visitor, prefix + "q.");
     k.visit(visitor, prefix + "k.");
     v.visit(visitor, prefix + "v.");
@@ -189,7 +189,7 @@ Matrix<Scalar> MultiHeadAttention<Scalar>::attend(const MatrixRef<Scalar>& x, co
     cache->softmax_factors.resize(heads, queries.rows());
   }
   const Scalar limit = context.excess_limit != nullptr ? static_cast<Scalar>(*context.excess_limit) : Scalar{0};
-  std::vector<double> excess(static_cast<std::size_t>(sequences * heads), 0.0);
+  Vector<double> excess(static_cast<std::size_t>(sequences * heads), 0.0);
   parallel_for(sequences * heads, operations(context), [&](Index task) {
     const Index sequence = task / heads, head = task % heads;
     const RowRange& rows = context.queries[static_cast<std::size_t>(sequence)];

@@ -7,6 +7,7 @@
 #include <string>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/parameter.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/nn/linear.hpp>
@@ -100,7 +101,7 @@ class RelativePositionBias {
   }
 
   template <class Visitor>
-  void visit(Visitor&& visitor, const std::string& prefix) {
+  void visit(Visitor&& visitor, const ParameterName& prefix) {
     visitor(prefix + "weight", weight);
   }
 

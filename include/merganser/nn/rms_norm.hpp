@@ -3,9 +3,9 @@
 
 #include <cmath>
 #include <string>
-#include <vector>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/parameter.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/elementwise.hpp>
 #include <merganser/kernels/packet_loop.hpp>
@@ -28,7 +28,7 @@ class RmsNorm {
 
   struct Cache {
     Matrix<Scalar> input;             ///< [T x width]
-    std::vector<Scalar> inverse_rms;  ///< [T], 1 / sqrt(mean(x^2) + epsilon)
+    Vector<Scalar> inverse_rms;  ///< [T], 1 / sqrt(mean(x^2) + epsilon)
   };
 
   RmsNorm() = default;
@@ -92,7 +92,7 @@ class RmsNorm {
   }
 
   template <class Visitor>
-  void visit(Visitor&& visitor, const std::string& prefix) {
+  void visit(Visitor&& visitor, const ParameterName& prefix) {
     visitor(prefix + "weight", scale);
   }
 

@@ -3,7 +3,6 @@
 
 #include <cmath>
 #include <string>
-#include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/parallel.hpp>

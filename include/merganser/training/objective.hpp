@@ -6,7 +6,6 @@
 #include <span>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <merganser/core/types.hpp>
 #include <merganser/merge/boundary_prior.hpp>
@@ -37,7 +36,7 @@ struct ObjectivePart {
 template <class Model>
 struct ObjectiveResult {
   double total = 0.0;
-  std::vector<ObjectivePart> parts;
+  Vector<ObjectivePart> parts;
   Index counted = 0;                     ///< labels that are not ignored
   Index correct = 0;                     ///< of those, labels that had the largest logit
   typename Model::OutputGradients grad;  ///< of factor * total

@@ -6,7 +6,6 @@
 #include <span>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/parameter.hpp>
@@ -39,7 +38,7 @@ struct DeletionSchedule {
 struct StepReport {
   Index step = 0;                    ///< counted from 0
   double total = 0.0;                ///< objective, nats
-  std::vector<ObjectivePart> parts;  ///< its terms
+  Vector<ObjectivePart> parts;  ///< its terms
   double token_accuracy = 0.0;       ///< share of the labels with the largest logit
   double deletion_rate = 0.0;        ///< mean over this step's batches with the gate; 0 if there are none
   Index gated_batches = 0;           ///< batches of this step that had the gate
@@ -142,7 +141,7 @@ class Trainer {
   StepReport run(Index steps, NextBatch&& next_batch, const TrainerCallbacks& callbacks = {}) {
     StepReport report;
     for (Index i = 0; i < steps; ++i) {
-      std::vector<data::Batch> batches;
+      Vector<data::Batch> batches;
       for (Index b = 0; b < config_.accumulated_batches; ++b) batches.push_back(next_batch());
       report = step(batches, callbacks);
       if (last_answer_ == Continue::no) break;

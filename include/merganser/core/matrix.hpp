@@ -1,0 +1,150 @@
+// Matrices of run-time size whose memory comes from the reserve and is kept when they shrink.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <initializer_list>
+#include <limits>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+#include <Eigen/Core>
+
+#include <merganser/core/memory_reserve.hpp>
+
+namespace merganser {
+
+/// A view of the plain Eigen matrix that owns what it looks at: wherever Eigen takes a matrix it takes this one, and
+/// an Eigen::Ref of the plain type binds to it without a copy.
+///
+/// It is used like the plain matrix, with the same rules of aliasing: elements are not initialised, an assignment takes
+/// the shape of its right-hand side. Memory comes from `MemoryReserve`; a matrix that becomes smaller keeps it, one
+/// without elements gives it back.
+template <class PlainMatrix>
+class OwningMatrix : public Eigen::Map<PlainMatrix, Eigen::Aligned64> {
+  using View = Eigen::Map<PlainMatrix, Eigen::Aligned64>;
+  static constexpr bool is_row = PlainMatrix::RowsAtCompileTime == 1;
+  static_assert(PlainMatrix::ColsAtCompileTime == Eigen::Dynamic &&
+                (is_row || PlainMatrix::RowsAtCompileTime == Eigen::Dynamic));
+
+ public:
+  using Plain = PlainMatrix;
+  using Scalar = typename Plain::Scalar;
+  using Index = Eigen::Index;
+
+  /// Without elements.
+  OwningMatrix() : View(nullptr, is_row ? 1 : 0, 0) {}
+
+  explicit OwningMatrix(Index size) requires is_row : OwningMatrix() { resize(size); }
+  OwningMatrix(Index rows, Index cols) : OwningMatrix() { resize(rows, cols); }
+
+  /// Rows of equal length.
+  OwningMatrix(std::initializer_list<std::initializer_list<Scalar>> rows) : OwningMatrix() { *this = Plain(rows); }
+
+  OwningMatrix(const OwningMatrix& other) : OwningMatrix() { *this = other; }
+  OwningMatrix(OwningMatrix&& other) noexcept
+      : View(other.data(), other.rows(), other.cols()), bytes_(std::exchange(other.bytes_, 0)) {
+    other.show(nullptr, is_row ? 1 : 0, 0);
+  }
+  template <class Derived>
+  OwningMatrix(const Eigen::EigenBase<Derived>& expression) : OwningMatrix() {
+    *this = expression.derived();
+  }
+  ~OwningMatrix() { MemoryReserve::release(this->data()); }
+
+  OwningMatrix& operator=(const OwningMatrix& other) { return assign(static_cast<const View&>(other)); }
+  OwningMatrix& operator=(OwningMatrix&& other) noexcept {
+    swap(other);
+    if (&other != this) other.resize(0, 0);
+    return *this;
+  }
+  template <class Derived>
+  OwningMatrix& operator=(const Eigen::EigenBase<Derived>& expression) {
+    return assign(expression.derived());
+  }
+
+  /// The elements mean nothing afterwards.
+  /// @throws std::bad_alloc if there is not enough memory; the matrix is then without elements
+  void resize(Index rows, Index cols) {
+    if constexpr (is_row) {
+      eigen_assert((rows == 1 || cols == 0) && "a row vector has one row");
+      rows = 1;
+    }
+    const std::size_t bytes = bytes_of(rows, cols);
+    if (bytes == 0 || bytes > bytes_) {
+      MemoryReserve::release(this->data());
+      show(nullptr, is_row ? 1 : 0, 0);
+      bytes_ = 0;
+      if (bytes > 0) {
+        void* const memory = MemoryReserve::allocate(bytes);
+        bytes_ = MemoryReserve::rounded(bytes);
+        return show(static_cast<Scalar*>(memory), rows, cols);
+      }
+    }
+    show(this->data(), rows, cols);
+  }
+  void resize(Index size) requires is_row { resize(1, size); }
+
+  /// Keeps the elements that both shapes have.
+  void conservativeResize(Index rows, Index cols) {
+    if (cols == this->cols() && bytes_of(rows, cols) <= bytes_ && rows > 0 && cols > 0)
+      return show(this->data(), rows, cols);
+    OwningMatrix before = std::move(*this);
+    resize(rows, cols);
+    const Index same_rows = std::min(rows, before.rows()), same_cols = std::min(cols, before.cols());
+    this->topLeftCorner(same_rows, same_cols) = before.topLeftCorner(same_rows, same_cols);
+  }
+  void conservativeResize(Index rows, Eigen::NoChange_t) { conservativeResize(rows, this->cols()); }
+  void conservativeResize(Index size) requires is_row { conservativeResize(1, size); }
+
+  using View::setConstant;
+  using View::setOnes;
+  using View::setZero;
+  OwningMatrix& setConstant(Index rows, Index cols, const Scalar& value) {
+    resize(rows, cols);
+    this->setConstant(value);
+    return *this;
+  }
+  OwningMatrix& setZero(Index rows, Index cols) { return setConstant(rows, cols, Scalar(0)); }
+  OwningMatrix& setOnes(Index rows, Index cols) { return setConstant(rows, cols, Scalar(1)); }
+  OwningMatrix& setZero(Index size) requires is_row { return setZero(1, size); }
+  OwningMatrix& setOnes(Index size) requires is_row { return setOnes(1, size); }
+
+  /// Exchanges memory, not elements.
+  void swap(OwningMatrix& other) noexcept {
+    Scalar* const data = this->data();
+    const Index rows = this->rows(), cols = this->cols();
+    show(other.data(), other.rows(), other.cols());
+    other.show(data, rows, cols);
+    std::swap(bytes_, other.bytes_);
+  }
+  friend void swap(OwningMatrix& a, OwningMatrix& b) noexcept { a.swap(b); }
+  using View::swap;
+
+ private:
+  /// @throws std::bad_alloc if the number does not exist
+  static std::size_t bytes_of(Index rows, Index cols) {
+    eigen_assert(rows >= 0 && cols >= 0);
+    constexpr Index most = std::numeric_limits<Index>::max() / static_cast<Index>(sizeof(Scalar));
+    if (cols > 0 && rows > most / cols) throw std::bad_alloc();
+    return static_cast<std::size_t>(rows * cols) * sizeof(Scalar);
+  }
+
+  /// Lets the view look at other memory, the way that Eigen documents for maps.
+  void show(Scalar* data, Index rows, Index cols) noexcept { ::new (static_cast<View*>(this)) View(data, rows, cols); }
+
+  template <class Expression>
+  OwningMatrix& assign(const Expression& expression) {
+    if constexpr (is_row)
+      resize(expression.size());
+    else
+      resize(expression.rows(), expression.cols());
+    View::operator=(expression);
+    return *this;
+  }
+
+  std::size_t bytes_ = 0;  ///< of the memory owned
+};
+
+}  // namespace merganser

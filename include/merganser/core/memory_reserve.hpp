@@ -1,0 +1,185 @@
+// Memory that a thread keeps for its next call: a small caching allocator without locks.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+namespace merganser {
+
+namespace detail {
+
+#if defined(__SANITIZE_ADDRESS__)
+inline constexpr bool addresses_are_checked = true;
+#elif defined(__has_feature)
+inline constexpr bool addresses_are_checked = __has_feature(address_sanitizer);
+#else
+inline constexpr bool addresses_are_checked = false;
+#endif
+
+}  // namespace detail
+
+/// False under the address sanitizer, which finds the use of freed memory only where memory is really freed.
+inline constexpr bool memory_is_reserved = !detail::addresses_are_checked;
+
+/// Blocks of memory that this thread freed and will soon need again, as the caching allocators of GPU frameworks keep
+/// them: a call that was made before takes its memory from here and none from the system.
+///
+/// Blocks come in size classes, four a power of two, from 64 bytes on; a request takes a block of its own class, else
+/// the smallest free one of at most eight times its size, else a new one from operator new. Freed blocks wait in lists
+/// inside of themselves. A thread keeps at most what it took from the system itself, so that one that only frees what
+/// others made keeps nothing, and never more than its limit. What it keeps is freed when it ends.
+class MemoryReserve {
+ public:
+  static constexpr std::size_t alignment = 64;                     ///< of every block, in bytes
+  static constexpr std::size_t default_limit = std::size_t{1} << 28;  ///< 256 MiB a thread
+
+  MemoryReserve() = delete;
+
+  /// Memory for so many bytes, also for none.
+  /// @throws std::bad_alloc if there is not so much
+  static void* allocate(std::size_t bytes) {
+    if constexpr (!memory_is_reserved) return ::operator new(bytes, std::align_val_t(alignment));
+    const std::size_t number = class_of(bytes);
+    if (number >= classes) throw std::bad_alloc();
+    if (Block* block = take(number)) return block + 1;
+    void* const memory = ::operator new(sizeof(Block) + class_bytes(number), std::align_val_t(alignment));
+    state_.made += class_bytes(number);
+    return new (memory) Block{nullptr, number} + 1;
+  }
+
+  /// Frees what `allocate` gave, on whichever thread.
+  static void release(void* memory) noexcept {
+    if (memory == nullptr) return;
+    if constexpr (!memory_is_reserved) return ::operator delete(memory, std::align_val_t(alignment));
+    Block* const block = static_cast<Block*>(memory) - 1;
+    const std::size_t bytes = class_bytes(block->number);
+    if (state_.ended || state_.kept + bytes > std::min(state_.made, state_.limit)) {
+      state_.made -= std::min(state_.made, bytes);
+      return free(block);
+    }
+    static thread_local AtThreadEnd at_thread_end;  // from the first block that is kept on
+    block->next = std::exchange(state_.free[block->number], block);
+    state_.occupied[block->number / 64] |= std::uint64_t{1} << block->number % 64;
+    state_.kept += bytes;
+  }
+
+  /// Bytes that this thread keeps now.
+  static std::size_t kept() { return state_.kept; }
+
+  static std::size_t limit() { return state_.limit; }
+
+  /// Bytes that this thread keeps at most from now on; what is above goes back to the system now, largest blocks first.
+  static void set_limit(std::size_t bytes) {
+    state_.limit = bytes;
+    shrink_to(bytes);
+  }
+
+  /// Gives everything that this thread keeps back to the system; the limit stays.
+  static void clear() { shrink_to(0); }
+
+  /// The bytes that a request of so many gets: up to a quarter more.
+  static std::size_t rounded(std::size_t bytes) { return class_bytes(class_of(bytes)); }
+
+ private:
+  /// What stands before the memory of a block.
+  struct alignas(alignment) Block {
+    Block* next;
+    std::size_t number;  ///< of its class
+  };
+
+  static constexpr std::size_t classes = 4 * 40;
+  static constexpr std::size_t words = (classes + 63) / 64;
+  static constexpr std::size_t most_times_larger = 8;
+
+  struct State {
+    std::array<Block*, classes> free;           ///< lists
+    std::array<std::uint64_t, words> occupied;  ///< which of them have a block
+    std::size_t kept;                           ///< bytes in the lists
+    std::size_t made;                           ///< bytes taken from the system and not given back, by this thread
+    std::size_t limit;
+    bool ended;  ///< the thread is about to end: nothing is kept any more
+  };
+  static_assert(std::is_trivially_destructible_v<State>, "memory is freed until a thread's very end");
+
+  struct AtThreadEnd {
+    ~AtThreadEnd() {
+      state_.ended = true;
+      shrink_to(0);
+    }
+  };
+
+  /// In units of the alignment the classes hold 1, 2, ... 8, 10, 12, 14, 16, 20, ...
+  static std::size_t class_of(std::size_t bytes) {
+    const std::size_t last = (std::max<std::size_t>(bytes, 1) - 1) / alignment;  // the last unit's number
+    if (last < 4) return last;
+    const auto shift = static_cast<std::size_t>(std::bit_width(last)) - 3;
+    return 4 * shift + (last >> shift);
+  }
+  static std::size_t class_bytes(std::size_t number) {
+    if (number < 4) return (number + 1) * alignment;
+    return (number % 4 + 5) << (number / 4 - 1) << std::countr_zero(alignment);
+  }
+
+  /// A free block of the class or one a little above, or null.
+  static Block* take(std::size_t number) {
+    const std::size_t end = std::min(class_of(most_times_larger * class_bytes(number)) + 1, classes);
+    for (std::size_t word = number / 64; word * 64 < end; ++word) {
+      std::uint64_t candidates = state_.occupied[word];
+      if (word == number / 64) candidates &= ~std::uint64_t{0} << number % 64;
+      if (candidates == 0) continue;
+      const std::size_t found = word * 64 + static_cast<std::size_t>(std::countr_zero(candidates));
+      return found < end ? pop(found) : nullptr;
+    }
+    return nullptr;
+  }
+
+  static Block* pop(std::size_t number) {
+    Block* const block = state_.free[number];
+    state_.free[number] = block->next;
+    if (block->next == nullptr) state_.occupied[number / 64] &= ~(std::uint64_t{1} << number % 64);
+    state_.kept -= class_bytes(number);
+    return block;
+  }
+
+  static void shrink_to(std::size_t bytes) {
+    for (std::size_t number = classes; number-- > 0;)
+      while (state_.kept > bytes && state_.free[number] != nullptr) {
+        state_.made -= std::min(state_.made, class_bytes(number));
+        free(pop(number));
+      }
+  }
+
+  static void free(Block* block) noexcept { ::operator delete(block, std::align_val_t(alignment)); }
+
+  static inline constinit thread_local State state_{{}, {}, 0, 0, default_limit, false};
+};
+
+/// The allocator of standard containers that takes from the reserve.
+template <class T>
+class ReserveAllocator {
+ public:
+  using value_type = T;
+  using is_always_equal = std::true_type;
+
+  ReserveAllocator() = default;
+  template <class Other>
+  ReserveAllocator(const ReserveAllocator<Other>&) noexcept {}
+
+  T* allocate(std::size_t count) {
+    static_assert(alignof(T) <= MemoryReserve::alignment);
+    if (count > std::numeric_limits<std::size_t>::max() / sizeof(T)) throw std::bad_array_new_length();
+    return static_cast<T*>(MemoryReserve::allocate(count * sizeof(T)));
+  }
+  void deallocate(T* memory, std::size_t) noexcept { MemoryReserve::release(memory); }
+
+  friend bool operator==(const ReserveAllocator&, const ReserveAllocator&) { return true; }
+};
+
+}  // namespace merganser
