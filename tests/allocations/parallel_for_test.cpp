@@ -2,32 +2,15 @@
 
 #include <array>
 #include <chrono>
-#include <memory>
-#include <thread>
-#include <vector>
 
 #include <merganser/core/thread_pool.hpp>
 
-#include "allocations/counted_new.hpp"
+#include "allocations/counter.hpp"
 #include "support/catch.hpp"
 #include "support/reverse_executor.hpp"
 
 using namespace merganser;
 using namespace merganser::testing;
-
-TEST_CASE("allocations are counted, on every thread", "[allocations]") {
-  std::unique_ptr<double> one;
-  REQUIRE(allocations_in([&] { one = std::make_unique<double>(1.0); }) == 1);
-  struct alignas(128) Wide {
-    double value = 2;
-  };
-  std::unique_ptr<Wide> wide;
-  REQUIRE(allocations_in([&] { wide = std::make_unique<Wide>(); }) == 1);
-  REQUIRE(*one + wide->value == 3.0);
-  std::vector<int> list;
-  REQUIRE(allocations_in([&] { std::thread([&] { list.assign(100, 1); }).join(); }) >= 2);
-  REQUIRE(allocations_in([] {}) == 0);
-}
 
 TEST_CASE("a loop allocates nothing", "[allocations]") {
   std::array<double, 100> values{};

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 #include <limits>
 #include <memory>
 #include <new>
@@ -42,6 +43,7 @@ TEST_CASE("blocks are aligned, writable and as large as asked") {
 }
 
 TEST_CASE("sizes are rounded up by at most a quarter, four steps a power of two") {
+  if (!memory_is_reserved) return;
   REQUIRE(MemoryReserve::rounded(0) == 64);
   REQUIRE(MemoryReserve::rounded(64) == 64);
   REQUIRE(MemoryReserve::rounded(65) == 128);
@@ -59,7 +61,7 @@ TEST_CASE("sizes are rounded up by at most a quarter, four steps a power of two"
   }
 }
 
-TEST_CASE("a freed block is given out again, for smaller requests too") {
+TEST_CASE("a freed block is given out again") {
   if (!memory_is_reserved) return;
   on_new_thread([] {
     void* const first = MemoryReserve::allocate(1000);
@@ -72,16 +74,49 @@ TEST_CASE("a freed block is given out again, for smaller requests too") {
     MemoryReserve::release(again);
     void* const larger = MemoryReserve::allocate(1025);
     REQUIRE(larger != first);
-    void* const smaller = MemoryReserve::allocate(128);
-    REQUIRE(smaller == first);
-    MemoryReserve::release(smaller);
-    REQUIRE(MemoryReserve::kept() == 1024);
-    void* const smallest = MemoryReserve::allocate(64);  // a block sixteen times as large stays for larger ones
-    REQUIRE(smallest != first);
-    for (void* memory : {larger, smallest}) MemoryReserve::release(memory);
-    REQUIRE(MemoryReserve::kept() == 1024 + 1280 + 64);
+    MemoryReserve::release(larger);
+    REQUIRE(MemoryReserve::kept() == 1024 + 1280);
     MemoryReserve::clear();
     REQUIRE(MemoryReserve::kept() == 0);
+  });
+}
+
+TEST_CASE("requests that are repeated find what they need, later smaller ones as well") {
+  if (!memory_is_reserved) return;
+  on_new_thread([] {
+    const auto call = [](std::size_t unit) {  // what it takes at a time is less than what it takes in all
+      std::vector<void*> held;
+      for (const std::size_t size : std::initializer_list<std::size_t>{4, 1, 3, 9, 2, 12, 5, 1, 40}) {
+        held.push_back(MemoryReserve::allocate(size * unit));
+        if (held.size() > 3) {
+          MemoryReserve::release(held.front());
+          held.erase(held.begin());
+        }
+      }
+      for (void* memory : held) MemoryReserve::release(memory);
+      return MemoryReserve::kept();
+    };
+    const std::size_t first = call(10 * kib);
+    REQUIRE(call(10 * kib) == first);
+    REQUIRE(call(10 * kib) == first);
+    for (const std::size_t unit : std::initializer_list<std::size_t>{9, 7, 6, 4, 10, 5, 3}) REQUIRE(call(unit * kib) == first);
+    REQUIRE(call(11 * kib) > first);
+  });
+}
+
+TEST_CASE("a small request leaves large blocks to others") {
+  if (!memory_is_reserved) return;
+  on_new_thread([] {
+    void* const large = MemoryReserve::allocate(160 * kib);
+    MemoryReserve::release(large);
+    MemoryReserve::release(MemoryReserve::allocate(160 * kib));  // once more: now blocks are lent to other sizes
+    void* const tenth = MemoryReserve::allocate(16 * kib);
+    REQUIRE(MemoryReserve::kept() == 160 * kib);
+    for (int i = 0; i < 3; ++i) MemoryReserve::release(MemoryReserve::allocate(160 * kib));
+    void* const half = MemoryReserve::allocate(80 * kib);
+    REQUIRE(half == large);
+    for (void* memory : {tenth, half}) MemoryReserve::release(memory);
+    REQUIRE(MemoryReserve::kept() == (160 + 16) * kib);
   });
 }
 

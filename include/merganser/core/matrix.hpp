@@ -51,6 +51,11 @@ class OwningMatrix : public Eigen::Map<PlainMatrix, Eigen::Aligned64> {
   OwningMatrix(const Eigen::EigenBase<Derived>& expression) : OwningMatrix() {
     *this = expression.derived();
   }
+  template <class Derived>
+  OwningMatrix(const Eigen::MatrixBase<Derived>& expression) : OwningMatrix() {  // nothing can look at new memory
+    resize_for(expression);
+    this->noalias() = expression.derived();
+  }
   ~OwningMatrix() { MemoryReserve::release(this->data()); }
 
   OwningMatrix& operator=(const OwningMatrix& other) { return assign(static_cast<const View&>(other)); }
@@ -135,11 +140,16 @@ class OwningMatrix : public Eigen::Map<PlainMatrix, Eigen::Aligned64> {
   void show(Scalar* data, Index rows, Index cols) noexcept { ::new (static_cast<View*>(this)) View(data, rows, cols); }
 
   template <class Expression>
-  OwningMatrix& assign(const Expression& expression) {
+  void resize_for(const Expression& expression) {
     if constexpr (is_row)
       resize(expression.size());
     else
       resize(expression.rows(), expression.cols());
+  }
+
+  template <class Expression>
+  OwningMatrix& assign(const Expression& expression) {
+    resize_for(expression);
     View::operator=(expression);
     return *this;
   }

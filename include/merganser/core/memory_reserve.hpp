@@ -31,10 +31,13 @@ inline constexpr bool memory_is_reserved = !detail::addresses_are_checked;
 /// Blocks of memory that this thread freed and will soon need again, as the caching allocators of GPU frameworks keep
 /// them: a call that was made before takes its memory from here and none from the system.
 ///
-/// Blocks come in size classes, four a power of two, from 64 bytes on; a request takes a block of its own class, else
-/// the smallest free one of at most eight times its size, else a new one from operator new. Freed blocks wait in lists
-/// inside of themselves. A thread keeps at most what it took from the system itself, so that one that only frees what
-/// others made keeps nothing, and never more than its limit. What it keeps is freed when it ends.
+/// Blocks come in size classes, four a power of two, from 64 bytes on. A request takes a block of its own class, else a
+/// new one from operator new: so a call finds what it needs when it is repeated. Once that has been enough for as many
+/// requests as there were before, a request takes the smallest free block above instead, of at most eight times its
+/// size: so calls of other sizes find what they need too. Freed blocks wait in lists inside of themselves.
+///
+/// A thread keeps at most what it took from the system itself, so that one that only frees what others made keeps
+/// nothing, and never more than its limit. What it keeps is freed when it ends.
 class MemoryReserve {
  public:
   static constexpr std::size_t alignment = 64;                     ///< of every block, in bytes
@@ -48,10 +51,18 @@ class MemoryReserve {
     if constexpr (!memory_is_reserved) return ::operator new(bytes, std::align_val_t(alignment));
     const std::size_t number = class_of(bytes);
     if (number >= classes) throw std::bad_alloc();
-    if (Block* block = take(number)) return block + 1;
-    void* const memory = ::operator new(sizeof(Block) + class_bytes(number), std::align_val_t(alignment));
-    state_.made += class_bytes(number);
-    return new (memory) Block{nullptr, number} + 1;
+    const std::size_t own = class_bytes(number);
+    Block* block = take(number);
+    if (block == nullptr) {
+      void* const memory = ::operator new(sizeof(Block) + own, std::align_val_t(alignment));
+      block = new (memory) Block{nullptr, number};
+      state_.made += own;
+      state_.settled_from = state_.requests + std::min(state_.requests, most_requests_to_settle);
+    }
+    ++state_.requests;
+    state_.used += class_bytes(block->number);
+    state_.most_used = std::max(state_.most_used, state_.used);
+    return block + 1;
   }
 
   /// Frees what `allocate` gave, on whichever thread.
@@ -60,6 +71,7 @@ class MemoryReserve {
     if constexpr (!memory_is_reserved) return ::operator delete(memory, std::align_val_t(alignment));
     Block* const block = static_cast<Block*>(memory) - 1;
     const std::size_t bytes = class_bytes(block->number);
+    state_.used -= std::min(state_.used, bytes);
     if (state_.ended || state_.kept + bytes > std::min(state_.made, state_.limit)) {
       state_.made -= std::min(state_.made, bytes);
       return free(block);
@@ -82,10 +94,14 @@ class MemoryReserve {
   }
 
   /// Gives everything that this thread keeps back to the system; the limit stays.
-  static void clear() { shrink_to(0); }
+  static void clear() {
+    shrink_to(0);
+    state_.requests = state_.settled_from = 0;
+    state_.most_used = state_.used;
+  }
 
   /// The bytes that a request of so many gets: up to a quarter more.
-  static std::size_t rounded(std::size_t bytes) { return class_bytes(class_of(bytes)); }
+  static std::size_t rounded(std::size_t bytes) { return memory_is_reserved ? class_bytes(class_of(bytes)) : bytes; }
 
  private:
   /// What stands before the memory of a block.
@@ -97,12 +113,16 @@ class MemoryReserve {
   static constexpr std::size_t classes = 4 * 40;
   static constexpr std::size_t words = (classes + 63) / 64;
   static constexpr std::size_t most_times_larger = 8;
+  static constexpr std::size_t small_bytes = 16 * 1024;  ///< blocks up to here serve all smaller requests
+  static constexpr std::size_t most_requests_to_settle = 1 << 11;
 
   struct State {
     std::array<Block*, classes> free;           ///< lists
     std::array<std::uint64_t, words> occupied;  ///< which of them have a block
     std::size_t kept;                           ///< bytes in the lists
     std::size_t made;                           ///< bytes taken from the system and not given back, by this thread
+    std::size_t used, most_used;                ///< bytes in the hands of callers, as far as this thread knows
+    std::size_t requests, settled_from;         ///< number of the next request, and of the first that may take more
     std::size_t limit;
     bool ended;  ///< the thread is about to end: nothing is kept any more
   };
@@ -127,9 +147,12 @@ class MemoryReserve {
     return (number % 4 + 5) << (number / 4 - 1) << std::countr_zero(alignment);
   }
 
-  /// A free block of the class or one a little above, or null.
+  /// A free block of the class or one above that may be taken for it, or null.
   static Block* take(std::size_t number) {
-    const std::size_t end = std::min(class_of(most_times_larger * class_bytes(number)) + 1, classes);
+    if (state_.free[number] != nullptr) return pop(number);
+    const std::size_t own = class_bytes(number);
+    if (state_.requests < state_.settled_from && state_.made + own <= 2 * state_.most_used) return nullptr;
+    const std::size_t end = std::min(class_of(std::max(most_times_larger * own, small_bytes)) + 1, classes);
     for (std::size_t word = number / 64; word * 64 < end; ++word) {
       std::uint64_t candidates = state_.occupied[word];
       if (word == number / 64) candidates &= ~std::uint64_t{0} << number % 64;
@@ -158,7 +181,7 @@ class MemoryReserve {
 
   static void free(Block* block) noexcept { ::operator delete(block, std::align_val_t(alignment)); }
 
-  static inline constinit thread_local State state_{{}, {}, 0, 0, default_limit, false};
+  static inline constinit thread_local State state_{{}, {}, 0, 0, 0, 0, 0, 0, default_limit, false};
 };
 
 /// The allocator of standard containers that takes from the reserve.

@@ -121,8 +121,10 @@ class DeleteGate {
     }
     for (Index t = 0; t < tokens; ++t) gradients.weight += grad[t] * cache.normalised.row(t);
     gradients.bias[0] += kernels::sum(tokens, grad.data());
-    const Matrix<Scalar> grad_normalised = grad.transpose() * weight.row(0);
-    return normalises() ? norm.backward(grad_normalised, cache.norm, gradients.norm) : grad_normalised;
+    Matrix<Scalar> grad_normalised(tokens, weight.cols());
+    for (Index t = 0; t < tokens; ++t) grad_normalised.row(t) = grad[t] * weight.row(0);
+    if (normalises()) return norm.backward(grad_normalised, cache.norm, gradients.norm);
+    return grad_normalised;
   }
 
   template <class Visitor>

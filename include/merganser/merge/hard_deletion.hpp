@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <span>
 
@@ -29,7 +30,11 @@ Vector<Index> surviving_rows(std::span<const Scalar> values, double trained_thre
   if (options.target_rate) {
     kept.resize(values.size());
     std::iota(kept.begin(), kept.end(), Index{0});
-    std::stable_sort(kept.begin(), kept.end(), [&](Index a, Index b) { return value(a) > value(b); });
+    const auto rank = [&](Index row) {  // what is no number goes first
+      return std::isnan(value(row)) ? -std::numeric_limits<Scalar>::infinity() : value(row);
+    };
+    std::sort(kept.begin(), kept.end(),
+              [&](Index a, Index b) { return rank(a) != rank(b) ? rank(a) > rank(b) : a < b; });
     const auto deleted = static_cast<Index>(std::lround(*options.target_rate * static_cast<double>(count)));
     kept.resize(static_cast<std::size_t>(std::max<Index>(count - deleted, 1)));
     std::sort(kept.begin(), kept.end());

@@ -113,7 +113,7 @@ class Encoder {
   void visit(Visitor&& visitor, const ParameterName& prefix) {
     position.visit(visitor, prefix);
     for (std::size_t b = 0; b < blocks.size(); ++b) {
-      const std::string name = prefix + "block." + std::to_string(b) + ".";
+      const ParameterName name = prefix + "block." + std::to_string(b) + ".";
       blocks[b].visit(visitor, name);
       for (merge::Gate<Scalar>& gate : gates)
         if (gate.config().block == static_cast<Index>(b)) gate.visit(visitor, name);

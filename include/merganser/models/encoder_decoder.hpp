@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/memory_reserve.hpp>
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/random.hpp>
@@ -120,6 +121,7 @@ class EncoderDecoder {
       lm_head = nn::Linear<Scalar>::prepared_from(shared.weight, precision);
     else
       lm_head.prepare_for_inference(precision);
+    MemoryReserve::clear();  // calls have no use for the memory of the matrices
   }
 
   /// Runs the encoder over N sequences of ids.

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/memory_reserve.hpp>
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/random.hpp>
@@ -81,6 +82,7 @@ class SequenceClassifier {
   void prepare_for_inference(kernels::Precision precision = kernels::Precision::full) {
     encoder.prepare_for_inference(precision);
     head.prepare_for_inference(precision);
+    MemoryReserve::clear();
   }
 
   /// The same for every model that trains: `target` holds one class number a sequence.

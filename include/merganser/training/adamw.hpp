@@ -41,10 +41,10 @@ class AdamW {
     ++steps;
     const double correction1 = 1 - std::pow(config_.beta1, static_cast<double>(steps));
     const double correction2 = 1 - std::pow(config_.beta2, static_cast<double>(steps));
-    const auto p = parameter_views(model);
-    const auto g = parameter_views(gradients);
-    const auto m = parameter_views(first_moment);
-    const auto v = parameter_views(second_moment);
+    const auto p = parameter_views(model, ParameterName::unread());
+    const auto g = parameter_views(gradients, ParameterName::unread());
+    const auto m = parameter_views(first_moment, ParameterName::unread());
+    const auto v = parameter_views(second_moment, ParameterName::unread());
     check_equal("AdamW::step", "tensors of the gradients", g.size(), p.size());
     const auto b1 = static_cast<Scalar>(config_.beta1), b2 = static_cast<Scalar>(config_.beta2);
     const auto one = Scalar{1};

@@ -14,7 +14,7 @@ namespace merganser::training {
 template <class Model>
 double gradient_norm(Model& gradients) {
   double sum = 0;
-  for (const auto& view : parameter_views(gradients))
+  for (const auto& view : parameter_views(gradients, ParameterName::unread()))
     sum += static_cast<double>(kernels::dot(view.size(), view.data, view.data));
   return std::sqrt(sum);
 }
@@ -29,7 +29,7 @@ double clip_gradients(Model& gradients, double max_norm) {
   const double norm = gradient_norm(gradients);
   const double factor = max_norm / (norm + 1e-6);
   if (std::isfinite(norm) && factor < 1)
-    for (const auto& view : parameter_views(gradients)) view.array() *= static_cast<Scalar>(factor);
+    for (const auto& view : parameter_views(gradients, ParameterName::unread())) view.array() *= static_cast<Scalar>(factor);
   return norm;
 }
 
