@@ -59,7 +59,8 @@ TEST_CASE("encoding allocates nothing after the first call", "[allocations]") {
   for (const Weights weights : {Weights::as_trained, Weights::prepared}) {
     const Model model = model_of(config_with_gates(), weights);
     const TokenBatch source = random_tokens(ragged_lengths, 41, 1), one = random_tokens({77}, 41, 2);
-    for (const DeletionMode mode : {DeletionMode::none, DeletionMode::soft, DeletionMode::hard, DeletionMode::everything}) {
+    for (const DeletionMode mode :
+         {DeletionMode::none, DeletionMode::soft, DeletionMode::hard, DeletionMode::everything}) {
       INFO("mode " << static_cast<int>(mode) << (weights == Weights::prepared ? " prepared" : ""));
       require_no_allocation_after_the_first([&] { model.encode(source, with_mode(mode)); });
       require_no_allocation_after_the_first([&] { model.encode(one, with_mode(mode)); });

@@ -99,7 +99,8 @@ TEST_CASE("requests that are repeated find what they need, later smaller ones as
     const std::size_t first = call(10 * kib);
     REQUIRE(call(10 * kib) == first);
     REQUIRE(call(10 * kib) == first);
-    for (const std::size_t unit : std::initializer_list<std::size_t>{9, 7, 6, 4, 10, 5, 3}) REQUIRE(call(unit * kib) == first);
+    for (const std::size_t unit : std::initializer_list<std::size_t>{9, 7, 6, 4, 10, 5, 3})
+      REQUIRE(call(unit * kib) == first);
     REQUIRE(call(11 * kib) > first);
   });
 }

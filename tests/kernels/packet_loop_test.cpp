@@ -54,7 +54,8 @@ TEMPLATE_TEST_CASE("transform computes every element and writes no other", "[pac
   constexpr TestType untouched = -77;
   Rng rng(1);
   for (Index count = 0; count <= 4 * size + 3; ++count) {
-    const std::vector<TestType> a = random_values<TestType, std::vector<TestType>>(count, rng), b = random_values<TestType, std::vector<TestType>>(count, rng);
+    const std::vector<TestType> a = random_values<TestType, std::vector<TestType>>(count, rng),
+                                b = random_values<TestType, std::vector<TestType>>(count, rng);
     std::vector<TestType> out(static_cast<std::size_t>(count + 2), untouched);
     transform(
         count, out.data() + 1, [](const auto& x, const auto& y) { return Eigen::internal::psub(x, y); }, a.data(),
@@ -84,7 +85,8 @@ TEMPLATE_TEST_CASE("broadcast fills every lane", "[packet_loop]", float, double)
 TEMPLATE_TEST_CASE("bits do not depend on the place in memory", "[packet_loop]", float, double) {
   Rng rng(3);
   for (const Index count : {1, 5, 16, 37, 131}) {
-    const std::vector<TestType> a = random_values<TestType, std::vector<TestType>>(count, rng), b = random_values<TestType, std::vector<TestType>>(count, rng);
+    const std::vector<TestType> a = random_values<TestType, std::vector<TestType>>(count, rng),
+                                b = random_values<TestType, std::vector<TestType>>(count, rng);
     const auto tanh = tanh_of(a.data(), count);
     const auto exp = exp_of(a.data(), count);
     const TestType a_sum = sum(count, a.data());
@@ -117,7 +119,8 @@ TEMPLATE_TEST_CASE("sums and dot products are those of plain loops", "[packet_lo
   REQUIRE(sum(0, static_cast<const TestType*>(nullptr)) == TestType{0});
   REQUIRE(dot(0, static_cast<const TestType*>(nullptr), static_cast<const TestType*>(nullptr)) == TestType{0});
   for (Index count = 1; count <= 4 * size + 3; ++count) {
-    const std::vector<TestType> a = random_values<TestType, std::vector<TestType>>(count, rng), b = random_values<TestType, std::vector<TestType>>(count, rng);
+    const std::vector<TestType> a = random_values<TestType, std::vector<TestType>>(count, rng),
+                                b = random_values<TestType, std::vector<TestType>>(count, rng);
     double plain_sum = 0, plain_dot = 0, plain_mixed = 0;
     for (std::size_t i = 0; i < a.size(); ++i) {
       const auto x = static_cast<double>(a[i]), y = static_cast<double>(b[i]);

@@ -126,8 +126,7 @@ TEST_CASE("without a word on noise a share of sigmoid(logit) of noisy boundaries
 
 TEST_CASE("no tokens have no boundaries, and what does not fit is named", "[BoundaryPredictor]") {
   const Setup<float> s;
-  REQUIRE(
-      s.predictor.forward(Matrix<float>(0, 4), SequenceOffsets::from_lengths(Vector<Index>{0, 0})).hard.empty());
+  REQUIRE(s.predictor.forward(Matrix<float>(0, 4), SequenceOffsets::from_lengths(Vector<Index>{0, 0})).hard.empty());
   REQUIRE_THAT(argument_error([&] { s.predictor.forward(s.x, SequenceOffsets::single(2)); }),
                ContainsSubstring("x.rows(): got 13, expected 2"));
   const Vector<double> short_noise(2, 0.5), low(13, 0.0), high(13, 1.0);

@@ -297,9 +297,8 @@ TEST_CASE("a gate names its parameters", "[DeleteGate]") {
     return names;
   };
   const std::string prefix = "encoder.block.2.delete_gate.";
-  REQUIRE(names_of(GateNorm::rms) == Vector<std::string>{prefix + "layer_norm.weight",
-                                                              prefix + "feed_forward.weight",
-                                                              prefix + "feed_forward.bias"});
+  REQUIRE(names_of(GateNorm::rms) == Vector<std::string>{prefix + "layer_norm.weight", prefix + "feed_forward.weight",
+                                                         prefix + "feed_forward.bias"});
   REQUIRE(names_of(GateNorm::none) ==
           Vector<std::string>{prefix + "feed_forward.weight", prefix + "feed_forward.bias"});
   DeleteGate<float> gate(config_of<float>(GateActivation::scaled_sigmoid));

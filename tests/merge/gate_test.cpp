@@ -122,8 +122,7 @@ TEST_CASE("a random gate deletes forced tokens whatever it draws", "[Gate]") {
   const Gate<float> gate(config, 5);
   const Setup<float> s(GateKind::random);
   Rng rng(1);
-  REQUIRE(gate.forward(s.x, s.input(Marks{0, 1, 0, 0, 0, 9, 0}), &rng).values ==
-          Vector<float>{0, -7, 0, 0, 0, -7, 0});
+  REQUIRE(gate.forward(s.x, s.input(Marks{0, 1, 0, 0, 0, 9, 0}), &rng).values == Vector<float>{0, -7, 0, 0, 0, -7, 0});
 }
 
 TEMPLATE_TEST_CASE("a fixed gate goes by the ids, and its logits are its values", "[Gate]", float, double) {

@@ -30,8 +30,8 @@ TEST_CASE("a boundary is the last token of its segment", "[segment_mean]") {
   REQUIRE(plans[0].group == Rows{0, 0, 1, 2, 2, 2});
   REQUIRE(plans[0].representative == Rows{0, 2, 3});
   REQUIRE(plans[0].weight == Vector<double>{segment_weight<double>(2), segment_weight<double>(2),
-                                                 segment_weight<double>(1), segment_weight<double>(3),
-                                                 segment_weight<double>(3), segment_weight<double>(3)});
+                                            segment_weight<double>(1), segment_weight<double>(3),
+                                            segment_weight<double>(3), segment_weight<double>(3)});
   REQUIRE(plans[1].group == Rows{0});
   REQUIRE(plans[2].input_count() == 0);
   REQUIRE(plans[2].output_count() == 0);

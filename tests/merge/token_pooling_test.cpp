@@ -211,12 +211,12 @@ TEST_CASE("parameters have their Hugging Face names, of the kind that there is",
     return result;
   };
   REQUIRE(names(PoolingKind::boundaries) == Vector<std::string>{"boundary_predictor.boundary_predictor.0.weight",
-                                                                     "boundary_predictor.boundary_predictor.0.bias",
-                                                                     "boundary_predictor.boundary_predictor.2.weight",
-                                                                     "boundary_predictor.boundary_predictor.2.bias",
-                                                                     "down_ln.weight"});
-  REQUIRE(names(PoolingKind::strided) == Vector<std::string>{"downsampling_module.conv.weight",
-                                                                  "downsampling_module.conv.bias", "down_ln.weight"});
+                                                                "boundary_predictor.boundary_predictor.0.bias",
+                                                                "boundary_predictor.boundary_predictor.2.weight",
+                                                                "boundary_predictor.boundary_predictor.2.bias",
+                                                                "down_ln.weight"});
+  REQUIRE(names(PoolingKind::strided) ==
+          Vector<std::string>{"downsampling_module.conv.weight", "downsampling_module.conv.bias", "down_ln.weight"});
 }
 
 TEST_CASE("a batch without tokens is pooled to nothing, and settings out of range are named", "[TokenPooling]") {

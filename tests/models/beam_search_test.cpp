@@ -215,8 +215,7 @@ TEST_CASE("an end id that is not among the best `beams` candidates ends nothing"
 
 TEST_CASE("of equals what ended first comes first, then the lower id of the lower beam", "[beam_search]") {
   const NextLogits flat = [](const Ids&) { return RowVector<double>(RowVector<double>::Zero(4)); };
-  REQUIRE(ids_of(search({3, 3, 1.0, EarlyStopping::when_unlikely}, flat)) ==
-          Vector<Ids>{{0, 1}, {0, 0, 1}, {0, 0, 0}});
+  REQUIRE(ids_of(search({3, 3, 1.0, EarlyStopping::when_unlikely}, flat)) == Vector<Ids>{{0, 1}, {0, 0, 1}, {0, 0, 0}});
   // Logits that differ by less than the sum of their exponentials can tell: greedy choice sees it, and so does a beam.
   const NextLogits close = [](const Ids&) {
     RowVector<double> logits = RowVector<double>::Zero(4);

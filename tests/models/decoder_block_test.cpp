@@ -191,10 +191,10 @@ TEST_CASE("a decoder block has the names of T5", "[DecoderBlock]") {
   Vector<std::string> names;
   for (const auto& view : parameter_views(block)) names.push_back(view.name);
   REQUIRE(names == Vector<std::string>{"layer.0.SelfAttention.q.weight", "layer.0.SelfAttention.k.weight",
-                                            "layer.0.SelfAttention.v.weight", "layer.0.SelfAttention.o.weight",
-                                            "layer.0.layer_norm.weight", "layer.1.EncDecAttention.q.weight",
-                                            "layer.1.EncDecAttention.k.weight", "layer.1.EncDecAttention.v.weight",
-                                            "layer.1.EncDecAttention.o.weight", "layer.1.layer_norm.weight",
-                                            "layer.2.DenseReluDense.wi_0.weight", "layer.2.DenseReluDense.wi_1.weight",
-                                            "layer.2.DenseReluDense.wo.weight", "layer.2.layer_norm.weight"});
+                                       "layer.0.SelfAttention.v.weight", "layer.0.SelfAttention.o.weight",
+                                       "layer.0.layer_norm.weight", "layer.1.EncDecAttention.q.weight",
+                                       "layer.1.EncDecAttention.k.weight", "layer.1.EncDecAttention.v.weight",
+                                       "layer.1.EncDecAttention.o.weight", "layer.1.layer_norm.weight",
+                                       "layer.2.DenseReluDense.wi_0.weight", "layer.2.DenseReluDense.wi_1.weight",
+                                       "layer.2.DenseReluDense.wo.weight", "layer.2.layer_norm.weight"});
 }

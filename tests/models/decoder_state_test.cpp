@@ -77,8 +77,7 @@ TEMPLATE_TEST_CASE("sequences that are chosen, left out, swapped and branched go
       DecoderState<TestType> state = s.decoder.start(s.memory, capacity);
       Vector<Track> tracks{{0, {}}, {1, {}}, {2, {}}, {3, {}}};
       Rng rng(5);
-      const Vector<Vector<Index>> choices{
-          {0, 1, 2, 3}, {3, 2, 2, 0, 2}, {4, 0, 1, 1, 3, 2, 2, 2}, {1, 6}, {1, 0}};
+      const Vector<Vector<Index>> choices{{0, 1, 2, 3}, {3, 2, 2, 0, 2}, {4, 0, 1, 1, 3, 2, 2, 2}, {1, 6}, {1, 0}};
       for (const Vector<Index>& chosen : choices) {
         Matrix<TestType> embedded(static_cast<Index>(tracks.size()), stack.width);
         for (std::size_t n = 0; n < tracks.size(); ++n) {

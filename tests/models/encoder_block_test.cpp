@@ -200,8 +200,8 @@ TEST_CASE("an encoder block has the names of T5", "[EncoderBlock]") {
   Vector<std::string> names;
   for (const auto& view : parameter_views(block, "encoder.block.0.")) names.push_back(view.name.substr(16));
   REQUIRE(names == Vector<std::string>{"layer.0.SelfAttention.q.weight", "layer.0.SelfAttention.k.weight",
-                                            "layer.0.SelfAttention.v.weight", "layer.0.SelfAttention.o.weight",
-                                            "layer.0.layer_norm.weight", "layer.1.DenseReluDense.wi_0.weight",
-                                            "layer.1.DenseReluDense.wi_1.weight", "layer.1.DenseReluDense.wo.weight",
-                                            "layer.1.layer_norm.weight"});
+                                       "layer.0.SelfAttention.v.weight", "layer.0.SelfAttention.o.weight",
+                                       "layer.0.layer_norm.weight", "layer.1.DenseReluDense.wi_0.weight",
+                                       "layer.1.DenseReluDense.wi_1.weight", "layer.1.DenseReluDense.wo.weight",
+                                       "layer.1.layer_norm.weight"});
 }

@@ -38,8 +38,7 @@ Config<Scalar> config_of(const Vector<Index>& gates, const StackConfig& stack = 
 template <Real Scalar>
 struct Setup : ModelSetup<EncoderDecoder<Scalar>> {
   explicit Setup(const Config<Scalar>& config, const DeletionOptions& options = {}, std::uint64_t seed = 1,
-                 const Vector<Index>& lengths = {3, 1, 5, 0},
-                 const Vector<Index>& target_lengths = {2, 4, 1, 3})
+                 const Vector<Index>& lengths = {3, 1, 5, 0}, const Vector<Index>& target_lengths = {2, 4, 1, 3})
       : ModelSetup<EncoderDecoder<Scalar>>(config, random_tokens(lengths, config.vocabulary, seed + 1),
                                            random_tokens(target_lengths, config.vocabulary, seed + 2), options, seed) {
     if (this->target.total() > 3) this->target.ids[3] = nn::ignored_label;

@@ -50,7 +50,7 @@ Vector<TokenId> ids_of(const TokenBatch& batch, Index sequence) {
 /// Greedy decoding by whole forward passes over what was generated so far, one sequence at a time.
 template <Real Scalar>
 Vector<TokenId> decode_slowly(const EncoderDecoder<Scalar>& model, const TokenBatch& source, Index max_length,
-                                   const typename EncoderDecoder<Scalar>::ForwardOptions& options) {
+                              const typename EncoderDecoder<Scalar>::ForwardOptions& options) {
   Vector<TokenId> ids{model.config().start};
   const EncoderOutput<Scalar> encoded = model.encode(source, options);
   while (static_cast<Index>(ids.size()) < max_length) {

@@ -37,8 +37,7 @@ Config<Scalar> config_of(const Vector<Index>& gates, Pooling pooling = Pooling::
 
 TokenBatch classes_for(std::size_t sequences) {
   TokenBatch classes;
-  for (std::size_t i = 0; i < sequences; ++i)
-    classes.push_back(Vector<TokenId>{static_cast<TokenId>((3 * i + 1) % 4)});
+  for (std::size_t i = 0; i < sequences; ++i) classes.push_back(Vector<TokenId>{static_cast<TokenId>((3 * i + 1) % 4)});
   return classes;
 }
 

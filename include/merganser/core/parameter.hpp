@@ -47,7 +47,7 @@ struct ConvolutionWeight : Matrix<Scalar> {
 /// A named tensor inside a layer: a view, valid as long as the layer neither moves nor changes shape.
 template <Real Scalar>
 struct ParameterView {
-  std::string name;  ///< Hugging Face name, such as "encoder.block.0.layer.0.SelfAttention.q.weight"
+  std::string name;        ///< Hugging Face name, such as "encoder.block.0.layer.0.SelfAttention.q.weight"
   Scalar* data = nullptr;  ///< row-major
   Index rows = 0;          ///< 1 for a vector
   Index cols = 0;
@@ -78,8 +78,8 @@ ParameterView<typename Tensor::Scalar> parameter_view(std::string name, Tensor& 
 /// All tensors of a layer, in the order of its `visit`.
 ///
 /// A layer is its parameters: it has `template <class Visitor> void visit(Visitor&&, const ParameterName& prefix)`,
-/// which calls visitor(name, tensor) for each of them. Gradients and optimizer moments have the layer's own type, hence the
-/// same names in the same order.
+/// which calls visitor(name, tensor) for each of them. Gradients and optimizer moments have the layer's own type, hence
+/// the same names in the same order.
 template <class Layer>
 auto parameter_views(Layer& layer, const ParameterName& prefix = "") {
   using Scalar = typename Layer::ScalarType;

@@ -23,8 +23,8 @@ inline Vector<Position> counting_positions(const SequenceOffsets& offsets) {
 
 /// Token ids of N sequences, T in all.
 struct TokenBatch {
-  Vector<TokenId> ids;  ///< [T]
-  SequenceOffsets offsets;   ///< N sequences over the T ids
+  Vector<TokenId> ids;      ///< [T]
+  SequenceOffsets offsets;  ///< N sequences over the T ids
 
   /// Lays sequences one after the other.
   static TokenBatch from_sequences(std::initializer_list<Vector<TokenId>> sequences) {
@@ -45,7 +45,8 @@ struct TokenBatch {
 
   /// The ids of one sequence.
   std::span<const TokenId> sequence(Index i) const {
-    return std::span(ids).subspan(static_cast<std::size_t>(offsets.begin(i)), static_cast<std::size_t>(offsets.length(i)));
+    return std::span(ids).subspan(static_cast<std::size_t>(offsets.begin(i)),
+                                  static_cast<std::size_t>(offsets.length(i)));
   }
 
   Index count() const { return offsets.count(); }
@@ -59,8 +60,8 @@ struct TokenBatch {
 /// Invariant (checked by the constructor): values has T rows and positions T entries, where T = offsets.total().
 template <Real Scalar>
 struct RaggedBatch {
-  Matrix<Scalar> values;            ///< [T x D]
-  SequenceOffsets offsets;          ///< N sequences over the T rows
+  Matrix<Scalar> values;       ///< [T x D]
+  SequenceOffsets offsets;     ///< N sequences over the T rows
   Vector<Position> positions;  ///< [T], rising within a sequence
 
   RaggedBatch() = default;

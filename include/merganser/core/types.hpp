@@ -53,8 +53,8 @@ template <class Value>
 using Vector = std::vector<Value, ReserveAllocator<Value>>;
 
 template <class A, class B, class Allocator>
-requires(!std::same_as<Allocator, ReserveAllocator<B>>)
-bool operator==(const std::vector<A, ReserveAllocator<A>>& a, const std::vector<B, Allocator>& b) {
+bool operator==(const std::vector<A, ReserveAllocator<A>>& a, const std::vector<B, Allocator>& b)
+requires(!std::same_as<Allocator, ReserveAllocator<B>>) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end());
 }
 

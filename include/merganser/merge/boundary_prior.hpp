@@ -15,7 +15,7 @@ namespace merganser::merge {
 /// Value of the loss and its gradient.
 template <Real Scalar>
 struct BoundaryPriorResult {
-  double value = 0.0;                   ///< nats a token
+  double value = 0.0;              ///< nats a token
   Vector<Scalar> grad_boundaries;  ///< [T]
 };
 

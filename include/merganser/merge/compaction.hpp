@@ -20,8 +20,7 @@ class Compaction {
   Compaction() = default;
 
   /// @throws std::invalid_argument if a plan does not fit its sequence
-  Compaction(Vector<MergePlan<Scalar>> plans, const SequenceOffsets& input)
-      : plans_(std::move(plans)), input_(input) {
+  Compaction(Vector<MergePlan<Scalar>> plans, const SequenceOffsets& input) : plans_(std::move(plans)), input_(input) {
     check_equal("Compaction", "plans.size()", static_cast<Index>(plans_.size()), input.count());
     for (Index i = 0; i < input.count(); ++i) {
       check_equal("Compaction", "plan.input_count()", plan(i).input_count(), input.length(i));

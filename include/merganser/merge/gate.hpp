@@ -34,7 +34,7 @@ struct GateConfig {
   GateNorm norm = GateNorm::rms;
   GateNoise noise = GateNoise::none;
   double initial_bias = 1.0;
-  double rate = 0.5;                ///< of the random and fixed kinds: share to delete, in [0, 1]
+  double rate = 0.5;           ///< of the random and fixed kinds: share to delete, in [0, 1]
   Vector<TokenId> separators;  ///< of the fixed kind: ids that begin a segment
 
   /// The threshold in force without an override.
@@ -47,7 +47,7 @@ struct GateConfig {
 struct GateInput {
   const SequenceOffsets& offsets;             ///< N sequences over the T rows
   std::span<const TokenId> ids = {};          ///< [T]; the fixed rule needs them
-  std::span<const std::uint8_t> forced = {};  ///< [T] or empty: not 0 deletes whatever a learned or random gate thinks (pads)
+  std::span<const std::uint8_t> forced = {};  ///< [T] or empty: not 0 deletes, but not for the fixed rule (pads)
   FixedRuleScope fixed_rule_scope = FixedRuleScope::sequence;
 };
 

@@ -21,8 +21,7 @@ namespace merganser::merge {
 /// threshold; with a target rate, the round(rate * n) rows of lowest value go instead (of equal ones the later). A
 /// non-empty sequence keeps at least one row.
 template <Real Scalar>
-Vector<Index> surviving_rows(std::span<const Scalar> values, double trained_threshold,
-                                  const DeletionOptions& options) {
+Vector<Index> surviving_rows(std::span<const Scalar> values, double trained_threshold, const DeletionOptions& options) {
   const Index count = static_cast<Index>(values.size());
   Vector<Index> kept;
   if (count == 0) return kept;
@@ -52,7 +51,7 @@ Vector<Index> surviving_rows(std::span<const Scalar> values, double trained_thre
 /// @throws std::invalid_argument if there is not one value a row or the options contradict themselves
 template <Real Scalar>
 Vector<MergePlan<Scalar>> deletion_plans(std::span<const Scalar> values, const SequenceOffsets& offsets,
-                                              double trained_threshold, const DeletionOptions& options) {
+                                         double trained_threshold, const DeletionOptions& options) {
   check_equal("deletion_plans", "values.size()", static_cast<Index>(values.size()), offsets.total());
   options.check();
   Vector<MergePlan<Scalar>> plans;

@@ -20,7 +20,7 @@ namespace merganser::merge {
 /// @throws std::invalid_argument if a length differs
 template <Real Scalar>
 Vector<std::uint8_t> fill_up_segments(Vector<MergePlan<Scalar>>& plans, const SequenceOffsets& offsets,
-                                           std::span<const std::uint8_t> pads) {
+                                      std::span<const std::uint8_t> pads) {
   check_equal("fill_up_segments", "plans.size()", static_cast<Index>(plans.size()), offsets.count());
   if (!pads.empty()) check_equal("fill_up_segments", "pads.size()", static_cast<Index>(pads.size()), offsets.total());
   Index longest = 0;

@@ -26,7 +26,7 @@ Scalar segment_weight(Index count) {
 /// @throws std::invalid_argument if a length differs
 template <Real Scalar>
 Vector<MergePlan<Scalar>> segment_plans(std::span<const std::uint8_t> boundaries, const SequenceOffsets& offsets,
-                                             std::span<const std::uint8_t> pads = {}) {
+                                        std::span<const std::uint8_t> pads = {}) {
   check_equal("segment_plans", "boundaries.size()", static_cast<Index>(boundaries.size()), offsets.total());
   if (!pads.empty()) check_equal("segment_plans", "pads.size()", static_cast<Index>(pads.size()), offsets.total());
   Vector<MergePlan<Scalar>> plans;
@@ -60,7 +60,7 @@ Vector<MergePlan<Scalar>> segment_plans(std::span<const std::uint8_t> boundaries
 /// tokens of the same segment count. Nawrot et al. 2023, arXiv 2211.09761.
 template <Real Scalar>
 Vector<Scalar> segment_boundary_gradient(const MatrixRef<Scalar>& x, const Compaction<Scalar>& segments,
-                                              const MatrixRef<Scalar>& grad_means) {
+                                         const MatrixRef<Scalar>& grad_means) {
   const SequenceOffsets& input = segments.input_offsets();
   const SequenceOffsets& output = segments.output_offsets();
   check_equal("segment_boundary_gradient", "x.rows()", x.rows(), input.total());

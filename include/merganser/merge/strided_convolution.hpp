@@ -26,7 +26,7 @@ namespace merganser::merge {
 /// @throws std::invalid_argument if a length differs or the rate is below 1
 template <Real Scalar>
 Vector<MergePlan<Scalar>> strided_plans(const SequenceOffsets& offsets, Index rate,
-                                             std::span<const std::uint8_t> pads = {}) {
+                                        std::span<const std::uint8_t> pads = {}) {
   check_argument(rate >= 1, "strided_plans", "rate", rate, "at least 1");
   if (!pads.empty()) check_equal("strided_plans", "pads.size()", static_cast<Index>(pads.size()), offsets.total());
   Vector<MergePlan<Scalar>> plans;

@@ -47,12 +47,12 @@ struct PoolingInput {
 template <Real Scalar>
 struct PoolingReport {
   Index block = 0;
-  SequenceOffsets offsets;          ///< of the T tokens that reached the pooling
-  Vector<Index> lengths;       ///< [N] rows that each sequence became, without fillers
-  Vector<Position> positions;  ///< [T'] of the rows that go on: of a segment or group the first
-  Boundaries<Scalar> boundaries;    ///< [T]; like all below empty for the strided kind
-  Vector<Index> trials;        ///< [N] tokens of each sequence for its prior loss (the reference: with pads)
-  double prior = 0.0;               ///< see boundary_prior_loss
+  SequenceOffsets offsets;        ///< of the T tokens that reached the pooling
+  Vector<Index> lengths;          ///< [N] rows that each sequence became, without fillers
+  Vector<Position> positions;     ///< [T'] of the rows that go on: of a segment or group the first
+  Boundaries<Scalar> boundaries;  ///< [T]; like all below empty for the strided kind
+  Vector<Index> trials;           ///< [N] tokens of each sequence for its prior loss (the reference: with pads)
+  double prior = 0.0;             ///< see boundary_prior_loss
 };
 
 /// Boundaries: the means over segments of x, where the predictor reads norm(x). Strided: the convolution over groups of
@@ -76,8 +76,8 @@ class TokenPooling {
   };
 
   struct Output {
-    Matrix<Scalar> values;             ///< [T' x D]
-    State state;                       ///< of the T' rows
+    Matrix<Scalar> values;        ///< [T' x D]
+    State state;                  ///< of the T' rows
     Vector<std::uint8_t> hidden;  ///< [T'] or empty: not 0 where no reader of the encoder may look
     PoolingReport<Scalar> report;
   };

@@ -39,7 +39,7 @@ struct BeamSearchOptions {
 
 /// One sequence that was found.
 struct Hypothesis {
-  Vector<TokenId> ids;      ///< start id first; the end id last unless cut at max_length
+  Vector<TokenId> ids;           ///< start id first; the end id last unless cut at max_length
   double log_probability = 0.0;  ///< of all tokens behind the start id, the end id included
   double score = 0.0;            ///< log_probability / (tokens behind the start id)^length_penalty
 };
@@ -48,7 +48,7 @@ struct Hypothesis {
 template <Real Scalar>
 struct BeamSearchResult {
   Vector<Vector<Hypothesis>> hypotheses;  ///< [N] lists of 1 to `beams`, the best score first
-  EncoderOutput<Scalar> encoded;                    ///< what the encoder kept
+  EncoderOutput<Scalar> encoded;          ///< what the encoder kept
 
   /// The best hypothesis of each source sequence.
   TokenBatch best() const {
@@ -194,7 +194,7 @@ BeamSearchResult<Scalar> beam_search(const EncoderDecoder<Scalar>& model, const 
   BeamSearchResult<Scalar> result;
   result.encoded = model.encode(source, forward_options);
   Vector<BeamSearch<Scalar>> searches(static_cast<std::size_t>(source.count()),
-                                           BeamSearch<Scalar>(options, model.config().start, model.config().end));
+                                      BeamSearch<Scalar>(options, model.config().start, model.config().end));
   DecoderState<Scalar> state = model.decoder.start(result.encoded, options.max_length);
   for (;;) {
     Vector<TokenId> last;  // of all running beams, in the order of the state

@@ -40,8 +40,8 @@ class Decoder {
   };
 
   struct InputGradients {
-    Matrix<Scalar> embedded;       ///< [L x D]
-    Matrix<Scalar> memory;         ///< [T' x D]
+    Matrix<Scalar> embedded;  ///< [L x D]
+    Matrix<Scalar> memory;    ///< [T' x D]
     Vector<Scalar> key_bias;  ///< [T']; empty when there was none
   };
 

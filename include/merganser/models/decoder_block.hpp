@@ -32,8 +32,8 @@ class DecoderBlock {
   };
 
   struct InputGradients {
-    Matrix<Scalar> x;              ///< [L x D]
-    Matrix<Scalar> memory;         ///< [T' x D]
+    Matrix<Scalar> x;         ///< [L x D]
+    Matrix<Scalar> memory;    ///< [T' x D]
     Vector<Scalar> key_bias;  ///< [T']; empty when there was none
   };
 

@@ -20,9 +20,9 @@ namespace merganser::models {
 /// read. R >= N capacity rows are held; what lies in rows not yet written means nothing.
 template <Real Scalar>
 struct DecoderState {
-  Index sequences = 0;                             ///< N
-  Index capacity = 0;                              ///< most tokens a sequence may reach
-  Index length = 0;                                ///< tokens so far
+  Index sequences = 0;                        ///< N
+  Index capacity = 0;                         ///< most tokens a sequence may reach
+  Index length = 0;                           ///< tokens so far
   Vector<nn::KeyValues<Scalar>> self, cross;  ///< one a block; self [R x H K], cross [T' x H K]
   Vector<Position> key_positions;             ///< [R]
   Vector<RowRange> memory;                    ///< [N] rows of the encoder output

@@ -47,17 +47,17 @@ struct EncoderInput {
 template <Real Scalar>
 struct GateReport {
   Index block = 0;
-  SequenceOffsets offsets;           ///< of the T_g tokens that reached the gate
-  merge::GateValues<Scalar> gate;    ///< [T_g]
-  Vector<std::uint8_t> forced;  ///< [T_g] or empty
-  Vector<Index> kept;           ///< rows of the T_g that survive (soft: that would), rising
-  double threshold = 0.0;            ///< in force in this call
+  SequenceOffsets offsets;         ///< of the T_g tokens that reached the gate
+  merge::GateValues<Scalar> gate;  ///< [T_g]
+  Vector<std::uint8_t> forced;     ///< [T_g] or empty
+  Vector<Index> kept;              ///< rows of the T_g that survive (soft: that would), rising
+  double threshold = 0.0;          ///< in force in this call
 };
 
 /// What the encoder hands on.
 template <Real Scalar>
 struct EncoderOutput {
-  RaggedBatch<Scalar> hidden;             ///< [T' x D] behind the final norm, with original positions
+  RaggedBatch<Scalar> hidden;        ///< [T' x D] behind the final norm, with original positions
   Vector<Scalar> key_bias;           ///< [T'] or empty: sum of gate values, for cross-attention and pooling
   Vector<std::uint8_t> hidden_keys;  ///< [T'] or empty: not 0 where nobody may look
   Vector<Index> kept;                ///< [T'] row of the incoming batch of every row handed on
@@ -102,8 +102,8 @@ nn::AttentionContext<Scalar> self_attention_context(const merge::TokenState<Scal
   return context;
 }
 
-/// The report of gate `number` on x [T_g x D] in a state of the input's tokens; `kept` is left empty. `caches` points to
-/// one a gate for training, when `rng` must be there, or is null.
+/// The report of gate `number` on x [T_g x D] in a state of the input's tokens; `kept` is left empty. `caches` points
+/// to one a gate for training, when `rng` must be there, or is null.
 template <Real Scalar, class CachesPointer>
 GateReport<Scalar> ask_gate(const merge::Gate<Scalar>& gate, [[maybe_unused]] std::size_t number,
                             const Matrix<Scalar>& x, const merge::TokenState<Scalar>& state,

@@ -43,7 +43,7 @@ class EncoderBlock {
   };
 
   struct InputGradients {
-    Matrix<Scalar> x;              ///< [T x D]
+    Matrix<Scalar> x;         ///< [T x D]
     Vector<Scalar> key_bias;  ///< [T]; empty when there was no key bias
   };
 

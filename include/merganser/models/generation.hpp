@@ -46,7 +46,7 @@ struct GenerationOptions {
 /// Generated sequences.
 template <Real Scalar>
 struct Generation {
-  TokenBatch ids;               ///< N sequences, start id first
+  TokenBatch ids;          ///< N sequences, start id first
   Vector<Ending> endings;  ///< [N]
   /// If kept, one [N x V] a step: row i is what token step + 1 of sequence i was chosen from, and 0 once it has ended.
   Vector<Matrix<Scalar>> step_logits;

@@ -1,7 +1,6 @@
 // What a whole model gives, and what training hands back to it.
 #pragma once
 
-
 #include <merganser/core/types.hpp>
 #include <merganser/models/encoder.hpp>
 
@@ -20,7 +19,7 @@ struct ModelOutput {
 /// Gradients of a loss with respect to a ModelOutput.
 template <Real Scalar>
 struct ModelOutputGradients {
-  Matrix<Scalar> logits;                    ///< as the logits
+  Matrix<Scalar> logits;               ///< as the logits
   Vector<GateGradient<Scalar>> gates;  ///< one a gate report, or none
   double score_excess = 0.0;
   Vector<Scalar> boundaries;  ///< of the pooling's hard boundaries [T_p], or empty

@@ -51,7 +51,7 @@ class SequenceClassifier {
     typename Encoder<Scalar>::Cache encoder;
     EncoderOutput<Scalar> encoded;
     Vector<Scalar> weights;  ///< [T'] pooling weights
-    Matrix<Scalar> pooled;        ///< [N x D]
+    Matrix<Scalar> pooled;   ///< [N x D]
   };
 
   using Output = ModelOutput<Scalar>;  ///< logits [N x C]

@@ -23,13 +23,13 @@ class CrossEntropy {
  public:
   struct Cache {
     Matrix<Scalar> probabilities;  ///< [T x V]
-    Vector<TokenId> labels;   ///< [T]
+    Vector<TokenId> labels;        ///< [T]
     Index counted = 0;             ///< labels that are not ignored
   };
 
   struct Result {
-    double mean = 0.0;              ///< nats a counted label
-    Index counted = 0;              ///< labels that are not ignored
+    double mean = 0.0;         ///< nats a counted label
+    Index counted = 0;         ///< labels that are not ignored
     Vector<Scalar> per_label;  ///< [T], nats; 0 where ignored
   };
 

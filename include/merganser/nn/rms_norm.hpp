@@ -27,7 +27,7 @@ class RmsNorm {
   };
 
   struct Cache {
-    Matrix<Scalar> input;             ///< [T x width]
+    Matrix<Scalar> input;        ///< [T x width]
     Vector<Scalar> inverse_rms;  ///< [T], 1 / sqrt(mean(x^2) + epsilon)
   };
 

@@ -29,7 +29,8 @@ double clip_gradients(Model& gradients, double max_norm) {
   const double norm = gradient_norm(gradients);
   const double factor = max_norm / (norm + 1e-6);
   if (std::isfinite(norm) && factor < 1)
-    for (const auto& view : parameter_views(gradients, ParameterName::unread())) view.array() *= static_cast<Scalar>(factor);
+    for (const auto& view : parameter_views(gradients, ParameterName::unread()))
+      view.array() *= static_cast<Scalar>(factor);
   return norm;
 }
 

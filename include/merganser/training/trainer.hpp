@@ -36,13 +36,13 @@ struct DeletionSchedule {
 
 /// What happened in one step.
 struct StepReport {
-  Index step = 0;                    ///< counted from 0
-  double total = 0.0;                ///< objective, nats
+  Index step = 0;               ///< counted from 0
+  double total = 0.0;           ///< objective, nats
   Vector<ObjectivePart> parts;  ///< its terms
-  double token_accuracy = 0.0;       ///< share of the labels with the largest logit
-  double deletion_rate = 0.0;        ///< mean over this step's batches with the gate; 0 if there are none
-  Index gated_batches = 0;           ///< batches of this step that had the gate
-  double alpha = 0.0;                ///< weight of the gate regulariser in this step
+  double token_accuracy = 0.0;  ///< share of the labels with the largest logit
+  double deletion_rate = 0.0;   ///< mean over this step's batches with the gate; 0 if there are none
+  Index gated_batches = 0;      ///< batches of this step that had the gate
+  double alpha = 0.0;           ///< weight of the gate regulariser in this step
   double next_alpha = 0.0;
   double learning_rate = 0.0;
   double gradient_norm = 0.0;  ///< before clipping
