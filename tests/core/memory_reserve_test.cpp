@@ -156,6 +156,20 @@ TEST_CASE("a thread keeps no more than its limit") {
   REQUIRE(MemoryReserve::limit() == MemoryReserve::default_limit);  // of this thread
 }
 
+TEST_CASE("a limit may hold for a scope") {
+  if (!memory_is_reserved) return;
+  on_new_thread([] {
+    MemoryReserve::set_limit(12345);
+    {
+      const ReserveLimitScope nothing_kept(0);
+      REQUIRE(MemoryReserve::limit() == 0);
+      MemoryReserve::release(MemoryReserve::allocate(1000));
+      REQUIRE(MemoryReserve::kept() == 0);
+    }
+    REQUIRE(MemoryReserve::limit() == 12345);
+  });
+}
+
 TEST_CASE("a thread that frees what others made keeps nothing") {
   if (!memory_is_reserved) return;
   std::vector<void*> blocks;

@@ -185,6 +185,18 @@ class MemoryReserve {
   static inline constinit thread_local State state_{{}, {}, 0, 0, 0, 0, 0, 0, default_limit, false};
 };
 
+/// Another limit for this thread while it lives: 0 where large blocks will not be needed again.
+class ReserveLimitScope {
+ public:
+  explicit ReserveLimitScope(std::size_t bytes) : before_(MemoryReserve::limit()) { MemoryReserve::set_limit(bytes); }
+  ReserveLimitScope(const ReserveLimitScope&) = delete;
+  ReserveLimitScope& operator=(const ReserveLimitScope&) = delete;
+  ~ReserveLimitScope() { MemoryReserve::set_limit(before_); }
+
+ private:
+  std::size_t before_;
+};
+
 /// The allocator of standard containers that takes from the reserve.
 template <class T>
 class ReserveAllocator {

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include <merganser/core/memory_reserve.hpp>
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/io/safetensors.hpp>
@@ -58,7 +59,7 @@ class PackedParameters {
   }
 
   /// In the order of a file: where data is null, the weight is one of a unit.
-  std::vector<ParameterView<Scalar>> views;
+  Vector<ParameterView<Scalar>> views;
   std::vector<Unit> units;
 
  private:
@@ -75,6 +76,7 @@ class PackedParameters {
 template <Real Scalar>
 void load_packed_parameters(models::EncoderDecoder<Scalar>& model, const TensorTable& table,
                             const LoadOptions& options) {
+  const ReserveLimitScope nothing_kept(0);  // what one weight took is not held while the next is read
   PackedParameters<Scalar> parameters;
   model.visit(parameters, "");
   const std::vector<std::string> tensors = match_tensors(parameters.views, table, "", options);
