@@ -19,7 +19,7 @@ using merge::DeletionOptions;
 template <Real Scalar>
 struct Source {
   GoldenBatch batch;
-  std::vector<std::uint8_t> forced;
+  Vector<std::uint8_t> forced;
   std::vector<double> noise;
   models::EncoderInput<Scalar> input;
 

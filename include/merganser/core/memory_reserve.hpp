@@ -49,9 +49,9 @@ class MemoryReserve {
   /// Memory for so many bytes, also for none.
   /// @throws std::bad_alloc if there is not so much
   static void* allocate(std::size_t bytes) {
-    if constexpr (!memory_is_reserved) return ::operator new(bytes, std::align_val_t(alignment));
     const std::size_t number = class_of(bytes);
     if (number >= classes) throw std::bad_alloc();
+    if constexpr (!memory_is_reserved) return ::operator new(bytes, std::align_val_t(alignment));
     const std::size_t own = class_bytes(number);
     Block* block = take(number);
     if (block == nullptr) {

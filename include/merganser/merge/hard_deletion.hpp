@@ -29,7 +29,7 @@ Vector<Index> surviving_rows(std::span<const Scalar> values, double trained_thre
   if (options.target_rate) {
     kept.resize(values.size());
     std::iota(kept.begin(), kept.end(), Index{0});
-    const auto rank = [&](Index row) {  // what is no number goes first
+    const auto rank = [&](Index row) {  // what is no number is deleted first
       return std::isnan(value(row)) ? -std::numeric_limits<Scalar>::infinity() : value(row);
     };
     std::sort(kept.begin(), kept.end(),
