@@ -25,7 +25,7 @@ namespace {
 
 using Model = models::EncoderDecoder<float>;
 
-Model small_model(std::vector<merge::GateConfig> gates) {
+Model small_model(Vector<merge::GateConfig> gates) {
   Model::Config config;
   config.vocabulary = 30;
   config.encoder.width = 12;

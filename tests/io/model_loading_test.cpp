@@ -85,12 +85,12 @@ TEST_CASE("a directory loads mapped and in memory alike", "[model_loading]") {
 TEST_CASE("weights in every floating type load", "[model_loading]") {
   const TemporaryDirectory directory;
   const Model model = tiny_model();
-  const std::vector<float> exact = numbers_of(model);
+  const auto exact = numbers_of(model);
   for (const auto& [dtype, error] : {std::pair(DataType::f64, 0.0F), std::pair(DataType::f32, 0.0F),
                                      std::pair(DataType::f16, 0x1p-11F), std::pair(DataType::bf16, 0x1p-8F)}) {
     save_model(model, directory.path(), {dtype, {}});
     CHECK(SafetensorsFile::open(directory / "model.safetensors").tensor("shared.weight").dtype == dtype);
-    const std::vector<float> rounded = numbers_of(load_model<float>(directory.path()));
+    const auto rounded = numbers_of(load_model<float>(directory.path()));
     REQUIRE(rounded.size() == exact.size());
     for (std::size_t i = 0; i < exact.size(); ++i)
       REQUIRE(std::abs(rounded[i] - exact[i]) <= error * std::abs(exact[i]) + (error > 0 ? 1e-7F : 0.0F));

@@ -58,7 +58,7 @@ std::vector<double> values_of(const PlainFile& file) {
 }
 
 std::vector<double> values_of(const Model& model) {
-  const std::vector<float> numbers = numbers_of(model);
+  const auto numbers = numbers_of(model);
   return {numbers.begin(), numbers.end()};
 }
 

@@ -13,20 +13,14 @@
 
 namespace merganser {
 
-namespace detail {
-
-#if defined(__SANITIZE_ADDRESS__)
-inline constexpr bool addresses_are_checked = true;
-#elif defined(__has_feature)
-inline constexpr bool addresses_are_checked = __has_feature(address_sanitizer);
-#else
-inline constexpr bool addresses_are_checked = false;
-#endif
-
-}  // namespace detail
-
 /// False under the address sanitizer, which finds the use of freed memory only where memory is really freed.
-inline constexpr bool memory_is_reserved = !detail::addresses_are_checked;
+#if defined(__SANITIZE_ADDRESS__)
+inline constexpr bool memory_is_reserved = false;
+#elif defined(__has_feature)
+inline constexpr bool memory_is_reserved = !__has_feature(address_sanitizer);
+#else
+inline constexpr bool memory_is_reserved = true;
+#endif
 
 /// Blocks of memory that this thread freed and will soon need again, as the caching allocators of GPU frameworks keep
 /// them: a call that was made before takes its memory from here and none from the system.

@@ -36,8 +36,8 @@ struct ByteTokenizer {
   static constexpr bool is_byte_id(TokenId id) { return id >= byte_offset && id < first_extra_id; }
 
   /// Ids that begin a new segment for the fixed-rule gate: tab, newline, blank, ASCII punctuation, end of sequence.
-  static std::vector<TokenId> separator_ids() {
-    std::vector<TokenId> ids;
+  static Vector<TokenId> separator_ids() {
+    Vector<TokenId> ids;
     for (const char byte : std::string_view("\t\n !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")) ids.push_back(byte_to_id(byte));
     ids.push_back(eos_id);
     return ids;

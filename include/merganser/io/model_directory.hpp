@@ -41,7 +41,7 @@ inline merge::GateConfig gate_from_hf(const HfConfig& hf, Index block) {
     case HfConfig::DeletionType::fixed:
       gate.kind = merge::GateKind::fixed;
       gate.rate = hf.fixed_deletion_amount.value_or(gate.rate);
-      for (const TokenId id : data::ByteTokenizer::separator_ids()) gate.separators.push_back(id);
+      gate.separators = data::ByteTokenizer::separator_ids();
       break;
     case HfConfig::DeletionType::random:
       gate.kind = merge::GateKind::random;

@@ -95,16 +95,16 @@ inline SelftestLogits stored_logits(Index position, std::vector<double> values) 
 
 /// "[3] = 17 of 20": where two lists first differ.
 template <class Value>
-std::string entry_text(const std::vector<Value>& list, std::size_t at) {
+std::string entry_text(std::span<const Value> list, std::size_t at) {
   const std::string size = std::to_string(list.size());
   return at < list.size() ? "[" + std::to_string(at) + "] = " + std::to_string(list[at]) + " of " + size
                           : size + " in all";
 }
 
 template <class Value>
-void require_same_list(const std::string& file, const std::string& field, const std::vector<Value>& got,
-                       const std::vector<Value>& expected) {
-  if (got == expected) return;
+void require_same_list(const std::string& file, const std::string& field, std::span<const Value> got,
+                       std::span<const Value> expected) {
+  if (std::equal(got.begin(), got.end(), expected.begin(), expected.end())) return;
   const auto differ = std::mismatch(got.begin(), got.end(), expected.begin(), expected.end()).first;
   const auto at = static_cast<std::size_t>(differ - got.begin());
   throw IoError(file, field, entry_text(got, at), entry_text(expected, at));
@@ -134,7 +134,7 @@ void check_selftest_case(const models::EncoderDecoder<Scalar>& model, const Self
                       "ids below " + std::to_string(vocabulary) + ", the vocabulary of the model");
   const models::Generation<Scalar> generation =
       generate_greedily(model, {expected.source, expected.mode}, static_cast<Index>(expected.target.size()), seed);
-  require_same_list(file, field + ".kept", generation.encoded.hidden.positions, expected.kept);
+  require_same_list<Position>(file, field + ".kept", generation.encoded.hidden.positions, expected.kept);
   const Matrix<Scalar> logits = logits_behind(model, generation, expected.target);
   for (const SelftestLogits& row : expected.logits) {
     const std::string place = field + ".logits at position " + std::to_string(row.position);
@@ -144,7 +144,7 @@ void check_selftest_case(const models::EncoderDecoder<Scalar>& model, const Self
     require_near<Scalar>(file, place, logits.row(row.position), row, tolerance);
   }
   const auto ids = generation.ids.sequence(0);
-  require_same_list(file, field + ".target", std::vector<TokenId>(ids.begin(), ids.end()), expected.target);
+  require_same_list<TokenId>(file, field + ".target", ids, expected.target);
 }
 
 }  // namespace detail
@@ -170,7 +170,7 @@ Selftest make_selftest(const models::EncoderDecoder<Scalar>& model, std::span<co
     SelftestCase& made = selftest.cases.emplace_back();
     made.source = input.source;
     made.mode = input.mode;
-    made.kept = generation.encoded.hidden.positions;
+    made.kept.assign(generation.encoded.hidden.positions.begin(), generation.encoded.hidden.positions.end());
     made.target = {generation.ids.ids.front()};
     for (std::size_t step = 0; step < generation.step_logits.size(); ++step) {
       if (!(detail::choice_margin<Scalar>(generation.step_logits[step].row(0)) > detail::selftest_doubt)) break;
