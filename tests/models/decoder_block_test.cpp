@@ -167,7 +167,7 @@ TEST_CASE("tokens one at a time give the same as all at once", "[DecoderBlock]")
   const Setup<double> s(tiny_stack(), {4, 4}, {3, 0});
   const Matrix<double> expected = s.forward();
   const Index capacity = 5;
-  nn::KeyValues<double> own{Matrix<double>::Zero(2 * capacity, 8), Matrix<double>::Zero(2 * capacity, 8)};
+  nn::KeyValues<double> own{Matrix<double>::Zero(2 * capacity, 8), Matrix<double>::Zero(2 * capacity, 8), {}};
   const nn::KeyValues<double> memory = s.block.cross_attention.project(s.memory);
   const Vector<Position> key_positions{0, 1, 2, 3, 4, 0, 1, 2, 3, 4};
   for (Index t = 0; t < 4; ++t) {
