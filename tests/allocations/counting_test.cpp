@@ -63,6 +63,10 @@ void* operator new(std::size_t size, std::align_val_t alignment) {
   const auto step = static_cast<std::size_t>(alignment);
   return counted(std::aligned_alloc(step, (size + step) / step * step));
 }
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  if (!malloc_is_counted) ++allocations;
+  return std::malloc(size > 0 ? size : 1);
+}
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
@@ -77,6 +81,9 @@ TEST_CASE("allocations are counted, on every thread", "[allocations]") {
   std::unique_ptr<Wide> wide;
   REQUIRE(allocations_in([&] { wide = std::make_unique<Wide>(); }) == 1);
   REQUIRE(*one + wide->value == 3.0);
+  std::unique_ptr<double> maybe;
+  REQUIRE(allocations_in([&] { maybe.reset(new (std::nothrow) double(3)); }) == 1);
+  REQUIRE(*maybe == 3.0);
   std::vector<int> list;
   REQUIRE(allocations_in([&] { std::thread([&] { list.assign(100, 1); }).join(); }) >= 2);
   REQUIRE(allocations_in([] {}) == 0);
