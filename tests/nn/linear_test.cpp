@@ -183,7 +183,8 @@ TEMPLATE_TEST_CASE("a linear layer prepared for inference gives the same bits an
   REQUIRE(identical(prepared.forward(s.x), before));
   REQUIRE(identical(Linear<TestType>::prepared_from(s.layer.weight, kernels::Precision::full).forward(s.x), before));
   REQUIRE(argument_error([&] { prepared.visit([](const std::string&, auto&) {}, "block.0."); }) ==
-          "Linear::visit: block.0.weight: got a model prepared for inference, expected one that can be trained or saved");
+          "Linear::visit: block.0.weight: got a model prepared for inference, expected one that can be trained or "
+          "saved");
   REQUIRE_THROWS_AS(prepared.forward(Matrix<TestType>::Zero(2, 20)), std::invalid_argument);
 }
 

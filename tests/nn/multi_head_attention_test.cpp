@@ -449,9 +449,8 @@ TEMPLATE_TEST_CASE("decoding token by token gives what the causal layer gives at
     // Room for every key from the start; rows not yet written must not be read.
     const Index inner = options.heads * options.head_width, total = s.query_offsets.total();
     const TestType unwritten = std::numeric_limits<TestType>::quiet_NaN();
-    KeyValues<TestType> store{Matrix<TestType>::Constant(total, inner, unwritten),
-                              Matrix<TestType>::Constant(total, inner, unwritten),
-                              {}};
+    KeyValues<TestType> store{
+        Matrix<TestType>::Constant(total, inner, unwritten), Matrix<TestType>::Constant(total, inner, unwritten), {}};
     Matrix<TestType> step_by_step(total, options.width);
     for (Index step = 0; step < s.query_offsets.max_length(); ++step) {
       Vector<Index> rows;  // the token of this step in every sequence that still has one

@@ -1,7 +1,6 @@
 #include <merganser/nn/packed_keys.hpp>
 
 #include <stdexcept>
-#include <vector>
 
 #include <merganser/nn/multi_head_attention.hpp>
 
@@ -22,7 +21,7 @@ TEMPLATE_TEST_CASE("attention reads packed keys to the same bits", "[PackedKeys]
     config.head_width = head_width;
     MultiHeadAttention<TestType> layer(config);
     layer.initialize(1.0, rng);
-    const std::vector<RowRange> keys = {{0, 7}, {7, 0}, {7, 300}, {307, 1}, {310, 33}};
+    const Vector<RowRange> keys = {{0, 7}, {7, 0}, {7, 300}, {307, 1}, {310, 33}};
     for (const Index each : {1, 2, 14}) {  // queries of each sequence
       const auto x = random_matrix<TestType>(5 * each, 12, rng), memory = random_matrix<TestType>(350, 12, rng);
       AttentionContext<TestType> context;
@@ -47,7 +46,7 @@ TEMPLATE_TEST_CASE("attention reads packed keys to the same bits", "[PackedKeys]
 TEST_CASE("packed keys are found by their rows alone, in any order", "[PackedKeys]") {
   Rng rng(2);
   const auto keys = random_matrix<float>(9, 4, rng);
-  const std::vector<RowRange> ranges = {{5, 4}, {0, 2}, {2, 0}, {2, 3}};
+  const Vector<RowRange> ranges = {{5, 4}, {0, 2}, {2, 0}, {2, 3}};
   const PackedKeys<float> packed(keys, 2, ranges);
   for (const RowRange& range : ranges)
     for (const Index head : {0, 1}) {
@@ -65,5 +64,5 @@ TEST_CASE("packed keys are found by their rows alone, in any order", "[PackedKey
   REQUIRE(PackedKeys<float>().find({0, 2}, 0) == nullptr);
   REQUIRE_THROWS_AS(PackedKeys<float>(keys, 3, ranges), std::invalid_argument);
   REQUIRE_THROWS_AS(PackedKeys<float>(keys, 0, ranges), std::invalid_argument);
-  REQUIRE_THROWS_AS(PackedKeys<float>(keys, 2, std::vector<RowRange>{{5, 5}}), std::invalid_argument);
+  REQUIRE_THROWS_AS(PackedKeys<float>(keys, 2, Vector<RowRange>{{5, 5}}), std::invalid_argument);
 }

@@ -26,10 +26,10 @@ inline constexpr bool memory_is_reserved = true;
 /// them: a call that was made before takes its memory from here and none from the system.
 ///
 /// Blocks come in size classes, four a power of two, from 64 bytes on. A request takes a block of its own class, else a
-/// new one from operator new: so a call finds what it needs when it is repeated. Once nothing new was needed for as many
-/// requests as there were before, or there is twice the memory that was ever in use, a request takes the smallest free
-/// block above instead, of at most eight times its size: so calls of other sizes find what they need too. Freed blocks
-/// wait in lists inside of themselves.
+/// new one from operator new: so a call finds what it needs when it is repeated. Once nothing new was needed for as
+/// many requests as there were before, or there is twice the memory that was ever in use, a request takes the smallest
+/// free block above instead, of at most eight times its size: so calls of other sizes find what they need too. Freed
+/// blocks wait in lists inside of themselves.
 ///
 /// A thread keeps at most what it took from the system itself, so that one that only frees what others made keeps
 /// nothing, and never more than its limit. What it keeps is freed when it ends.

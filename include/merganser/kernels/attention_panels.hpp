@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <utility>
-#include <vector>
 
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/packed_matrix.hpp>
@@ -40,7 +39,7 @@ class CallMemory {
   static constexpr std::size_t capacity = bytes / sizeof(Scalar);
 
   alignas(64) Scalar stack_[capacity];
-  std::vector<Scalar> heap_;
+  Vector<Scalar> heap_;
   Scalar* next_ = nullptr;
 };
 

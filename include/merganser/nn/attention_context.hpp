@@ -19,8 +19,8 @@ using kernels::Visibility;
 /// Who attends to whom: sequence i of the queries sees sequence i of the keys.
 template <Real Scalar>
 struct AttentionContext {
-  Vector<RowRange> queries;              ///< N ranges of query rows
-  Vector<RowRange> keys;                 ///< N ranges of key rows
+  Vector<RowRange> queries;                   ///< N ranges of query rows
+  Vector<RowRange> keys;                      ///< N ranges of key rows
   std::span<const Position> query_positions;  ///< [T_q]; may be empty without position bias and causality
   std::span<const Position> key_positions;    ///< [T_k], likewise
   const DistanceBias<Scalar>* position_bias = nullptr;

@@ -56,9 +56,9 @@ class MultiHeadAttention {
   };
 
   struct InputGradients {
-    Matrix<Scalar> query_input;    ///< [T_q x D]
-    Matrix<Scalar> memory;         ///< [T_k x D]
-    Vector<Scalar> key_bias;  ///< [T_k]; empty when there was no key bias
+    Matrix<Scalar> query_input;  ///< [T_q x D]
+    Matrix<Scalar> memory;       ///< [T_k x D]
+    Vector<Scalar> key_bias;     ///< [T_k]; empty when there was no key bias
   };
 
   MultiHeadAttention() = default;

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <span>
 #include <utility>
-#include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/sequence_offsets.hpp>
@@ -58,8 +57,8 @@ class PackedKeys {
     Index head_size;
   };
 
-  std::vector<Place> places_;  ///< rising by row
-  std::vector<Scalar> values_;
+  Vector<Place> places_;  ///< rising by row
+  Vector<Scalar> values_;
 };
 
 }  // namespace merganser::nn
