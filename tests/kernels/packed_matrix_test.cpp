@@ -85,6 +85,13 @@ TEST_CASE("16 bits hold the rounded numbers, two columns a word, and expand to t
     const PackedMatrix<float> packed(b, Orientation::as_is, precision);
     REQUIRE(packed.precision() == precision);
     REQUIRE(2 * packed.bytes() == full.bytes());
+    PackedMatrix<float> again(b, Orientation::as_is, precision);
+    again.assign(b, Orientation::as_is);
+    REQUIRE(holds(again, Matrix<float>(b)));
+    REQUIRE(again.bytes() == full.bytes());
+    again.assign(b, Orientation::as_is, precision);
+    REQUIRE(again.bytes() == packed.bytes());
+    REQUIRE(std::equal(again.words(0), again.words(0) + 7 * packet, packed.words(0)));
     for (const Index first : {Index{0}, panel}) {
       float expanded[static_cast<std::size_t>(3 * panel)];
       packed.expand(first, 2, 3, expanded);

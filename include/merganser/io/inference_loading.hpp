@@ -93,6 +93,7 @@ void load_packed_parameters(models::EncoderDecoder<Scalar>& model, const TensorT
   Matrix<Scalar> numbers;
   for (const auto& unit : units) {
     const ParameterView<Scalar>& view = parameters.views[unit.first];
+    if (unit.size < numbers.size()) numbers.resize(0, 0);  // else it would keep the memory of the larger one
     numbers.resize(unit.size / view.cols, view.cols);
     kernels::Precision precision = read(unit.first, numbers.data());
     if (unit.map != nullptr) {

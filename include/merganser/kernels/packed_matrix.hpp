@@ -62,8 +62,7 @@ class PackedMatrix {
 
   /// Packs `source` [K x N], or its transpose when `source` is [N x K] and orientation says transposed.
   PackedMatrix(const MatrixRef<Scalar>& source, Orientation orientation, Precision precision = Precision::full) {
-    assign(source, orientation);
-    round_to(precision);
+    assign(source, orientation, precision);
   }
 
   /// The columns of two matrices of one shape in turn, a packet of `first`, then a packet of `second`: one product
@@ -71,29 +70,27 @@ class PackedMatrix {
   static PackedMatrix side_by_side(const MatrixRef<Scalar>& first, const MatrixRef<Scalar>& second,
                                    Orientation orientation, Precision precision = Precision::full) {
     PackedMatrix packed;
-    packed.assign_side_by_side(first, second, orientation);
-    packed.round_to(precision);
+    packed.assign_side_by_side(first, second, orientation, precision);
     return packed;
   }
 
-  /// Packs again in full precision, reusing the memory.
-  void assign(const MatrixRef<Scalar>& source, Orientation orientation) {
+  /// Packs again, reusing the memory.
+  void assign(const MatrixRef<Scalar>& source, Orientation orientation, Precision precision = Precision::full) {
     const bool transposed = orientation == Orientation::transposed;
-    resize(transposed ? source.cols() : source.rows(), transposed ? source.rows() : source.cols());
-    for (Index column = 0; depth_ > 0 && column < padded_cols(); column += packet_size)
-      pack_columns(source, orientation, column, packet(column));
+    resize(transposed ? source.cols() : source.rows(), transposed ? source.rows() : source.cols(), precision);
+    pack_panels([&](Index column, Scalar* out) { pack_columns(source, orientation, column, out); });
   }
 
-  void assign_side_by_side(const MatrixRef<Scalar>& first, const MatrixRef<Scalar>& second, Orientation orientation) {
+  void assign_side_by_side(const MatrixRef<Scalar>& first, const MatrixRef<Scalar>& second, Orientation orientation,
+                           Precision precision = Precision::full) {
     const bool transposed = orientation == Orientation::transposed;
     check_equal("PackedMatrix::side_by_side", "second.rows()", second.rows(), first.rows());
     check_equal("PackedMatrix::side_by_side", "second.cols()", second.cols(), first.cols());
     const Index cols = transposed ? first.rows() : first.cols();
-    resize(transposed ? first.cols() : first.rows(), (cols + packet_size - 1) / packet_size * panel_width);
-    for (Index column = 0; depth_ > 0 && column < cols; column += packet_size) {
-      pack_columns(first, orientation, column, packet(2 * column));
-      pack_columns(second, orientation, column, packet(2 * column + packet_size));
-    }
+    resize(transposed ? first.cols() : first.rows(), (cols + packet_size - 1) / packet_size * panel_width, precision);
+    pack_panels([&](Index column, Scalar* out) {
+      pack_columns(column % panel_width == 0 ? first : second, orientation, column / panel_width * packet_size, out);
+    });
   }
 
   Index depth() const { return depth_; }
@@ -126,18 +123,30 @@ class PackedMatrix {
  private:
   Index padded_cols() const { return (cols_ + panel_width - 1) / panel_width * panel_width; }
 
-  void resize(Index depth, Index cols) {
+  void resize(Index depth, Index cols, Precision precision) {
+    const bool full = precision == Precision::full;
+    if (!full && std::same_as<Scalar, double>)
+      throw_invalid_argument("PackedMatrix", "precision", "16 bits", "full precision for double");
     depth_ = depth;
     cols_ = cols;
-    data_.resize(depth_ * padded_cols());
-    words_.clear();
-    precision_ = Precision::full;
+    precision_ = precision;
+    data_.resize(full ? depth_ * padded_cols() : 0);
+    words_.resize(static_cast<std::size_t>(full ? 0 : depth_ * padded_cols() / 2));
   }
 
-  /// Where the packet of columns that starts at `column` lies in the first row of its panel.
-  Scalar* packet(Index column) {
-    const Index first = column / panel_width * panel_width;
-    return data_.data() + first * depth_ + (column - first);
+  /// Calls pack(column, out) for every packet of columns, whose rows go to out, a panel's width apart. In 16 bits one
+  /// panel at a time is there in full precision.
+  template <class Pack>
+  void pack_panels(Pack&& pack) {
+    if (depth_ == 0) return;
+    const bool full = precision_ == Precision::full;
+    Vector<Scalar> unrounded(static_cast<std::size_t>(full ? 0 : depth_ * panel_width));
+    for (Index first = 0; first < padded_cols(); first += panel_width) {
+      Scalar* const out = full ? data_.data() + first * depth_ : unrounded.data();
+      pack(first, out);
+      pack(first + packet_size, out + packet_size);
+      if (!full) round(out, words_.data() + first / 2 * depth_);
+    }
   }
 
   /// One packet of columns of the source, from `column` on, to the rows of a panel.
@@ -157,23 +166,15 @@ class PackedMatrix {
                                     out, panel_width);
   }
 
-  void round_to(Precision precision) {
-    if (precision == Precision::full) return;
-    if constexpr (std::same_as<Scalar, float>) {
-      words_.resize(static_cast<std::size_t>(padded_cols() / 2 * depth_));
-      const float* in = data_.data();
-      for (std::size_t word = 0; word < words_.size(); in += panel_width)
-        for (Index i = 0; i < packet_size; ++i)
-          words_[word++] = rounded(in[i], precision) | rounded(in[i + packet_size], precision) << 16;
-      data_.resize(0);
-      precision_ = precision;
-    } else {
-      throw_invalid_argument("PackedMatrix", "precision", "16 bits", "full precision for double");
-    }
+  /// A panel in full precision to its words.
+  void round(const Scalar* in, std::uint32_t* out) const {
+    for (Index k = 0; k < depth_; ++k, in += panel_width, out += packet_size)
+      for (Index i = 0; i < packet_size; ++i) out[i] = rounded(in[i]) | rounded(in[i + packet_size]) << 16;
   }
 
-  static std::uint32_t rounded(float value, Precision precision) {
-    return precision == Precision::bfloat16 ? detail::bfloat16_bits(value) : detail::half_bits(value);
+  std::uint32_t rounded(Scalar value) const {
+    const auto number = static_cast<float>(value);
+    return precision_ == Precision::bfloat16 ? detail::bfloat16_bits(number) : detail::half_bits(number);
   }
 
   Index depth_ = 0;
