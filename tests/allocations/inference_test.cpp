@@ -163,9 +163,7 @@ TEST_CASE("poolings and classifiers allocate nothing after the first call", "[al
   for (const merge::PoolingKind kind : {merge::PoolingKind::boundaries, merge::PoolingKind::strided}) {
     auto config = config_with_gates();
     config.gates.clear();
-    config.pooling = merge::PoolingConfig{};
-    config.pooling->block = 1;
-    config.pooling->kind = kind;
+    config.pooling = merge::PoolingConfig{.block = 1, .kind = kind};
     const Model model = model_of(config);
     require_no_allocation_after_the_first([&] { model.forward(source, target); });
   }

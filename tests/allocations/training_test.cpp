@@ -80,9 +80,7 @@ TEST_CASE("nor does one of models with poolings", "[allocations]") {
   for (const merge::PoolingKind kind : {merge::PoolingKind::boundaries, merge::PoolingKind::strided}) {
     auto model = config_with_gate();
     model.gates.clear();
-    model.pooling = merge::PoolingConfig{};
-    model.pooling->block = 1;
-    model.pooling->kind = kind;
+    model.pooling = merge::PoolingConfig{.block = 1, .kind = kind};
     require_steps_without_allocation(model, trainer_config());
   }
 }

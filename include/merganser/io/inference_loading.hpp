@@ -21,7 +21,8 @@
 
 namespace merganser::io::detail {
 
-/// The smallest packed form that holds every number of a tensor as it is. The kernels' halves are finite.
+/// The smallest packed form that holds every number of a tensor as it is. Rounding to half precision may change the
+/// bits of a NaN, so F16 stays in full where non-finite numbers are accepted.
 template <Real Scalar>
 kernels::Precision packed_precision(DataType dtype, NonFinite non_finite) {
   if (std::same_as<Scalar, double>) return kernels::Precision::full;
