@@ -81,13 +81,14 @@ class RowProduct {
   /// Rows [row, row_end) and the panels that start at `column` or later, before `column_end`.
   void run(Index row, Index row_end, Index column, Index column_end) {
     using Kernel = BlockKernel<Scalar>;
-    const Index rest = (row_end - row) % block_rows, whole = row_end - row - rest;
-    if (whole > 0) run_blocks(Kernel::tall(), row, whole, column, column_end);
-    if (rest > 0)
-      run_blocks(rest > few_rows ? Kernel::tall()
-                 : rest > 1      ? Kernel::few()
-                                 : Kernel::one_from(b_.precision()),
-                 row + whole, rest, column, column_end);
+    const auto blocks = [&](const Kernel& kernel, Index rows) {
+      if (rows > 0) run_blocks(kernel, row, rows, column, column_end);
+      row += rows;
+    };
+    const Index rows = row_end - row, lower = rows % block_rows, last = lower % few_rows;
+    blocks(Kernel::tall(), rows - lower);
+    blocks(Kernel::few(), lower - last);
+    blocks(last > 1 ? Kernel::few() : Kernel::one_from(b_.precision()), last);
   }
 
  private:
@@ -165,7 +166,7 @@ class RowProduct {
   const PackedMatrix<Scalar>& b_;
   const Destination<Scalar>& destination_;
   alignas(64) Scalar tile_[static_cast<std::size_t>(task_rows * width)];
-  alignas(64) Scalar padded_[static_cast<std::size_t>(block_rows * block_depth)];
+  alignas(64) Scalar padded_[static_cast<std::size_t>(few_rows * block_depth)];
   alignas(64) Scalar expanded_[static_cast<std::size_t>(block_depth * width)];
 };
 

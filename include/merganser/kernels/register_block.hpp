@@ -91,52 +91,45 @@ struct SixteenBits {
   static void load(const Word* row, PacketOf<float>::Type* out) { Format::expand(row, out); }
 };
 
-/// Computes a product of so many rows and panels. Each sum is made in rising order of k.
-template <Real Scalar, std::size_t rows, std::size_t panels, class Source = FullPrecision<Scalar>>
-void multiply_block(const BlockProduct<Scalar>& product) {
+/// Computes a product of so many rows and panels; `sum` and `panel` count the packets of sums, row by row, and the
+/// panels. Each sum is made in rising order of k.
+template <Real Scalar, std::size_t panels, class Source, std::size_t... sum, std::size_t... panel>
+void multiply_block(const BlockProduct<Scalar>& product, std::index_sequence<sum...>, std::index_sequence<panel...>) {
   namespace simd = Eigen::internal;
   using Packet = typename PacketOf<Scalar>::Type;
   constexpr Index size = PacketOf<Scalar>::size;
-  // Indices are constants everywhere, so that every sum is a register.
-  constexpr auto for_each = []<std::size_t... i>(std::index_sequence<i...>, auto&& task) {
-    (task(std::integral_constant<std::size_t, i>{}), ...);
-  };
-  constexpr std::make_index_sequence<rows> all_rows;
-  constexpr std::make_index_sequence<2 * panels> columns;
-  Packet sum[rows][2 * panels];
-  const auto for_all = [&](auto&& task) {
-    for_each(all_rows, [&](auto row) { for_each(columns, [&](auto column) { task(row, column); }); });
-  };
-  const auto place = [&](std::size_t row, std::size_t column) {
-    return product.sums + static_cast<Index>(row) * product.stride + static_cast<Index>(column) * size;
-  };
+  constexpr std::size_t columns = 2 * panels;
+  // Indices are constants everywhere, so that every sum is a register. Packs and no lambdas: far less to compile.
+  Packet sums[sizeof...(sum)];
+  // Not read from the product each time: for all the compiler knows, it may change with every sum that is stored.
+  Scalar* const place = product.sums;
+  const Index stride = product.stride;
   if (product.start == BlockStart::zero)
-    for_all([&](auto row, auto column) { sum[row()][column()] = simd::pset1<Packet>(Scalar{0}); });
+    ((sums[sum] = simd::pset1<Packet>(Scalar{0})), ...);
   else
-    for_all([&](auto row, auto column) { sum[row()][column()] = simd::ploadu<Packet>(place(row, column)); });
+    ((sums[sum] = simd::ploadu<Packet>(place + Index{sum / columns} * stride + Index{sum % columns} * size)), ...);
   if (product.start == BlockStart::scale)
-    for_all([&](auto row, auto column) {
-      sum[row()][column()] = simd::pmul(sum[row()][column()], simd::pset1<Packet>(product.factors[row()]));
-    });
+    ((sums[sum] = simd::pmul(sums[sum], simd::pset1<Packet>(product.factors[sum / columns]))), ...);
   const Scalar* a = product.a.data;
   const auto* b = static_cast<const typename Source::Word*>(product.b);
   Prefetch ahead = product.ahead.next != nullptr ? product.ahead : Prefetch{reinterpret_cast<const char*>(b), 0};
   for (Index k = 0; k < product.depth; ++k) {
-    Packet factors[2 * panels];
-    for_each(std::make_index_sequence<panels>{}, [&](auto panel) {
-      Source::load(b + static_cast<Index>(panel()) * product.panel_step, factors + 2 * panel());
-    });
-    for_each(all_rows, [&](auto row) {
-      const Packet factor = simd::pset1<Packet>(a[static_cast<Index>(row()) * product.a.row_stride]);
-      for_each(columns, [&](auto column) {
-        sum[row()][column()] = simd::pmadd(factor, factors[column()], sum[row()][column()]);
-      });
-    });
+    Packet row_of_b[columns], factor;
+    (Source::load(b + Index{panel} * product.panel_step, row_of_b + 2 * panel), ...);
+    ((factor = sum % columns == 0 ? simd::pset1<Packet>(a[Index{sum / columns} * product.a.row_stride]) : factor,
+      sums[sum] = simd::pmadd(factor, row_of_b[sum % columns], sums[sum])),
+     ...);
     ahead.advance<Source::row_words* static_cast<Index>(sizeof(*b))>();
     a += product.a.col_stride;
     b += product.b_stride;
   }
-  for_all([&](auto row, auto column) { simd::pstoreu(place(row, column), sum[row()][column()]); });
+  (simd::pstoreu(place + Index{sum / columns} * stride + Index{sum % columns} * size, sums[sum]), ...);
+}
+
+template <Real Scalar, std::size_t rows, std::size_t panels, class Source = FullPrecision<Scalar>>
+void multiply_block(const BlockProduct<Scalar>& product) {
+  multiply_block<Scalar, panels, Source>(product, std::make_index_sequence<rows * 2 * panels>{},
+                                         std::make_index_sequence<panels>{});
 }
 
 /// A block for some number of rows. Few rows leave registers free for several panels side by side, which are read from
