@@ -13,6 +13,7 @@
 #include <merganser/core/sequence_offsets.hpp>
 #include <merganser/core/thread_pool.hpp>
 #include <merganser/core/types.hpp>
+#include <merganser/core/vector.hpp>
 #include <merganser/data/batcher.hpp>
 #include <merganser/data/byte_stream.hpp>
 #include <merganser/data/byte_tokenizer.hpp>

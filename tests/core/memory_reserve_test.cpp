@@ -209,22 +209,4 @@ TEST_CASE("an impossible request is an error") {
   constexpr std::size_t most = std::numeric_limits<std::size_t>::max();
   for (const std::size_t bytes : {most, most - 63, most / 2, most / 4})
     REQUIRE_THROWS_AS(MemoryReserve::allocate(bytes), std::bad_alloc);
-  REQUIRE_THROWS_AS(ReserveAllocator<double>().allocate(most / 4), std::bad_alloc);
-  REQUIRE_THROWS_AS(Vector<int>(most / 64), std::bad_alloc);
-}
-
-TEST_CASE("vectors take their memory from the reserve") {
-  if (!memory_is_reserved) return;
-  on_new_thread([] {
-    const int* memory = nullptr;
-    {
-      const Vector<int> numbers(1000, 3);
-      memory = numbers.data();
-      REQUIRE(numbers == std::vector<int>(1000, 3));
-      REQUIRE(numbers != std::vector<int>(999, 3));
-      REQUIRE(std::vector<int>(1000, 3) == numbers);
-    }
-    const Vector<std::uint8_t> bytes(4000, 1);
-    REQUIRE(static_cast<const void*>(bytes.data()) == memory);
-  });
 }

@@ -6,7 +6,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
+#include <cstring>
 #include <new>
 #include <type_traits>
 #include <utility>
@@ -75,6 +75,15 @@ class MemoryReserve {
     block->next = std::exchange(state_.free[block->number], block);
     state_.occupied[block->number / 64] |= std::uint64_t{1} << block->number % 64;
     state_.kept += bytes;
+  }
+
+  /// Other memory of so many bytes in place of what `allocate` gave, which may be null; the first `used` bytes move.
+  /// @throws std::bad_alloc if there is not so much memory; the old memory is as it was
+  static void* exchange(void* memory, std::size_t used, std::size_t bytes) {
+    void* const other = allocate(bytes);
+    if (used > 0) std::memcpy(other, memory, used);
+    release(memory);
+    return other;
   }
 
   /// Bytes that this thread keeps now.
@@ -189,27 +198,6 @@ class ReserveLimitScope {
 
  private:
   std::size_t before_;
-};
-
-/// The allocator of standard containers that takes from the reserve.
-template <class T>
-class ReserveAllocator {
- public:
-  using value_type = T;
-  using is_always_equal = std::true_type;
-
-  ReserveAllocator() = default;
-  template <class Other>
-  ReserveAllocator(const ReserveAllocator<Other>&) noexcept {}
-
-  T* allocate(std::size_t count) {
-    static_assert(alignof(T) <= MemoryReserve::alignment);
-    if (count > std::numeric_limits<std::size_t>::max() / sizeof(T)) throw std::bad_array_new_length();
-    return static_cast<T*>(MemoryReserve::allocate(count * sizeof(T)));
-  }
-  void deallocate(T* memory, std::size_t) noexcept { MemoryReserve::release(memory); }
-
-  friend bool operator==(const ReserveAllocator&, const ReserveAllocator&) { return true; }
 };
 
 }  // namespace merganser

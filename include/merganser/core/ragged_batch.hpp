@@ -2,7 +2,6 @@
 #pragma once
 
 #include <initializer_list>
-#include <ranges>
 #include <span>
 #include <utility>
 
@@ -30,7 +29,7 @@ struct TokenBatch {
   static TokenBatch from_sequences(std::initializer_list<Vector<TokenId>> sequences) {
     return from_sequences(std::span(sequences.begin(), sequences.size()));
   }
-  template <std::ranges::input_range Sequences>
+  template <class Sequences>
   static TokenBatch from_sequences(const Sequences& sequences) {
     TokenBatch batch;
     for (std::span<const TokenId> sequence : sequences) batch.push_back(sequence);
@@ -39,7 +38,7 @@ struct TokenBatch {
 
   /// Appends a sequence.
   void push_back(std::span<const TokenId> sequence) {
-    ids.insert(ids.end(), sequence.begin(), sequence.end());
+    ids.append(sequence.begin(), sequence.end());
     offsets.push_back(static_cast<Index>(sequence.size()));
   }
 

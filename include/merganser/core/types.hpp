@@ -4,12 +4,11 @@
 #include <algorithm>
 #include <concepts>
 #include <cstdint>
-#include <vector>
 
 #include <Eigen/Core>
 
 #include <merganser/core/matrix.hpp>
-#include <merganser/core/memory_reserve.hpp>
+#include <merganser/core/vector.hpp>
 
 namespace merganser {
 
@@ -47,15 +46,5 @@ using MatrixRef = Eigen::Ref<const PlainMatrix<Scalar>, 0, Eigen::OuterStride<>>
 /// Matrix argument that is written to: binds to a matrix or to a block of one.
 template <Real Scalar>
 using MutableMatrixRef = Eigen::Ref<PlainMatrix<Scalar>, 0, Eigen::OuterStride<>>;
-
-/// A standard vector in memory from the reserve. Equal to one in any other memory that holds the same.
-template <class Value>
-using Vector = std::vector<Value, ReserveAllocator<Value>>;
-
-template <class A, class B, class Allocator>
-bool operator==(const std::vector<A, ReserveAllocator<A>>& a, const std::vector<B, Allocator>& b)
-requires(!std::same_as<Allocator, ReserveAllocator<B>>) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end());
-}
 
 }  // namespace merganser

@@ -88,8 +88,8 @@ EvaluationResult scored_pass(const Model& model, std::span<const data::Batch> ba
     bits.add_source(batch.source.ids, end_id);
     accuracy.add(output.logits, batch.target);
     const merge::DeletionStatistics& deletion = output.encoded.deletion;
-    result.deletion.tokens.insert(result.deletion.tokens.end(), deletion.tokens.begin(), deletion.tokens.end());
-    result.deletion.kept.insert(result.deletion.kept.end(), deletion.kept.begin(), deletion.kept.end());
+    result.deletion.tokens.append(deletion.tokens.begin(), deletion.tokens.end());
+    result.deletion.kept.append(deletion.kept.begin(), deletion.kept.end());
     result.sequences += batch.source.count();
     result.source_tokens += batch.source.total();
   });

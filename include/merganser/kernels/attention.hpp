@@ -126,10 +126,8 @@ double attend(const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, const Matr
           if (hides || excess_limit != nullptr) {
             rules.score(query + r, out, columns, nullptr);
             if (excess_limit != nullptr)
-              excess += static_cast<double>(
-                  (Eigen::Map<const PlainRowVector<Scalar>>(out, std::min(columns, count)).array() - *excess_limit)
-                      .max(Scalar{0})
-                      .sum());
+              for (Index key = 0; key < std::min(columns, count); ++key)
+                excess += std::max(static_cast<double>(out[key] - *excess_limit), 0.0);
             largest[r] = rules.weigh(out, columns);
           } else {
             largest[r] = rules.score_and_weigh(query + r, out, columns);

@@ -143,9 +143,9 @@ TokenId choose_token(const LogitRow<Scalar>& logits, const SamplingOptions& opti
     if (draw < sum) return token.id;
   }
   // The probabilities sum to a little less than 1: the last token that can be drawn.
-  const auto last =
-      std::find_if(tokens.rbegin(), tokens.rend(), [](const auto& token) { return token.probability > 0; });
-  return last->id;
+  std::size_t last = tokens.size() - 1;
+  while (last > 0 && !(tokens[last].probability > 0)) --last;
+  return tokens[last].id;
 }
 
 /// The random numbers of one sequence: another stream for every number and every seed.

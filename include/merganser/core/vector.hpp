@@ -1,0 +1,195 @@
+// A sequence of values whose memory comes from the reserve.
+#pragma once
+
+#include <algorithm>
+#include <compare>
+#include <cstddef>
+#include <initializer_list>
+#include <iterator>
+#include <limits>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include <merganser/core/memory_reserve.hpp>
+
+namespace merganser {
+
+/// What a standard vector is, in memory from the reserve and with less to compile: iterators are pointers, values that
+/// are plain bytes are copied as such, and bool is a value like any other.
+///
+/// Values move without throwing. Growing leaves iterators behind that point nowhere. Only `push_back` takes one of its
+/// own values.
+template <class Value>
+class Vector {
+ public:
+  using value_type = Value;
+  using size_type = std::size_t;
+  using difference_type = std::ptrdiff_t;
+  using reference = Value&;
+  using const_reference = const Value&;
+  using iterator = Value*;
+  using const_iterator = const Value*;
+
+  Vector() = default;
+  explicit Vector(std::size_t count) : Vector() {  // delegating: what was made is destroyed if a value throws
+    resize(count);
+  }
+  Vector(std::size_t count, const Value& value) : Vector() { resize(count, value); }
+  Vector(std::initializer_list<Value> values) : Vector() { append(values.begin(), values.end()); }
+  template <std::input_iterator Iterator>
+  Vector(Iterator first, Iterator last) : Vector() {
+    append(first, last);
+  }
+  Vector(const Vector& other) : Vector() { append(other.begin(), other.end()); }
+  Vector(Vector&& other) noexcept : Vector() { swap(other); }
+  Vector& operator=(Vector other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~Vector() {
+    clear();
+    MemoryReserve::release(data_);
+  }
+
+  Value* data() { return data_; }
+  const Value* data() const { return data_; }
+  std::size_t size() const { return size_; }
+  std::size_t capacity() const { return capacity_; }
+  bool empty() const { return size_ == 0; }
+
+  Value* begin() { return data_; }
+  Value* end() { return data_ + size_; }
+  const Value* begin() const { return data_; }
+  const Value* end() const { return data_ + size_; }
+
+  Value& operator[](std::size_t i) { return data_[i]; }
+  const Value& operator[](std::size_t i) const { return data_[i]; }
+  /// @throws std::out_of_range if there is no such value
+  const Value& at(std::size_t i) const {
+    if (i >= size_) throw std::out_of_range("Vector::at: got " + std::to_string(i) + " of " + std::to_string(size_));
+    return data_[i];
+  }
+  Value& at(std::size_t i) { return const_cast<Value&>(std::as_const(*this).at(i)); }
+  Value& front() { return data_[0]; }
+  const Value& front() const { return data_[0]; }
+  Value& back() { return data_[size_ - 1]; }
+  const Value& back() const { return data_[size_ - 1]; }
+
+  /// @throws std::bad_alloc if there is not so much memory; nothing has changed then
+  void reserve(std::size_t capacity) {
+    if (capacity <= capacity_) return;
+    if (capacity > std::numeric_limits<std::size_t>::max() / 2 / sizeof(Value)) throw std::bad_array_new_length();
+    static_assert(alignof(Value) <= MemoryReserve::alignment && std::is_nothrow_move_constructible_v<Value>);
+    if constexpr (std::is_trivially_copyable_v<Value>) {
+      data_ = static_cast<Value*>(MemoryReserve::exchange(data_, size_ * sizeof(Value), capacity * sizeof(Value)));
+    } else {
+      auto* const memory = static_cast<Value*>(MemoryReserve::allocate(capacity * sizeof(Value)));
+      for (std::size_t i = 0; i < size_; ++i) {
+        ::new (memory + i) Value(std::move(data_[i]));
+        data_[i].~Value();
+      }
+      MemoryReserve::release(data_);
+      data_ = memory;
+    }
+    capacity_ = capacity;
+  }
+
+  template <class... Arguments>
+  Value& emplace_back(Arguments&&... arguments) {
+    push_back(Value(std::forward<Arguments>(arguments)...));
+    return back();
+  }
+  void push_back(const Value& value) { push_back(Value(value)); }  // a copy: it may lie in the old memory
+  void push_back(Value&& value) {
+    if (size_ == capacity_) reserve(std::max<std::size_t>(1, 2 * capacity_));
+    ::new (data_ + size_) Value(std::move(value));
+    ++size_;
+  }
+
+  void pop_back() { shrink(size_ - 1); }
+  void clear() { shrink(0); }
+
+  /// New values are 0 or what their constructor makes them.
+  void resize(std::size_t size) {
+    shrink(size);
+    grow(size);
+    for (; size_ < size; ++size_) ::new (data_ + size_) Value();
+  }
+  void resize(std::size_t size, const Value& value) {
+    shrink(size);
+    grow(size);
+    for (; size_ < size; ++size_) ::new (data_ + size_) Value(value);
+  }
+  void assign(std::size_t size, const Value& value) { *this = Vector(size, value); }
+  template <std::input_iterator Iterator>
+  void assign(Iterator first, Iterator last) {
+    clear();
+    append(first, last);
+  }
+
+  /// Adds values at the end.
+  template <std::input_iterator Iterator>
+  void append(Iterator first, Iterator last) {
+    if constexpr (std::forward_iterator<Iterator>) grow(size_ + static_cast<std::size_t>(std::distance(first, last)));
+    for (; first != last; ++first) {
+      if constexpr (!std::forward_iterator<Iterator>) grow(size_ + 1);
+      ::new (data_ + size_) Value(static_cast<Value>(*first));
+      ++size_;
+    }
+  }
+
+  template <std::input_iterator Iterator>
+  iterator insert(const_iterator place, Iterator first, Iterator last) {
+    const std::ptrdiff_t at = place - begin(), before = end() - begin();
+    append(first, last);
+    std::rotate(begin() + at, begin() + before, end());
+    return begin() + at;
+  }
+  iterator insert(const_iterator place, Value value) {
+    Value* const moved = &value;
+    return insert(place, std::move_iterator(moved), std::move_iterator(moved + 1));
+  }
+  iterator erase(const_iterator first, const_iterator last) {
+    Value* const place = begin() + (first - begin());
+    if (first != last) shrink(static_cast<std::size_t>(std::move(begin() + (last - begin()), end(), place) - begin()));
+    return place;
+  }
+  iterator erase(const_iterator place) { return erase(place, place + 1); }
+
+  void swap(Vector& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    std::swap(capacity_, other.capacity_);
+  }
+  friend void swap(Vector& a, Vector& b) noexcept { a.swap(b); }
+
+ private:
+  void shrink(std::size_t size) {
+    if constexpr (std::is_trivially_destructible_v<Value>)
+      size_ = std::min(size_, size);
+    else
+      while (size_ > size) data_[--size_].~Value();
+  }
+  void grow(std::size_t size) {
+    if (size > capacity_) reserve(std::max(size, 2 * capacity_));
+  }
+  Value* data_ = nullptr;
+  std::size_t size_ = 0, capacity_ = 0;
+};
+
+/// Also with what another kind of vector holds.
+template <class Value, class Other>
+bool operator==(const Vector<Value>& a, const Other& b) requires requires {
+  b.begin() != b.end();
+}
+{ return std::equal(a.begin(), a.end(), b.begin(), b.end()); }
+
+template <class Value>
+auto operator<=>(const Vector<Value>& a, const Vector<Value>& b) {
+  return std::lexicographical_compare_three_way(a.begin(), a.end(), b.begin(), b.end());
+}
+
+}  // namespace merganser
