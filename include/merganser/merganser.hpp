@@ -26,10 +26,13 @@
 #include <merganser/data/utf8_decoder.hpp>
 #include <merganser/evaluation/accuracy.hpp>
 #include <merganser/evaluation/bits_per_byte.hpp>
+#include <merganser/evaluation/calibrate.hpp>
+#include <merganser/evaluation/calibration.hpp>
 #include <merganser/evaluation/cost_model.hpp>
 #include <merganser/evaluation/deletion_view.hpp>
 #include <merganser/evaluation/evaluate.hpp>
 #include <merganser/evaluation/labels.hpp>
+#include <merganser/evaluation/latency_controller.hpp>
 #include <merganser/kernels/attention.hpp>
 #include <merganser/kernels/attention_backward.hpp>
 #include <merganser/kernels/attention_distance.hpp>

@@ -11,7 +11,7 @@ set(may_include_models core kernels nn merge)
 set(may_include_data core)
 set(may_include_training core kernels nn merge data)
 set(may_include_evaluation core merge data)
-set(may_include_io core kernels nn merge models data training)
+set(may_include_io core kernels nn merge models data training evaluation)
 
 set(rooms core kernels nn merge models data training evaluation io)
 set(include_dir ${ROOT}/include)

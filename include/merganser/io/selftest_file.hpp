@@ -64,19 +64,6 @@ inline constexpr Index selftest_version = 1;
 inline constexpr std::array<Choice<merge::DeletionMode>, 3> selftest_modes{
     {{"none", merge::DeletionMode::none}, {"soft", merge::DeletionMode::soft}, {"hard", merge::DeletionMode::hard}}};
 
-/// Calls read(fields, object) for each object of the array under a key.
-template <class Read>
-void for_each_object(const nlohmann::json& object, const JsonFields& fields, const std::string& key,
-                     const std::string& file, const std::string& prefix, Read read) {
-  if (!fields.is_array(key)) fields.fail(key, object.contains(key) ? "no array" : "no such key", "an array of objects");
-  const nlohmann::json& elements = object[key];
-  for (std::size_t i = 0; i < elements.size(); ++i) {
-    const std::string place = key + "[" + std::to_string(i) + "]";
-    if (!elements[i].is_object()) fields.fail(place, describe(elements[i]), "an object");
-    read(JsonFields(elements[i], file, prefix + place + "."), elements[i]);
-  }
-}
-
 inline std::vector<double> finite_numbers(const nlohmann::json& object, const JsonFields& fields,
                                           const std::string& key) {
   if (!fields.is_array(key)) fields.fail(key, object.contains(key) ? "no array" : "no such key", "an array of numbers");

@@ -198,4 +198,17 @@ class JsonFields {
   std::string prefix_;
 };
 
+/// Calls read(fields, object) for each object of the array under a key.
+template <class Read>
+void for_each_object(const nlohmann::json& object, const JsonFields& fields, const std::string& key,
+                     const std::string& file, const std::string& prefix, Read read) {
+  if (!fields.is_array(key)) fields.fail(key, object.contains(key) ? "no array" : "no such key", "an array of objects");
+  const nlohmann::json& elements = object[key];
+  for (std::size_t i = 0; i < elements.size(); ++i) {
+    const std::string place = key + "[" + std::to_string(i) + "]";
+    if (!elements[i].is_object()) fields.fail(place, describe(elements[i]), "an object");
+    read(JsonFields(elements[i], file, prefix + place + "."), elements[i]);
+  }
+}
+
 }  // namespace merganser::io::detail
