@@ -22,16 +22,6 @@ namespace {
 constexpr Index sequences_a_batch = 32;
 constexpr Index timing_repetitions = 3;
 
-std::vector<data::Batch> batches_of(const std::vector<data::Example>& examples) {
-  std::vector<data::Batch> batches;
-  const std::span<const data::Example> all(examples);
-  for (std::size_t begin = 0; begin < all.size(); begin += sequences_a_batch) {
-    const std::size_t count = std::min<std::size_t>(sequences_a_batch, all.size() - begin);
-    batches.push_back(data::make_batch(all.subspan(begin, count)));
-  }
-  return batches;
-}
-
 std::vector<Index> lengths_of(const merganser::TokenBatch& batch) {
   std::vector<Index> lengths;
   for (Index i = 0; i < batch.count(); ++i) lengths.push_back(batch.offsets.length(i));
@@ -84,6 +74,16 @@ nlohmann::ordered_json result_json(const evaluation::EvaluationResult& result) {
 
 }  // namespace
 
+std::vector<data::Batch> batches_of(const std::vector<data::Example>& examples) {
+  std::vector<data::Batch> batches;
+  const std::span<const data::Example> all(examples);
+  for (std::size_t begin = 0; begin < all.size(); begin += sequences_a_batch) {
+    const std::size_t count = std::min<std::size_t>(sequences_a_batch, all.size() - begin);
+    batches.push_back(data::make_batch(all.subspan(begin, count)));
+  }
+  return batches;
+}
+
 evaluation::EvaluationResult evaluate_hard(const Model& model, const std::vector<data::Example>& examples,
                                            std::uint64_t seed) {
   const std::vector<data::Batch> batches = batches_of(examples);
@@ -95,12 +95,12 @@ evaluation::EvaluationResult evaluate_hard(const Model& model, const std::vector
   return evaluation::evaluate(model, std::span<const data::Batch>(batches), options, config);
 }
 
-ModelComparison compare_modes(const Model& model, const std::vector<data::Example>& examples, const RateOptions& rate,
-                              std::uint64_t seed) {
+ModelComparison compare_modes(const Model& model, const std::vector<data::Example>& examples,
+                              const merge::DeletionOptions& deletion, std::uint64_t seed) {
   const std::vector<data::Batch> batches = batches_of(examples);
   Rng rng(seed);
   Model::ForwardOptions options;
-  options.deletion = deletion_options(rate);
+  options.deletion = deletion;
   options.rng = &rng;
   evaluation::EvaluationConfig config;
   config.end_id = model.config().end;

@@ -17,15 +17,18 @@ namespace byte_demo {
 namespace data = merganser::data;
 namespace evaluation = merganser::evaluation;
 
+/// The examples in their order, so many in a batch as everything here is measured with.
+std::vector<data::Batch> batches_of(const std::vector<data::Example>& examples);
+
 struct ModelComparison {
   evaluation::Comparison measured;
   double predicted_speed_up = 1.0;  ///< arithmetic without deletion over that with hard deletion
   std::uint64_t seed = 0;           ///< of random gates
 };
 
-/// @param rate how much hard deletion deletes; nothing given: the trained threshold
-ModelComparison compare_modes(const Model& model, const std::vector<data::Example>& examples, const RateOptions& rate,
-                              std::uint64_t seed);
+/// @param deletion how much hard deletion deletes; nothing given: the trained threshold
+ModelComparison compare_modes(const Model& model, const std::vector<data::Example>& examples,
+                              const merge::DeletionOptions& deletion, std::uint64_t seed);
 
 /// Hard deletion at the trained threshold, as `compare_modes` measures it.
 evaluation::EvaluationResult evaluate_hard(const Model& model, const std::vector<data::Example>& examples,

@@ -20,7 +20,8 @@ void evaluate(const EvaluateOptions& options) {
   for (const data::Example& example : examples)
     for (const auto& ids : {example.source, example.target})
       check_length(model, static_cast<Index>(ids.size()), "example");
-  const ModelComparison comparison = compare_modes(model, examples, options.rate, options.seed);
+  const ModelComparison comparison =
+      compare_modes(model, examples, deletion_options(options.rate, options.model), options.seed);
   if (options.format == OutputFormat::json)
     std::cout << to_json(comparison).dump(2) << "\n";
   else

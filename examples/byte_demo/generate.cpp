@@ -72,7 +72,7 @@ class Writer {
   explicit Writer(const GenerateOptions& options)
       : model_(load_model(options.model)),
         settings_(generation_settings(options, model_)),
-        deletion_(deletion_options(options.rate)) {}
+        deletion_(deletion_options(options.rate, options.model)) {}
 
   /// A stream cannot take back what it has written.
   bool can_stream() const { return !settings_.beams; }

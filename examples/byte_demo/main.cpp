@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -101,10 +102,16 @@ void add_model_directory(CLI::App& app, ModelSource& model) {
 }
 
 void add_rate(CLI::App& app, RateOptions& rate) {
-  auto* target = add_number(app, "--target", rate.target, 0, 1, "Delete this share of every sequence");
-  add_number(app, "--threshold", rate.threshold, -large, large,
-             "Keep bytes with a gate value above this; 0 keeps, -30 deletes")
-      ->excludes(target);
+  const std::vector<CLI::Option*> options = {
+      add_number(app, "--target", rate.target, 0, 1, "Delete this share of every sequence"),
+      add_number(app, "--threshold", rate.threshold, -large, large,
+                 "Keep bytes with a gate value above this; 0 keeps, -30 deletes"),
+      add_number(app, "--rate", rate.rate, 0, 1,
+                 "Delete this share on average, more of a text with more to spare; needs byte_demo calibrate"),
+      add_number(app, "--milliseconds-per-kilobyte", rate.milliseconds, 1e-9, large,
+                 "Delete as little as takes at most so long a 1,000 bytes; needs byte_demo calibrate")};
+  for (std::size_t i = 0; i < options.size(); ++i)
+    for (std::size_t j = 0; j < i; ++j) options[i]->excludes(options[j]);
 }
 
 void add_json(CLI::App& app, OutputFormat& format) {
@@ -304,6 +311,21 @@ Job add_generate(CLI::App& app, GenerateOptions& options) {
   return [&options] { byte_demo::generate(options); };
 }
 
+Job add_calibrate(CLI::App& app, CalibrateOptions& options) {
+  CLI::App* calibrate = app.add_subcommand("calibrate",
+                                           "Measure how much, how well and how fast a model deletes at each threshold, "
+                                           "for --rate and --milliseconds-per-kilobyte");
+  calibrate->footer("Example: byte_demo calibrate --model my_model --text like_what_will_come.txt");
+  add_model_directory(*calibrate, options.model);
+  add_data(*calibrate, options.data);
+  add_count(*calibrate, "--points", options.points, 2, 1000, "Thresholds, at evenly spaced rates from 0, 10");
+  add_number(*calibrate, "--highest-rate", options.highest_rate, 0.001, 1, "The last of these rates, 0.9");
+  add_count(*calibrate, "--windows", options.windows, 1, 1000000000, "Most sequences, spread over the file, 512");
+  add_common(*calibrate, options.threads, options.seed);
+  add_json(*calibrate, options.format);
+  return [&options] { byte_demo::calibrate(options); };
+}
+
 Job add_selftest(CLI::App& app, SelftestOptions& options) {
   CLI::App* selftest = app.add_subcommand("selftest", "Check that a saved model answers as it did when it was saved");
   selftest->footer("Example: byte_demo selftest --model my_model");
@@ -335,6 +357,7 @@ int run(int argc, char** argv) {
   EvaluateOptions evaluate_options;
   ShowOptions show_options;
   GenerateOptions generate_options;
+  CalibrateOptions calibrate_options;
   SelftestOptions selftest_options;
   add_common(app, main_options.threads, main_options.seed);
   add_count(app, "--steps", main_options.steps, 1, 1000000000, "Training steps of the main job");
@@ -344,6 +367,7 @@ int run(int argc, char** argv) {
                                                          {"evaluate", add_evaluate(app, evaluate_options)},
                                                          {"show", add_show(app, show_options)},
                                                          {"generate", add_generate(app, generate_options)},
+                                                         {"calibrate", add_calibrate(app, calibrate_options)},
                                                          {"selftest", add_selftest(app, selftest_options)}};
   try {
     app.parse(argc, argv);

@@ -14,6 +14,7 @@
 #include <merganser/core/io_error.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
+#include <merganser/io/calibration_file.hpp>
 #include <merganser/io/model_directory.hpp>
 
 #include <selftest.hpp>
@@ -122,14 +123,30 @@ void check_can_save(const Model& model, const std::string& directory) {
 }
 
 void save_model(const Model& model, const std::string& directory) {
+  std::error_code ignored;
+  fs::remove(fs::path(directory) / io::calibration_file_name, ignored);
   io::save_model(model, directory);
   write_selftest(model, directory);
 }
 
-merge::DeletionOptions deletion_options(const RateOptions& rate) {
+merge::DeletionOptions deletion_options(const RateOptions& rate, const ModelSource& model) {
   merge::DeletionOptions options;
   options.target_rate = rate.target;
   options.threshold = rate.threshold;
+  if (rate.rate || rate.milliseconds) {
+    const std::string file = (fs::path(model.directory) / io::calibration_file_name).string();
+    std::error_code ignored;
+    if (!fs::exists(file, ignored))
+      throw IoError(file, "file", "no such file", "the table that byte_demo calibrate writes");
+    const merganser::evaluation::Calibration calibration = io::read_calibration(model.directory);
+    if (rate.milliseconds)
+      merganser::check_argument(*rate.milliseconds >= calibration.fastest(), file, "--milliseconds-per-kilobyte",
+                                *rate.milliseconds,
+                                "at least " + merganser::to_text(calibration.fastest()) + ", the fastest of the table");
+    options.threshold = rate.rate ? calibration.threshold_for_rate(*rate.rate)
+                                  : calibration.threshold_for_milliseconds(*rate.milliseconds);
+    options.survivor_bias = calibration.sample().survivor_bias;
+  }
   options.check();
   return options;
 }

@@ -34,10 +34,12 @@ void check_length(const Model& model, Index tokens, const std::string& what);
 /// @throws merganser::IoError if not
 void check_can_save(const Model& model, const std::string& directory);
 
-/// The model and its self-test (selftest.hpp).
+/// The model and its self-test (selftest.hpp). The calibration of another model in its place goes.
 void save_model(const Model& model, const std::string& directory);
 
-/// Hard deletion at the rate asked for.
-merge::DeletionOptions deletion_options(const RateOptions& rate);
+/// Hard deletion at the rate or in the time asked for.
+/// @throws merganser::IoError if calibration.json of the model is needed and is not there or damaged
+/// @throws std::invalid_argument if nothing in it is fast enough
+merge::DeletionOptions deletion_options(const RateOptions& rate, const ModelSource& model);
 
 }  // namespace byte_demo

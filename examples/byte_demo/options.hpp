@@ -75,6 +75,9 @@ struct TrainOptions {
 struct RateOptions {
   std::optional<double> target;     ///< this share of every sequence
   std::optional<double> threshold;  ///< a gate value: tokens above it are kept
+  // What calibration.json in the directory of the model makes a threshold of:
+  std::optional<double> rate;          ///< this share on average over texts, each its own
+  std::optional<double> milliseconds;  ///< at most so many for 1,000 bytes
 };
 
 /// The directory of a model, and what to take for keys that the config.json of a MrT5 must have and this one lacks.
@@ -130,6 +133,17 @@ struct GenerateOptions {
   std::optional<int> threads;
 };
 
+struct CalibrateOptions {
+  ModelSource model;
+  DataOptions data;
+  Index points = 10;
+  double highest_rate = 0.9;
+  Index windows = 512;
+  std::uint64_t seed = 1;
+  std::optional<int> threads;
+  OutputFormat format = OutputFormat::text;
+};
+
 enum class WriteSelftest { no, yes };
 
 struct SelftestOptions {
@@ -156,6 +170,7 @@ void train(const TrainOptions& options);
 void evaluate(const EvaluateOptions& options);
 void show(const ShowOptions& options);
 void generate(const GenerateOptions& options);
+void calibrate(const CalibrateOptions& options);
 void selftest(const SelftestOptions& options);
 
 }  // namespace byte_demo

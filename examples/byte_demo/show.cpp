@@ -95,7 +95,8 @@ void show(const ShowOptions& options) {
   const Model model = load_model(options.model);
   const Index window = options.window.value_or(std::min(default_window, most_tokens(model) - 1));  // and its end
   check_length(model, window + 1, "--window");
-  const DeletionReport report = report_deletion(model, text, window, deletion_options(options.rate), options.seed);
+  const DeletionReport report =
+      report_deletion(model, text, window, deletion_options(options.rate, options.model), options.seed);
   if (options.format == OutputFormat::json)
     print_json(text, report);
   else

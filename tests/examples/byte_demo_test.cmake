@@ -188,7 +188,7 @@ fails_with("other/selftest.json: tolerance: got no such key" selftest --model ot
 
 # ---- Help ----
 
-foreach(subcommand train evaluate show generate selftest)
+foreach(subcommand train evaluate show generate calibrate selftest)
   succeeds(${subcommand} --help)
   expect_match("${out}" "Example: byte_demo ${subcommand} ")
 endforeach()

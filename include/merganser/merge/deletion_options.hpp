@@ -54,7 +54,9 @@ enum class PooledPads {
 /// The settings of one call. A default-made value is hard deletion with the trained threshold.
 struct DeletionOptions {
   DeletionMode mode = DeletionMode::hard;
-  std::optional<double> threshold;  ///< a gate value; overrides every gate's own: tokens above it are kept
+  /// A gate value; overrides every gate's own: tokens above it are kept, so that each text has a rate of its own. One
+  /// from `evaluation::Calibration` has a rate asked for in expectation over texts.
+  std::optional<double> threshold;
   std::optional<double>
       target_rate;  ///< in [0, 1]; overrides thresholds: each gate deletes this share of its sequence's tokens
   SurvivorBias survivor_bias = SurvivorBias::kept;
