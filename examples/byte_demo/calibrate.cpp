@@ -11,6 +11,7 @@
 #include <comparison.hpp>
 #include <corpus.hpp>
 #include <model.hpp>
+#include <predicted_cost.hpp>
 #include <options.hpp>
 #include <terminal.hpp>
 

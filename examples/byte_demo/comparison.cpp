@@ -9,8 +9,8 @@
 #include <nlohmann/json.hpp>
 
 #include <merganser/core/random.hpp>
-#include <merganser/evaluation/cost_model.hpp>
 
+#include <predicted_cost.hpp>
 #include <terminal.hpp>
 
 namespace byte_demo {
@@ -19,43 +19,7 @@ using merganser::Rng;
 
 namespace {
 
-constexpr Index sequences_a_batch = 32;
 constexpr Index timing_repetitions = 3;
-
-std::vector<Index> lengths_of(const merganser::TokenBatch& batch) {
-  std::vector<Index> lengths;
-  for (Index i = 0; i < batch.count(); ++i) lengths.push_back(batch.offsets.length(i));
-  return lengths;
-}
-
-/// What a gate left of each sequence.
-std::vector<Index> kept_lengths(const models::GateReport<float>& report) {
-  std::vector<Index> lengths(static_cast<std::size_t>(report.offsets.count()), 0);
-  Index sequence = 0;
-  for (const Index row : report.kept) {
-    while (row >= report.offsets.end(sequence)) ++sequence;
-    ++lengths[static_cast<std::size_t>(sequence)];
-  }
-  return lengths;
-}
-
-double predict_speed_up(const Model& model, const std::vector<data::Batch>& batches,
-                        const Model::ForwardOptions& options) {
-  const evaluation::CostShape shape = evaluation::cost_shape(model.config());
-  const Index vocabulary = model.config().vocabulary;
-  double without = 0, with = 0;
-  for (const data::Batch& batch : batches) {
-    const std::vector<Index> sources = lengths_of(batch.source), targets = lengths_of(batch.target);
-    std::vector<std::vector<Index>> kept;
-    for (const auto& report : model.encode(batch.source, options).gates) kept.push_back(kept_lengths(report));
-    const std::vector<Index>& memories = kept.empty() ? sources : kept.back();
-    without +=
-        evaluation::encoder_flops(shape, sources) + evaluation::decoder_flops(shape, targets, sources, vocabulary);
-    with += evaluation::encoder_flops(shape, sources, kept) +
-            evaluation::decoder_flops(shape, targets, memories, vocabulary);
-  }
-  return with > 0 ? without / with : 1.0;
-}
 
 void print_row(std::ostream& out, const std::string& name, const evaluation::EvaluationResult& result,
                const std::string& speed_up) {
@@ -73,16 +37,6 @@ nlohmann::ordered_json result_json(const evaluation::EvaluationResult& result) {
 }
 
 }  // namespace
-
-std::vector<data::Batch> batches_of(const std::vector<data::Example>& examples) {
-  std::vector<data::Batch> batches;
-  const std::span<const data::Example> all(examples);
-  for (std::size_t begin = 0; begin < all.size(); begin += sequences_a_batch) {
-    const std::size_t count = std::min<std::size_t>(sequences_a_batch, all.size() - begin);
-    batches.push_back(data::make_batch(all.subspan(begin, count)));
-  }
-  return batches;
-}
 
 evaluation::EvaluationResult evaluate_hard(const Model& model, const std::vector<data::Example>& examples,
                                            std::uint64_t seed) {
@@ -108,7 +62,7 @@ ModelComparison compare_modes(const Model& model, const std::vector<data::Exampl
   ModelComparison comparison;
   comparison.seed = seed;
   comparison.measured = evaluation::compare(model, std::span<const data::Batch>(batches), options, config);
-  comparison.predicted_speed_up = predict_speed_up(model, batches, options);
+  comparison.predicted_speed_up = predict_cost(model, batches, options).speed_up();
   return comparison;
 }
 

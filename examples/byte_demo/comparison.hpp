@@ -17,9 +17,6 @@ namespace byte_demo {
 namespace data = merganser::data;
 namespace evaluation = merganser::evaluation;
 
-/// The examples in their order, so many in a batch as everything here is measured with.
-std::vector<data::Batch> batches_of(const std::vector<data::Example>& examples);
-
 struct ModelComparison {
   evaluation::Comparison measured;
   double predicted_speed_up = 1.0;  ///< arithmetic without deletion over that with hard deletion

@@ -22,28 +22,51 @@ namespace byte_demo {
 using merganser::IoError;
 using merganser::Rng;
 
+data::Example TextTaskMaker::operator()(std::string_view window, Rng& rng) const {
+  const auto ids = data::ByteTokenizer().encode(window, data::AddEos::no);
+  if (task == TextTask::span_corruption) return data::SpanCorruption().corrupt(ids, rng);
+  data::DenoisingConfig config;
+  config.rate = noise;
+  return data::denoise(ids, config, rng);
+}
+
+TextTaskMaker text_task(const DataOptions& options) {
+  return {options.task == "span_corruption" ? TextTask::span_corruption : TextTask::denoise, options.noise};
+}
+
+std::string content_of(std::string_view text) {
+  merganser::io::Crc64 crc;
+  crc.update(text);
+  return std::to_string(text.size()) + " bytes with checksum " + merganser::io::hexadecimal(crc.value());
+}
+
+std::vector<data::Example> spread(const std::vector<data::Example>& all, Index most) {
+  const auto count = std::min(all.size(), static_cast<std::size_t>(most));
+  std::vector<data::Example> examples;
+  for (std::size_t i = 0; i < count; ++i) examples.push_back(all[i * all.size() / count]);
+  return examples;
+}
+
+BatchSource epochs_of(std::vector<data::Example> examples, Index batch, std::uint64_t seed) {
+  data::LengthBucketedBatches::Config config;
+  config.batch_size = batch;
+  config.seed = seed;
+  BatchSource source;
+  source.draw = [batches = data::LengthBucketedBatches(std::move(examples), config),
+                 seed](data::DataCursor& cursor) mutable {
+    const data::LengthBucketedBatches::State wanted{seed, cursor.epoch, cursor.position};
+    if (!(batches.state() == wanted)) batches.resume(wanted);
+    data::Batch next = batches.next();
+    cursor.epoch = batches.state().epoch;
+    cursor.position = batches.state().position;
+    return next;
+  };
+  return source;
+}
+
 namespace {
 
-constexpr Index default_text_window = 64;
 constexpr Index default_letters = 32;
-constexpr Index held_back_share = 10;                    // one part in so many is for evaluation
-constexpr std::uint64_t evaluation_stream = 0x65766170;  // keeps evaluation apart from training under the same seed
-
-enum class TextTask { denoise, span_corruption };
-
-/// Turns a window of text into an example.
-struct TextTaskMaker {
-  TextTask task;
-  double noise;
-
-  data::Example operator()(std::string_view window, Rng& rng) const {
-    const auto ids = data::ByteTokenizer().encode(window, data::AddEos::no);
-    if (task == TextTask::span_corruption) return data::SpanCorruption().corrupt(ids, rng);
-    data::DenoisingConfig config;
-    config.rate = noise;
-    return data::denoise(ids, config, rng);
-  }
-};
 
 bool is_text_task(const std::string& task) { return task == "denoise" || task == "span_corruption"; }
 
@@ -58,13 +81,6 @@ void check_sources(const DataOptions& options) {
     throw std::invalid_argument("--task " + options.task + " makes its own texts and takes no --text");
   if (!options.valid.empty() && !text && !tsv)
     throw std::invalid_argument("--valid goes with --text or --tsv: generated tasks make fresh examples");
-}
-
-/// Tells files apart without keeping them.
-std::string content_of(std::string_view text) {
-  merganser::io::Crc64 crc;
-  crc.update(text);
-  return std::to_string(text.size()) + " bytes with checksum " + merganser::io::hexadecimal(crc.value());
 }
 
 /// A text with at least one window.
@@ -85,13 +101,6 @@ std::vector<data::Example> windows_of(const data::TextCorpus& corpus, Index wind
   return examples;
 }
 
-std::vector<data::Example> spread(const std::vector<data::Example>& all, Index most) {
-  const auto count = std::min(all.size(), static_cast<std::size_t>(most));
-  std::vector<data::Example> examples;
-  for (std::size_t i = 0; i < count; ++i) examples.push_back(all[i * all.size() / count]);
-  return examples;
-}
-
 std::vector<data::Example> generated(const DataOptions& options, Index count, std::uint64_t seed) {
   const auto task = data::diagnostic_task_from_name(options.task);
   Rng rng(seed ^ evaluation_stream);
@@ -99,10 +108,6 @@ std::vector<data::Example> generated(const DataOptions& options, Index count, st
   const Index letters = options.window.value_or(default_letters);
   for (Index i = 0; i < count; ++i) examples.push_back(data::make_diagnostic_example(task, letters + 2, rng));
   return examples;
-}
-
-TextTaskMaker text_task(const DataOptions& options) {
-  return {options.task == "span_corruption" ? TextTask::span_corruption : TextTask::denoise, options.noise};
 }
 
 TrainingData open_text(const DataOptions& options, Index batch, Index most, std::uint64_t seed) {
@@ -155,18 +160,7 @@ TrainingData open_tsv(const DataOptions& options, Index batch, Index most, std::
     examples.erase(examples.end() - held_back, examples.end());
   }
   result.description = std::to_string(examples.size()) + " pairs of texts";
-  data::LengthBucketedBatches::Config config;
-  config.batch_size = batch;
-  config.seed = seed;
-  result.batches.draw = [batches = data::LengthBucketedBatches(std::move(examples), config),
-                         seed](data::DataCursor& cursor) mutable {
-    const data::LengthBucketedBatches::State wanted{seed, cursor.epoch, cursor.position};
-    if (!(batches.state() == wanted)) batches.resume(wanted);
-    data::Batch next = batches.next();
-    cursor.epoch = batches.state().epoch;
-    cursor.position = batches.state().position;
-    return next;
-  };
+  result.batches = epochs_of(std::move(examples), batch, seed);
   return result;
 }
 

@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include <merganser/core/random.hpp>
 #include <merganser/data/data_cursor.hpp>
 #include <merganser/data/example.hpp>
 
@@ -23,6 +25,31 @@ struct BatchSource {
 
   data::Batch operator()() { return draw(cursor); }
 };
+
+inline constexpr Index default_text_window = 64;                // bytes
+inline constexpr Index held_back_share = 10;                    // one part in so many is for evaluation
+inline constexpr std::uint64_t evaluation_stream = 0x65766170;  // keeps evaluation apart from training, same seed
+
+enum class TextTask { denoise, span_corruption };
+
+/// Turns a window of text into an example.
+struct TextTaskMaker {
+  TextTask task;
+  double noise;
+
+  data::Example operator()(std::string_view window, merganser::Rng& rng) const;
+};
+
+TextTaskMaker text_task(const DataOptions& options);
+
+/// Size and checksum: tells files apart without keeping them.
+std::string content_of(std::string_view text);
+
+/// At most so many, evenly from all.
+std::vector<data::Example> spread(const std::vector<data::Example>& all, Index most);
+
+/// Epoch after epoch over the examples, each in a new order.
+BatchSource epochs_of(std::vector<data::Example> examples, Index batch, std::uint64_t seed);
 
 /// Endless batches and a fixed set to evaluate on.
 struct TrainingData {

@@ -54,27 +54,46 @@ std::optional<io::HfConfig::DeletionType> deletion_type(const std::optional<std:
 
 }  // namespace
 
+models::StackConfig encoder_config(const ModelOptions& options) {
+  models::StackConfig stack;
+  stack.width = options.width;
+  stack.heads = options.heads;
+  stack.head_width = options.head_width;
+  stack.feed_forward_width = options.feed_forward;
+  stack.blocks = options.encoder_blocks;
+  stack.score_bound = {options.score_bound, options.score_bound_value};
+  if (options.score_bound == nn::ScoreBoundKind::none) stack.score_bound = nn::ScoreBound::none();
+  return stack;
+}
+
+merganser::Vector<merge::GateConfig> gate_configs(const ModelOptions& options, double target) {
+  merganser::Vector<merge::GateConfig> gates;
+  if (!options.gate || options.pooling) return gates;
+  for (const Index block : gate_blocks(options)) {
+    merge::GateConfig gate;
+    gate.block = block;
+    gate.kind = *options.gate;
+    gate.rate = target;
+    gate.initial_bias = options.gate_bias;
+    if (gate.kind == merge::GateKind::fixed) gate.separators = Tokenizer::separator_ids();
+    gates.push_back(gate);
+  }
+  return gates;
+}
+
+std::optional<merge::PoolingConfig> pooling_config(const ModelOptions& options) {
+  std::optional<merge::PoolingConfig> pooling = options.pooling;
+  if (pooling) pooling->block = gate_blocks(options).front();
+  return pooling;
+}
+
 Model make_model(const ModelOptions& options, double target, std::uint64_t seed) {
   Model::Config config;
   config.vocabulary = Tokenizer::vocab_size;
-  config.encoder.width = options.width;
-  config.encoder.heads = options.heads;
-  config.encoder.head_width = options.head_width;
-  config.encoder.feed_forward_width = options.feed_forward;
-  config.encoder.blocks = options.encoder_blocks;
-  config.encoder.score_bound = {options.score_bound, options.score_bound_value};
-  if (options.score_bound == nn::ScoreBoundKind::none) config.encoder.score_bound = nn::ScoreBound::none();
+  config.encoder = encoder_config(options);
   config.decoder_blocks = options.decoder_blocks;
-  if (options.gate)
-    for (const Index block : gate_blocks(options)) {
-      merge::GateConfig gate;
-      gate.block = block;
-      gate.kind = *options.gate;
-      gate.rate = target;
-      gate.initial_bias = options.gate_bias;
-      if (gate.kind == merge::GateKind::fixed) gate.separators = Tokenizer::separator_ids();
-      config.gates.push_back(gate);
-    }
+  config.gates = gate_configs(options, target);
+  config.pooling = pooling_config(options);
   Model model(config);
   merganser::Rng rng(seed);
   model.initialize(rng, 1.0, options.embedding_deviation);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include <merganser/models/encoder_decoder.hpp>
@@ -16,6 +17,12 @@ extern template class merganser::models::EncoderDecoder<float>;
 namespace byte_demo {
 
 using Model = models::EncoderDecoder<float>;
+
+/// The parts of a model's Config, for models of any kind. `target` is the rate of a gate that does not learn.
+models::StackConfig encoder_config(const ModelOptions& options);
+merganser::Vector<merge::GateConfig> gate_configs(const ModelOptions& options, double target);
+/// Stands where the first gate would.
+std::optional<merge::PoolingConfig> pooling_config(const ModelOptions& options);
 
 /// A fresh model; `target` is the rate of a gate that does not learn.
 Model make_model(const ModelOptions& options, double target, std::uint64_t seed);

@@ -10,6 +10,7 @@
 #include <merganser/merge/deletion_options.hpp>
 #include <merganser/merge/gate.hpp>
 #include <merganser/merge/pi_controller.hpp>
+#include <merganser/merge/token_pooling.hpp>
 #include <merganser/models/sampling.hpp>
 #include <merganser/nn/score_bound.hpp>
 #include <merganser/training/learning_rate_schedule.hpp>
@@ -34,6 +35,7 @@ struct ModelOptions {
   Index encoder_blocks = 4, decoder_blocks = 1;
   std::vector<Index> gate_blocks;  ///< gates stand on entry to these; none given: block 2, or the last of fewer
   std::optional<merge::GateKind> gate = merge::GateKind::learned;  ///< empty: no gate
+  std::optional<merge::PoolingConfig> pooling = std::nullopt;      ///< in place of gates; its block is theirs
   nn::ScoreBoundKind score_bound = nn::ScoreBoundKind::soft_cap;
   double score_bound_value = 8.0;
   double gate_bias = 3.0;            ///< of the logits at the start: gates come in wide open

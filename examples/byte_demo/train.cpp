@@ -17,6 +17,7 @@
 #include <options.hpp>
 #include <run_log.hpp>
 #include <terminal.hpp>
+#include <training_config.hpp>
 #include <training_run.hpp>
 
 namespace byte_demo {
@@ -73,7 +74,8 @@ void train(const TrainOptions& options) {
   const Index parameters = merganser::parameter_count(model);
   std::cerr << data.description << "; " << fixed(static_cast<double>(parameters) / 1e6, 2)
             << " M parameters, gate: " << gate_name(options.model) << "\n";
-  const Index steps = options.minutes ? steps_in_minutes(model, options, data) : options.steps.value_or(default_steps);
+  const Index steps = options.minutes ? steps_in_minutes(model, options, data.batches, *options.minutes)
+                                      : options.steps.value_or(default_steps);
   if (options.minutes) std::cerr << "planned: " << steps << " steps (repeat with --steps " << steps << ")\n";
   if (checkpoints) checkpoints->remember("--steps", std::to_string(steps));
   if (resumed) {

@@ -2,7 +2,6 @@
 #include <training_run.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <stdexcept>
 #include <string>
 
@@ -13,41 +12,16 @@
 #include <comparison.hpp>
 #include <progress.hpp>
 #include <terminal.hpp>
+#include <training_config.hpp>
 
 namespace byte_demo {
 
 namespace {
 
 using Trainer = training::Trainer<Model>;
-using Clock = std::chrono::steady_clock;
 
-constexpr Index probe_steps = 12, unmeasured_steps = 2;
 constexpr Index most_unfinite_steps = 20;  // in a row
 constexpr double overtime = 1.1;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-Trainer::Config trainer_config(const TrainOptions& options, Index steps) {
-  Trainer::Config config;
-  config.seed = options.seed;
-  config.optimizer.beta2 = 0.98;
-  config.schedule.peak = options.learning_rate;
-  config.schedule.warmup_steps = std::min(options.warmup, steps);
-  config.schedule.total_steps = steps;
-  config.schedule.decay = options.schedule;
-  config.objective.score_penalty = options.score_penalty;
-  constexpr Index longest_hold = 2000;
-  config.deletion.gate_open_until = options.gate_open_until.value_or(std::min(longest_hold, steps * 2 / 5));
-  config.deletion.regulariser_from = options.regulariser_from.value_or(config.deletion.gate_open_until);
-  config.deletion.open_probability = options.open_probability;
-  config.deletion.hard_probability = options.hard_probability;
-  config.deletion.survivor_bias = options.survivor_bias;
-  config.deletion.controller = {options.target, options.proportional_gain, options.integral_gain, options.controller,
-                                1.0};
-  if (options.model.gate != merge::GateKind::learned)  // nothing to steer
-    config.deletion.controller.proportional_gain = config.deletion.controller.integral_gain = 0;
-  return config;
-}
 
 /// What checkpoints are compared by: bits per byte under hard deletion of the validation set. A learned gate must have
 /// come in and be within five points of its target, because deleting less is easier.
@@ -65,25 +39,10 @@ std::optional<double> rate_weights(const Model& model, const TrainOptions& optio
 
 }  // namespace
 
-Index steps_in_minutes(const Model& model, const TrainOptions& options, const TrainingData& data) {
-  Model copy = model;
-  TrainOptions probed = options;
-  probed.gate_open_until = 0;
-  Trainer trainer(copy, trainer_config(probed, probe_steps));
-  auto next_batch = data.batches;
-  const auto start = Clock::now();
-  trainer.run(unmeasured_steps, next_batch);
-  const auto measured_from = Clock::now();
-  trainer.run(probe_steps, next_batch);
-  const double per_step = seconds_since(measured_from) / static_cast<double>(probe_steps);
-  const double left = *options.minutes * 60 - seconds_since(start);
-  return std::max<Index>(1, static_cast<Index>(left / per_step));
-}
-
 TrainingSummary run_training(Model& model, const TrainOptions& options, Index steps, TrainingData& data, RunLog& log,
                              Checkpoints* checkpoints) {
   const bool gated = options.model.gate.has_value();
-  Trainer trainer(model, trainer_config(options, steps));
+  Trainer trainer(model, trainer_config<Model>(options, steps));
   if (checkpoints != nullptr) checkpoints->begin(model, trainer, data.batches);
   const double seconds_before = checkpoints != nullptr ? checkpoints->seconds_before() : 0.0;
   const Checkpoints::Metric metric = [&](const Model& weights) {

@@ -14,9 +14,6 @@ struct TrainingSummary {
   double seconds = 0.0;
 };
 
-/// Steps that fill the minutes, from the speed of a few steps on a copy of the model.
-Index steps_in_minutes(const Model& model, const TrainOptions& options, const TrainingData& data);
-
 /// Trains for `steps` steps, or until a tenth more than the minutes, if any were given, are over.
 /// @param checkpoints where the run is saved and maybe resumed; null: nowhere
 /// @throws std::runtime_error if loss or gradient stay infinite

@@ -1,0 +1,108 @@
+// Options that several programs have in common.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include <choices.hpp>
+#include <options.hpp>
+
+namespace byte_demo {
+
+inline constexpr double large = 1e9;
+
+/// An option whose values have names.
+template <class Value>
+CLI::Option* add_choice(CLI::App& app, const std::string& name, Value& value, const Choices<Value>& choices,
+                        const std::string& help) {
+  std::vector<std::string> names;
+  for (const auto& choice : choices) names.push_back(choice.first);
+  const auto assign = [&value, choices](const std::string& chosen) {
+    for (const auto& [choice, meaning] : choices)
+      if (choice == chosen) value = meaning;
+  };
+  return app.add_option_function<std::string>(name, assign, help)->check(CLI::IsMember(names))->option_text("NAME");
+}
+
+template <class Value>
+CLI::Option* add_count(CLI::App& app, const std::string& name, Value& value, long least, long most,
+                       const std::string& help) {
+  return app.add_option(name, value, help)->check(CLI::Range(least, most))->option_text("N");
+}
+
+/// CLI::Range lets NaN pass.
+template <class Value>
+CLI::Option* add_number(CLI::App& app, const std::string& name, Value& value, double least, double most,
+                        const std::string& help) {
+  const auto in_range = [least, most](const std::string& text) -> std::string {
+    double number = 0;
+    if (CLI::detail::lexical_cast(text, number) && number >= least && number <= most) return {};
+    std::ostringstream message;
+    message << text << " is not a number from " << least << " to " << most;
+    return message.str();
+  };
+  return app.add_option(name, value, help)->check(in_range)->option_text("X");
+}
+
+inline void add_threads(CLI::App& app, std::optional<int>& threads) {
+  add_count(app, "--threads", threads, 1, 1024, "All cores unless given; never changes a result");
+}
+
+/// CLI11 makes -1 a large number.
+inline std::string check_unsigned_number(const std::string& text) {
+  const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+  return digits ? std::string() : text + " is not a number from 0";
+}
+
+inline void add_sizes(CLI::App& app, ModelOptions& model) {
+  add_count(app, "--width", model.width, 1, 16384, "Model width, 96");
+  add_count(app, "--heads", model.heads, 1, 1024, "Attention heads, 4");
+  add_count(app, "--head-width", model.head_width, 1, 4096, "Width of a head, 24");
+  add_count(app, "--feed-forward", model.feed_forward, 1, 65536, "Feed-forward width, 192");
+  add_count(app, "--encoder-blocks", model.encoder_blocks, 1, 128, "4");
+  add_count(app, "--decoder-blocks", model.decoder_blocks, 1, 128, "1");
+}
+
+/// Where gates stand and how they are trained; returns the option of the blocks.
+inline CLI::Option* add_gate_training(CLI::App& app, TrainOptions& options) {
+  ModelOptions& model = options.model;
+  auto* blocks = app.add_option("--gate-block", model.gate_blocks,
+                                "Encoder blocks, from 0, with a gate on entry, such as 1,3; 2 unless given")
+                     ->delimiter(',')
+                     ->check(CLI::Range(0, 127))
+                     ->option_text("N,...");
+  add_choice<nn::ScoreBoundKind>(
+      app, "--score-bound", model.score_bound, score_bound_choices,
+      "Keeps attention scores in the gate's reach: soft_cap (the default), normalised or none");
+  add_number(app, "--score-bound-value", model.score_bound_value, 1e-6, large, "The bound, 8");
+  add_number(app, "--score-penalty", options.score_penalty, 0, large, "Weight of the penalty on large scores, 0");
+  add_number(app, "--open-probability", options.open_probability, 0, 1,
+             "Share of the steps without the gate once it is in, 0.1");
+  add_number(app, "--hard-probability", options.hard_probability, 0, 1, "Share of the steps with hard deletion, 0");
+  add_choice<merge::SurvivorBias>(app, "--survivor-bias", options.survivor_bias, survivor_bias_choices,
+                                  "Gate values of survivors in such steps: kept (the default) or dropped");
+  add_count(app, "--gate-open-until", options.gate_open_until, 0, 1000000000,
+            "Step at which the gate is first applied: 2000, or 40 % of a shorter run");
+  add_count(app, "--regulariser-from", options.regulariser_from, 0, 1000000000,
+            "Step at which the controller sets in; at once with the gate");
+  add_number(app, "--kp", options.proportional_gain, 0, large, "Proportional gain of the controller, 0.5");
+  add_number(app, "--ki", options.integral_gain, 0, large, "Integral gain, 0.001");
+  add_choice<merge::ControllerRange>(app, "--controller", options.controller, controller_choices,
+                                     "two-sided (the default) or non-negative");
+  return blocks;
+}
+
+inline void add_optimiser(CLI::App& app, TrainOptions& options) {
+  add_count(app, "--batch", options.batch, 1, 65536, "Sequences of a step, 32");
+  add_number(app, "--learning-rate", options.learning_rate, 1e-12, large, "At its peak, 0.003");
+  add_count(app, "--warmup", options.warmup, 0, 1000000000, "Steps to the peak, 200");
+  add_choice<training::Decay>(app, "--schedule", options.schedule, schedule_choices,
+                              "linear (the default), cosine, inverse_square_root or constant");
+}
+
+}  // namespace byte_demo
