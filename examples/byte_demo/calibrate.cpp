@@ -11,8 +11,8 @@
 #include <comparison.hpp>
 #include <corpus.hpp>
 #include <model.hpp>
-#include <predicted_cost.hpp>
 #include <options.hpp>
+#include <predicted_cost.hpp>
 #include <terminal.hpp>
 
 namespace byte_demo {

@@ -32,8 +32,8 @@
 #include <merganser/evaluation/deletion_view.hpp>
 #include <merganser/evaluation/evaluate.hpp>
 #include <merganser/evaluation/labels.hpp>
-#include <merganser/evaluation/latency_controller.hpp>
 #include <merganser/evaluation/language_report.hpp>
+#include <merganser/evaluation/latency_controller.hpp>
 #include <merganser/kernels/attention.hpp>
 #include <merganser/kernels/attention_backward.hpp>
 #include <merganser/kernels/attention_distance.hpp>

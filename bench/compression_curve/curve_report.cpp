@@ -1,0 +1,248 @@
+// Rows of a curve for people.
+#include "curve_report.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <merganser/io/atomic_file.hpp>
+
+#include <terminal.hpp>
+
+#include "policies.hpp"
+#include "run_plan.hpp"
+#include "single_run.hpp"
+#include "svg.hpp"
+#include "trace.hpp"
+
+namespace compression_curve {
+
+namespace {
+
+using byte_demo::fixed;
+using byte_demo::left;
+using byte_demo::right;
+using Figure = std::function<double(const RunRow&)>;
+using Rows = std::vector<const RunRow*>;
+
+Statistic over(const Rows& rows, const Figure& figure) {
+  std::vector<double> values;
+  for (const RunRow* row : rows) values.push_back(figure(*row));
+  return statistic_of(values);
+}
+
+/// "learned 50 %"; the twin has no target.
+std::string name_of(const RunRow& row) {
+  return row.policy == ungated ? row.policy : row.policy + " " + byte_demo::percent(row.target, 0);
+}
+
+std::string percent_text(const Statistic& value, int digits) {
+  return std::isfinite(value.mean) ? fixed(100 * value.mean, digits) : "";
+}
+
+std::string number_text(const Statistic& value, int digits) {
+  return std::isfinite(value.mean) ? fixed(value.mean, digits) : "";
+}
+
+/// Of sequences, or of classes: what a reader wants right.
+double accuracy(const ModeFigures& figures) {
+  return std::isfinite(figures.class_accuracy) ? figures.class_accuracy : figures.sequence_accuracy;
+}
+
+double milliseconds_a_kilobyte(const RunRow& row) {
+  return row.source_bytes > 0 ? row.total_ms_hard / (static_cast<double>(row.source_bytes) / 1000) : no_figure;
+}
+
+const Figure deleted = [](const RunRow& row) { return row.hard.deletion_rate; };
+const Figure hard_bits = [](const RunRow& row) { return row.hard.bits_per_byte; };
+const Figure hard_accuracy = [](const RunRow& row) { return 100 * accuracy(row.hard); };
+
+/// One series a policy, a point a target; the twin is a level.
+LineChart chart_of(const std::vector<RunRow>& rows, const Figure& x, const Figure& y) {
+  LineChart chart;
+  std::map<std::string, std::size_t> series;
+  for (const Rows& group : by_policy_and_target(rows)) {
+    const Statistic at = over(group, x), value = over(group, y);
+    const std::string& policy = group.front()->policy;
+    if (policy == ungated && std::isfinite(value.mean)) chart.levels.push_back({"no deletion", value.mean});
+    const auto [place, added] = series.emplace(policy, chart.series.size());
+    if (added) chart.series.push_back({policy, {}, ChartSeries::Style::points});
+    chart.series[place->second].points.push_back({at.mean, value.mean, at.deviation, value.deviation});
+  }
+  for (ChartSeries& one : chart.series)
+    std::sort(one.points.begin(), one.points.end(), [](const ChartPoint& a, const ChartPoint& b) { return a.x < b.x; });
+  return chart;
+}
+
+void write(const std::filesystem::path& path, const std::string& text) {
+  merganser::io::write_file_atomically(path, std::string_view(text));
+}
+
+void write_quality(const std::filesystem::path& directory, const std::string& name, const std::string& label,
+                   const std::vector<RunRow>& rows, const Figure& quality) {
+  LineChart by_rate = chart_of(
+      rows, [](const RunRow& row) { return 100 * row.hard.deletion_rate; }, quality);
+  by_rate.title = label + " against deletion rate, " + rows.front().task;
+  by_rate.x_label = "tokens deleted, per cent";
+  by_rate.y_label = label;
+  by_rate.x_from = 0;
+  write(directory / (name + "_by_rate.svg"), svg_of({by_rate}));
+  LineChart by_time = chart_of(rows, milliseconds_a_kilobyte, quality);
+  by_time.title = label + " against time, " + rows.front().task;
+  by_time.x_label = "milliseconds a kilobyte of source, hard deletion";
+  by_time.y_label = label;
+  by_time.x_from = 0;
+  write(directory / (name + "_by_ms.svg"), svg_of({by_time}));
+}
+
+void write_controller(const std::filesystem::path& directory, const std::vector<RunRow>& rows,
+                      const std::filesystem::path& runs) {
+  constexpr Index bins = 150;
+  LineChart rate, alpha;
+  for (const RunRow& row : rows) {
+    if (row.policy != "learned") continue;
+    const PlannedRun planned{row.policy, row.target, row.seed, std::nullopt, row.settings};
+    ChartSeries rates{name_of(row) + " seed " + std::to_string(row.seed), {}, ChartSeries::Style::line};
+    ChartSeries alphas = rates;
+    for (const TracePoint& point : averaged(read_trace(runs / planned.folder() / trace_file), bins)) {
+      rates.points.push_back({static_cast<double>(point.step), 100 * point.deletion_rate});
+      alphas.points.push_back({static_cast<double>(point.step), point.alpha});
+    }
+    if (rates.points.empty()) continue;
+    const double target = 100 * row.target;
+    if (std::none_of(rate.levels.begin(), rate.levels.end(),
+                     [&](const ChartLevel& level) { return level.y == target; }))
+      rate.levels.push_back({"target " + fixed(target, 0) + " %", target});
+    rate.series.push_back(std::move(rates));
+    alpha.series.push_back(std::move(alphas));
+  }
+  if (rate.series.empty()) return;
+  rate.title = "Controller: deletion rate in training";
+  rate.x_label = alpha.x_label = "step";
+  rate.y_label = "tokens deleted, per cent";
+  alpha.title = "Controller: weight of the gate regulariser";
+  alpha.y_label = "alpha";
+  rate.x_from = rate.y_from = alpha.x_from = alpha.y_from = 0;
+  write(directory / "controller.svg", svg_of({rate, alpha}));
+}
+
+void write_language_chart(const std::filesystem::path& directory, const std::vector<RunRow>& rows) {
+  BarChart chart;
+  for (const Rows& group : by_policy_and_target(rows)) {
+    if (group.front()->policy == ungated || group.front()->languages.empty()) continue;
+    if (chart.groups.empty())
+      for (const LanguageRow& language : group.front()->languages) chart.groups.push_back(language.language);
+    BarChart::Series series{name_of(*group.front()), {}};
+    for (std::size_t i = 0; i < chart.groups.size(); ++i) {
+      const Statistic rate = over(group, [i](const RunRow& row) { return 100 * row.languages.at(i).deletion_rate; });
+      series.bars.push_back({rate.mean, rate.deviation});
+    }
+    chart.series.push_back(std::move(series));
+  }
+  if (chart.series.empty()) return;
+  chart.title = "Deletion rate per language, " + rows.front().task;
+  chart.y_label = "tokens deleted, per cent";
+  write(directory / "languages.svg", svg_of(chart));
+}
+
+}  // namespace
+
+Statistic statistic_of(const std::vector<double>& values) {
+  double sum = 0, squares = 0, count = 0;
+  for (const double value : values)
+    if (std::isfinite(value)) sum += value, ++count;
+  if (count == 0) return {};
+  const double mean = sum / count;
+  for (const double value : values)
+    if (std::isfinite(value)) squares += (value - mean) * (value - mean);
+  return {mean, count > 1 ? std::sqrt(squares / (count - 1)) : 0.0};
+}
+
+std::vector<Rows> by_policy_and_target(const std::vector<RunRow>& rows) {
+  std::vector<Rows> groups;
+  for (const RunRow& row : rows) {
+    const auto place = std::find_if(groups.begin(), groups.end(), [&](const Rows& group) {
+      return group.front()->policy == row.policy && group.front()->target == row.target;
+    });
+    if (place == groups.end())
+      groups.push_back({&row});
+    else
+      place->push_back(&row);
+  }
+  return groups;
+}
+
+void print_table(std::ostream& out, const std::vector<RunRow>& rows, TaskKind kind) {
+  const bool accurate = kind != TaskKind::texts;
+  out << left("", 16) << right("seeds", 6) << right("deleted", 9) << right("bits: none", 12) << right("soft", 9)
+      << right("hard", 9) << right("+-", 8) << right("all gone", 10)
+      << (accurate ? right("right", 8) + right("+-", 6) : "") << right("ms/kB", 8) << right("cost", 7) << "\n";
+  for (const Rows& group : by_policy_and_target(rows)) {
+    const Statistic bits = over(group, hard_bits);
+    out << left(name_of(*group.front()), 16) << right(std::to_string(group.size()), 6)
+        << right(percent_text(over(group, deleted), 1) + " %", 9)
+        << right(number_text(over(group, [](const RunRow& row) { return row.none.bits_per_byte; }), 4), 12)
+        << right(number_text(over(group, [](const RunRow& row) { return row.soft.bits_per_byte; }), 4), 9)
+        << right(number_text(bits, 4), 9) << right(group.size() > 1 ? fixed(bits.deviation, 4) : "", 8)
+        << right(number_text(over(group, [](const RunRow& row) { return row.everything.bits_per_byte; }), 3), 10);
+    if (accurate) {
+      const Statistic value = over(group, hard_accuracy);
+      out << right(number_text(value, 1) + " %", 8) << right(group.size() > 1 ? fixed(value.deviation, 1) : "", 6);
+    }
+    out << right(number_text(over(group, milliseconds_a_kilobyte), 2), 8)
+        << right(number_text(over(group, [](const RunRow& row) { return row.predicted_cost_ratio; }), 2), 7) << "\n";
+  }
+  out << "\ndeleted: of the source tokens, hard deletion. bits: of the target for each source byte, without, with "
+         "soft,\n"
+         "with hard deletion and with nothing left. +-: standard deviation over seeds."
+      << (accurate ? (kind == TaskKind::classes ? " right: classes, hard." : " right: whole sequences, hard.") : "")
+      << "\nms/kB: hard deletion, for a kilobyte of source. cost: operations of hard deletion over those of none, by\n"
+         "the cost model. A pooling works in every mode, so that its three bits are the same.\n";
+}
+
+void print_languages(std::ostream& out, const std::vector<RunRow>& rows) {
+  for (const Rows& group : by_policy_and_target(rows)) {
+    const RunRow& first = *group.front();
+    if (first.languages.empty()) continue;
+    out << "\n"
+        << left(name_of(first), 16) << right("deleted", 9) << right("bits", 9) << right("after", 9)
+        << right("bytes/char", 12) << right("kept/char", 11) << right("premium", 9) << right("after", 8) << "\n";
+    for (std::size_t i = 0; i < first.languages.size(); ++i) {
+      const auto of = [&](double LanguageRow::*figure) {
+        return over(group, [i, figure](const RunRow& row) { return row.languages.at(i).*figure; });
+      };
+      out << left("  " + first.languages[i].language, 16)
+          << right(percent_text(of(&LanguageRow::deletion_rate), 1) + " %", 9)
+          << right(number_text(of(&LanguageRow::bits_per_byte_before), 4), 9)
+          << right(number_text(of(&LanguageRow::bits_per_byte_after), 4), 9)
+          << right(number_text(of(&LanguageRow::bytes_per_character), 2), 12)
+          << right(number_text(of(&LanguageRow::kept_tokens_per_character), 3), 11)
+          << right(number_text(of(&LanguageRow::premium_before), 2), 9)
+          << right(number_text(of(&LanguageRow::premium_after), 2), 8) << "\n";
+    }
+    const auto spread = [&](double RunRow::*figure) {
+      return number_text(over(group, [figure](const RunRow& row) { return row.*figure; }), 2);
+    };
+    out << left("  most / least", 16) << right(spread(&RunRow::bytes_per_character_spread), 39)
+        << right(spread(&RunRow::kept_per_character_spread), 11) << right(spread(&RunRow::premium_spread), 9)
+        << right(spread(&RunRow::kept_premium_spread), 8) << "\n";
+  }
+}
+
+void write_charts(const std::filesystem::path& directory, const std::vector<RunRow>& rows, TaskKind kind,
+                  const std::filesystem::path& runs) {
+  if (rows.empty()) return;
+  write_quality(directory, "bits", "bits per byte", rows, hard_bits);
+  if (kind != TaskKind::texts)
+    write_quality(directory, "accuracy",
+                  kind == TaskKind::classes ? "classes right, per cent" : "sequences right, per cent", rows,
+                  hard_accuracy);
+  write_controller(directory, rows, runs);
+  write_language_chart(directory, rows);
+}
+
+}  // namespace compression_curve

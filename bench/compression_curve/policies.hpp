@@ -1,0 +1,31 @@
+// The policies that are compared, by name.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <options.hpp>
+
+namespace compression_curve {
+
+/// The name of the twin that deletes nothing, whose target is 0.
+inline constexpr const char* ungated = "ungated";
+
+/// One way of choosing what goes. Another one joins by an entry in policies.cpp.
+struct Policy {
+  std::string name;
+  std::string description;
+  /// The rate that it aims at for a target in (0, 1); nothing where it comes nowhere near.
+  std::optional<double> (*aim)(double target);
+  /// Puts it into a model.
+  void (*design)(byte_demo::ModelOptions& model, double target);
+};
+
+const std::vector<Policy>& policies();
+
+/// Null unless there is one.
+const Policy* find_policy(std::string_view name);
+
+}  // namespace compression_curve

@@ -1,0 +1,217 @@
+# Runs compression_curve on tiny settings: a curve that was killed again and again has the rows of one that was not, every
+# kind of data gives rows and charts, and mistakes end in one line.
+#
+#   cmake -DCOMPRESSION_CURVE=<executable> -DWORK_DIR=<scratch folder> -P compression_curve_test.cmake
+cmake_minimum_required(VERSION 3.24)
+
+file(REMOVE_RECURSE ${WORK_DIR})
+file(MAKE_DIRECTORY ${WORK_DIR})
+
+function(report_failure what)
+  message(SEND_ERROR "${what}\nexit code: ${exit_code}\nstdout: ${out}\nstderr: ${err}")
+endfunction()
+
+macro(run)
+  execute_process(COMMAND ${COMPRESSION_CURVE} ${ARGN} WORKING_DIRECTORY ${WORK_DIR} RESULT_VARIABLE exit_code
+                  OUTPUT_VARIABLE out ERROR_VARIABLE err INPUT_FILE /dev/null)
+endmacro()
+
+macro(succeeds)
+  run(${ARGN})
+  if(NOT exit_code STREQUAL "0")
+    report_failure("should succeed: ${ARGN}")
+  endif()
+endmacro()
+
+# One line on stderr, nothing on stdout.
+function(fails_with expected)
+  run(${ARGN})
+  if(NOT exit_code MATCHES "^[12]$")
+    report_failure("should fail: ${ARGN}")
+  endif()
+  if(NOT err MATCHES "^compression_curve: [^\n]+\n$" OR NOT err MATCHES "${expected}")
+    report_failure("should say '${expected}' in one line: ${ARGN}")
+  endif()
+  if(NOT out STREQUAL "")
+    report_failure("should print nothing: ${ARGN}")
+  endif()
+endfunction()
+
+# The rows of a folder without what the clock and the system decide.
+function(read_rows folder result)
+  file(STRINGS ${WORK_DIR}/${folder}/rows.jsonl lines)
+  set(rows "")
+  foreach(line IN LISTS lines)
+    string(REGEX REPLACE "\"(encoder_ms|total_ms)_[a-z]+\":[^,]*," "" line "${line}")
+    string(REGEX REPLACE "\"(seconds|peak_memory_mb)\":[^,]*," "" line "${line}")
+    string(APPEND rows "${line}\n")
+  endforeach()
+  set(${result} "${rows}" PARENT_SCOPE)
+endfunction()
+
+function(expect_rows folder count)
+  foreach(name IN ITEMS rows.jsonl rows.csv)
+    file(STRINGS ${WORK_DIR}/${folder}/${name} lines)
+    list(LENGTH lines found)
+    if(name STREQUAL "rows.csv")
+      math(EXPR found "${found} - 1")
+    endif()
+    if(NOT found EQUAL count)
+      report_failure("${folder}/${name} should have ${count} rows, not ${found}")
+    endif()
+  endforeach()
+endfunction()
+
+function(expect_charts folder)
+  foreach(name IN LISTS ARGN)
+    if(NOT EXISTS ${WORK_DIR}/${folder}/${name})
+      report_failure("${folder}/${name} should be there")
+      continue()
+    endif()
+    file(READ ${WORK_DIR}/${folder}/${name} svg)
+    if(NOT svg MATCHES "^<svg [^>]*>.*</svg>\n$")
+      report_failure("${folder}/${name} should be one picture")
+    endif()
+  endforeach()
+endfunction()
+
+function(expect_in_row folder number name expected)
+  file(STRINGS ${WORK_DIR}/${folder}/rows.jsonl lines)
+  list(GET lines ${number} line)
+  string(JSON value ERROR_VARIABLE error GET "${line}" ${name})
+  if(NOT value MATCHES "${expected}")
+    report_failure("${folder}, row ${number}: ${name} should be like ${expected}, is ${value} ${error}")
+  endif()
+endfunction()
+
+set(small --width 16 --heads 2 --head-width 8 --feed-forward 16 --encoder-blocks 2 --gate-block 1 --batch 4 --windows 8
+          --window 12 --repetitions 1 --threads 1)
+
+# ---- Killed and resumed ----
+
+set(curve --task vowel_removal ${small} --steps 60 --checkpoint-every 7 --targets 0,0.25,0.5 --seeds 1,2)
+succeeds(${curve} --out straight)
+if(NOT out MATCHES "learned 50 %" OR NOT err MATCHES "left out: strided comes nowhere near a rate of 0.25")
+  report_failure("should print a table, and what is left out")
+endif()
+expect_rows(straight 20)
+expect_charts(straight bits_by_rate.svg bits_by_ms.svg accuracy_by_rate.svg accuracy_by_ms.svg controller.svg)
+expect_in_row(straight 0 policy "^ungated$")
+expect_in_row(straight 0 deletion_rate "^0")
+expect_in_row(straight 0 bits_per_byte_hard "^[0-9]")
+
+# SIGKILL after a moment, at another place each time, then to the end.
+foreach(moment IN ITEMS 0.15 0.4 0.7 0.3 1.1)
+  execute_process(COMMAND ${COMPRESSION_CURVE} ${curve} --out killed WORKING_DIRECTORY ${WORK_DIR} TIMEOUT ${moment}
+                  RESULT_VARIABLE exit_code OUTPUT_VARIABLE out ERROR_VARIABLE err INPUT_FILE /dev/null)
+endforeach()
+succeeds(${curve} --out killed)
+expect_rows(killed 20)
+read_rows(straight expected)
+read_rows(killed rows)
+if(NOT rows STREQUAL expected)
+  report_failure("killed runs should give the same rows:\n${rows}\nnot\n${expected}")
+endif()
+
+# Ctrl-C ends it in order.
+find_program(timeout_program timeout)
+if(timeout_program)
+  execute_process(COMMAND ${timeout_program} -s INT 1.5 ${COMPRESSION_CURVE} --task copy ${small} --steps 100000
+                          --targets 0.5 --policies learned --out interrupted
+                  WORKING_DIRECTORY ${WORK_DIR} RESULT_VARIABLE exit_code OUTPUT_VARIABLE out ERROR_VARIABLE err
+                  INPUT_FILE /dev/null)
+  if(NOT err MATCHES "interrupted: the same command goes on\n$")
+    report_failure("should say that it was interrupted")
+  endif()
+endif()
+
+# Nothing is run twice; more seeds only add their runs.
+succeeds(${curve} --out killed)
+if(NOT err MATCHES "20 runs of 60 steps, 20 of them done\n")
+  report_failure("should find all runs done")
+endif()
+succeeds(--task vowel_removal ${small} --steps 60 --targets 0.25 --seeds 1,3 --policies learned,random --out killed)
+if(NOT err MATCHES "4 runs of 60 steps, 2 of them done\n")
+  report_failure("should find the runs of the larger curve")
+endif()
+expect_rows(killed 22)
+
+# A model that was saved takes the place of a run, with its figures.
+file(GLOB model ${WORK_DIR}/straight/runs/learned-0.5-seed1-*/model)
+succeeds(--task vowel_removal ${small} --targets 0.5 --policies learned --model learned@0.5=${model} --out loaded)
+expect_rows(loaded 1)
+expect_in_row(loaded 0 steps "^0$")
+file(STRINGS ${WORK_DIR}/straight/rows.jsonl lines)
+foreach(line IN LISTS lines)
+  if(line MATCHES "\"policy\":\"learned\",\"target\":0.5,\"seed\":1,")
+    string(JSON bits GET "${line}" bits_per_byte_hard)
+    expect_in_row(loaded 0 bits_per_byte_hard "^${bits}$")
+  endif()
+endforeach()
+
+# ---- Every kind of data ----
+
+string(REPEAT "Deep in the wood a merganser dives for its supper.\nIt is cold.\n" 20 prose)
+string(REPEAT "Τι κάνεις;\nΚαλά.\n" 20 greek)
+string(REPEAT "one\teins\ntwo\tzwei\nthree\tdrei\n" 5 pairs)
+string(REPEAT "bird\ta merganser\nfish\ta herring\nbird\ta gull\n" 5 labels)
+foreach(name IN ITEMS prose greek)
+  file(WRITE ${WORK_DIR}/${name}.txt "${${name}}")
+endforeach()
+foreach(name IN ITEMS pairs labels)
+  file(WRITE ${WORK_DIR}/${name}.tsv "${${name}}")
+endforeach()
+set(curve ${small} --steps 12 --targets 0,0.5)
+
+succeeds(--text prose.txt --valid prose.txt ${curve} --task span_corruption --policies learned,strided --out text)
+expect_rows(text 3)
+expect_in_row(text 2 policy "^strided$")
+expect_in_row(text 2 deletion_rate "^0\\.4|^0\\.5$")
+succeeds(--tsv pairs.tsv ${curve} --policies boundary,fixed --out pairs)
+expect_rows(pairs 3)
+succeeds(--labels labels.tsv ${curve} --out labels)
+expect_rows(labels 6)
+expect_in_row(labels 0 class_accuracy_hard "^[01]")
+expect_in_row(labels 0 sequence_accuracy_hard "^$")
+expect_charts(labels accuracy_by_rate.svg controller.svg)
+
+succeeds(--text en=prose.txt el=greek.txt ${curve} --policies learned,random --reference en --out languages)
+expect_rows(languages 3)
+expect_charts(languages bits_by_rate.svg languages.svg)
+expect_in_row(languages 1 premium_spread "^[1-9]")
+file(STRINGS ${WORK_DIR}/languages/languages.csv lines)
+list(LENGTH lines count)
+if(NOT count EQUAL 7 OR NOT out MATCHES "most / least")
+  report_failure("should have a line a run and language, and a table of them")
+endif()
+succeeds(--labels a=labels.tsv b=labels.tsv ${curve} --policies learned --out two_labels)
+expect_charts(two_labels languages.svg)
+
+succeeds(--task copy ${small} --targets 0 --budget 0.001 --out timed)
+run(--task copy ${small} --targets 0 --budget 0.001 --out timed)
+if(NOT err MATCHES "1 runs of [0-9]+ steps, 1 of them done")
+  report_failure("should take the steps that it once measured")
+endif()
+
+# ---- Mistakes ----
+
+file(WRITE ${WORK_DIR}/broken/rows.jsonl "{}\n{}\n")
+fails_with("--out" --task copy)
+fails_with("no examples" --out wrong)
+fails_with("no_such_file" --text no_such_file --out wrong)
+fails_with("there is no policy best" --task copy --policies best --out wrong)
+fails_with("--targets" --task copy --targets 1 --out wrong)
+fails_with("--targets: got x" --task copy --targets x --out wrong)
+fails_with("each value once" --task copy --seeds 1,1 --out wrong)
+fails_with("--seeds: -1" --task copy --seeds=-1 --out wrong)
+fails_with("--budget" --task copy --budget soon --out wrong)
+fails_with("need names" --text prose.txt greek.txt --out wrong)
+fails_with("two files for en" --text en=prose.txt en=greek.txt --out wrong)
+fails_with("no file for el" --text en=prose.txt el=greek.txt --valid en=prose.txt --out wrong)
+fails_with("--reference fr" --text en=prose.txt el=greek.txt --reference fr --out wrong)
+fails_with("label" --labels labels.tsv --valid pairs.tsv --out wrong)
+fails_with("exclude each other" --text prose.txt --tsv pairs.tsv --out wrong)
+fails_with("POLICY@TARGET=DIR" --task copy --model nowhere --out wrong)
+fails_with("no model there" --task copy --targets 0.5 --model learned@0.5=nowhere --out wrong)
+fails_with("none of the runs" --task copy --targets 0.5 --model learned@0.6=nowhere --out wrong)
+fails_with("line 1" --task copy --out broken)
