@@ -122,10 +122,11 @@ void add_curve(CLI::App& app, Arguments& arguments) {
   app.add_option("--targets", arguments.targets, "Deletion rates, 0,0.25,0.5,0.7; 0 is the twin without deletion")
       ->option_text("X,...");
   app.add_option("--seeds", arguments.seeds, "1 unless given; error bars need several")->option_text("N,...");
-  auto* budget = app.add_option("--budget", arguments.budget,
-                                "quick: a small model, two minutes in all on two cores. Or how long a run is: 20 or "
-                                "20m, 2h; every run gets the steps that fit into that")
-                     ->option_text("quick|MINUTES|HOURSh");
+  auto* budget =
+      app.add_option("--budget", arguments.budget,
+                     "quick: a small model and 1,200 steps, to see what comes out. Or how long a run is: 20 or "
+                     "20m, 2h; every run gets the steps that fit into that")
+          ->option_text("quick|MINUTES|HOURSh");
   byte_demo::add_count(app, "--steps", options.budget.steps, 1, 1000000000, "Steps of every run, 2500")
       ->excludes(budget);
   app.add_option("--model", arguments.models, "Measure a saved model in place of training; the twin is ungated@0")
@@ -209,8 +210,7 @@ Index steps_of(const CurveOptions& options, const CurveData& data) {
       std::filesystem::path(options.out) / ("steps-" + budget_hash(options, data.contents) + ".json");
   if (std::filesystem::exists(path)) {
     const auto stored = nlohmann::json::parse(merganser::io::read_text_file(path), nullptr, false);
-    if (stored.is_object() && stored.value("steps", Index{0}) > 0)
-      return stored["steps"].get<Index>();
+    if (stored.is_object() && stored.value("steps", Index{0}) > 0) return stored["steps"].get<Index>();
   }
   const Index steps = steps_in_budget(options, data);
   const nlohmann::json planned = {{"steps", steps}, {"minutes", *options.budget.minutes}};
