@@ -113,10 +113,11 @@ if(NOT rows STREQUAL expected)
   report_failure("killed runs should give the same rows:\n${rows}\nnot\n${expected}")
 endif()
 
-# Ctrl-C ends it in order.
+# Ctrl-C ends it in order. In the foreground: else the signal goes to the program and to its group, and the second ends it
+# at once.
 find_program(timeout_program timeout)
 if(timeout_program)
-  execute_process(COMMAND ${timeout_program} -s INT 1.5 ${COMPRESSION_CURVE} --task copy ${small} --steps 100000
+  execute_process(COMMAND ${timeout_program} --foreground -s INT 1.5 ${COMPRESSION_CURVE} --task copy ${small} --steps 100000
                           --targets 0.5 --policies learned --out interrupted
                   WORKING_DIRECTORY ${WORK_DIR} RESULT_VARIABLE exit_code OUTPUT_VARIABLE out ERROR_VARIABLE err
                   INPUT_FILE /dev/null)
