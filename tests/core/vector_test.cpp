@@ -184,6 +184,19 @@ TEST_CASE("copies are deep, moves take the memory") {
   REQUIRE((self.empty() && copy == words()));
 }
 
+TEMPLATE_TEST_CASE("assigning gives back or reuses what was there", "", int, double) {
+  Vector<TestType> numbers = {1, 2, 3};
+  numbers = {4, 5, 6, 7};  // clang 14 forgot to destroy a parameter taken by value here, in templates
+  REQUIRE(numbers == Vector<int>{4, 5, 6, 7});
+  const TestType* const memory = numbers.data();
+  numbers = {8};
+  const Vector<TestType> more = {1, 2};
+  numbers = more;
+  REQUIRE((numbers == more && numbers.data() == memory));
+  numbers = {};
+  REQUIRE(numbers.empty());
+}
+
 TEST_CASE("a vector may push back a value of its own") {
   Vector<std::string> strings = words();
   while (strings.size() < strings.capacity()) strings.push_back("x");

@@ -45,8 +45,17 @@ class Vector {
   }
   Vector(const Vector& other) : Vector() { append(other.begin(), other.end()); }
   Vector(Vector&& other) noexcept : Vector() { swap(other); }
-  Vector& operator=(Vector other) noexcept {
-    swap(other);
+  Vector& operator=(const Vector& other) {
+    if (this != &other) assign(other.begin(), other.end());
+    return *this;
+  }
+  Vector& operator=(Vector&& other) noexcept {
+    Vector taken = std::move(other);
+    swap(taken);
+    return *this;
+  }
+  Vector& operator=(std::initializer_list<Value> values) {
+    assign(values.begin(), values.end());
     return *this;
   }
   ~Vector() {
