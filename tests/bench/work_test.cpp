@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <vector>
 
+#include <merganser/evaluation/cost_model.hpp>
+
 #include "measure/measurement.hpp"
 #include "support/catch.hpp"
 
