@@ -155,8 +155,13 @@ class PackedMatrix {
     const Index used = std::clamp<Index>(source.cols() - column, 0, packet_size);
     if (used == 0) column = 0;
     for (Index k = 0; k < depth_; ++k, out += panel_width) {
-      std::copy_n(source.data() + k * source.outerStride() + column, used, out);
-      std::fill(out + used, out + packet_size, Scalar{0});
+      const Scalar* const row = source.data() + k * source.outerStride() + column;
+      if (used == packet_size) {  // not copy_n, which calls a function for every row
+        Eigen::internal::pstoreu(out, Eigen::internal::ploadu<typename PacketOf<Scalar>::Type>(row));
+      } else {
+        std::copy_n(row, used, out);
+        std::fill(out + used, out + packet_size, Scalar{0});
+      }
     }
   }
 
