@@ -76,10 +76,13 @@ TEMPLATE_TEST_CASE("products of blocks are those of plain loops", "[matmul]", fl
   Rng rng(1);
   for (int trial = 0; trial < 400; ++trial) {
     const auto extent = [&](std::uint64_t most) { return static_cast<Index>(rng.below(most + 1)); };
-    // Now and then deeper than a block and higher than a task.
-    const Index rows = extent(trial % 4 == 0 ? 2 : trial % 10 == 1 ? 210 : 60);
-    const Index depth = extent(trial % 10 == 3 ? 600 : 45), cols = extent(trial % 10 == 5 ? 300 : 70);
-    const bool b_transposed = rng.bernoulli(0.5), a_transposed = rng.bernoulli(0.5), add = rng.bernoulli(0.5);
+    // Now and then deeper than a block, higher than a task, with more columns than are taken at once, or with columns
+    // of A so far apart that they are copied.
+    const bool far = trial % 25 == 6, wide = trial % 25 == 7;
+    const Index rows = far ? 300 + extent(100) : extent(trial % 4 == 0 ? 2 : trial % 10 == 1 ? 210 : 60);
+    const Index depth = far || wide ? 250 + extent(50) : extent(trial % 10 == 3 ? 600 : 45);
+    const Index cols = wide ? 700 + extent(400) : extent(trial % 10 == 5 ? 300 : 70);
+    const bool b_transposed = rng.bernoulli(0.5), a_transposed = far || rng.bernoulli(0.5), add = rng.bernoulli(0.5);
     CAPTURE(rows, depth, cols, a_transposed, b_transposed, add);
 
     Framed<TestType> a(a_transposed ? depth : rows, a_transposed ? rows : depth, rng);

@@ -22,13 +22,16 @@ namespace detail {
 inline constexpr Index task_rows = 96;
 /// Parallel tasks of a product that has enough rows and columns for them.
 inline constexpr Index enough_tasks = 24;
-/// Depth of a block: this much of a panel (32 KiB at most) stays in the first-level cache while rows pass by.
+/// Depth of a part: this much of a panel (32 KiB at most) stays in the first-level cache while rows pass by.
 inline constexpr Index block_depth = 256;
 
-/// What happens to the sums of a product on their way to C [rows x cols].
+/// Columns that a task takes at once where it makes their sums in place: those stay in the second-level cache.
+inline constexpr Index columns_at_once = 512;
+
+/// What becomes of the sums of a product on their way to C [rows x cols].
 enum class Finish {
   store,
-  add,        ///< to what is there
+  add,        ///< the sums start from what is there
   gated_gelu  ///< gelu(x) y of the packets x and y of each panel of a side-by-side factor
 };
 
@@ -40,24 +43,30 @@ struct Destination {
   Index cols;
   Finish finish;
 
-  /// Where a tile may be summed in place, unless null: all of its columns must exist.
-  Scalar* in_place(Index row, Index column, Index columns) const {
-    return finish == Finish::store && column + columns <= cols ? c + row * stride + column : nullptr;
+  /// The columns from `column` on, before `column_end`, that all exist in C and can be summed there.
+  Index in_place(Index column, Index column_end) const {
+    return finish == Finish::gated_gelu ? 0 : std::max<Index>(std::min(column_end, cols) - column, 0);
+  }
+
+  BlockStart start() const { return finish == Finish::add ? BlockStart::add : BlockStart::zero; }
+
+  /// Fills a tile with what its sums start from.
+  void give(Index row, Index rows, Index column, Index columns, Scalar* tile) const {
+    if (finish != Finish::add) return;
+    const Index used = std::min(columns, cols - column);
+    for (Index r = row; r < row + rows; ++r, tile += columns)
+      std::fill(std::copy_n(c + r * stride + column, used, tile), tile + columns, Scalar{0});
   }
 
   /// Finishes a tile of sums; columns are those of B.
-  void take(Index row, Index rows, Index column, Index columns, const Scalar* tile, Index tile_stride) const {
+  void take(Index row, Index rows, Index column, Index columns, const Scalar* tile) const {
     const Index used = std::min(columns, cols - column);
-    for (Index r = row; r < row + rows; ++r, tile += tile_stride) {
+    for (Index r = row; r < row + rows; ++r, tile += columns) {
       Scalar* out = c + r * stride;
       if (finish == Finish::gated_gelu)
         gate(column, columns, tile, out);
-      else if (finish == Finish::store)
-        std::copy_n(tile, used, out + column);
       else
-        transform(
-            used, out + column, [](const auto& x, const auto& y) { return Eigen::internal::padd(x, y); },
-            static_cast<const Scalar*>(out + column), tile);
+        std::copy_n(tile, used, out + column);
     }
   }
 
@@ -94,34 +103,51 @@ class RowProduct {
  private:
   static constexpr Index width = PackedMatrix<Scalar>::panel_width;
 
-  /// Rows in blocks, the last of which may be cut short; several panels at once while so many are left.
+  /// Rows in blocks, the last of which may be cut short. Columns by whole panels; those that fill no panel, or are no
+  /// sums in the end, go through a tile.
   void run_blocks(const BlockKernel<Scalar>& kernel, Index row, Index rows, Index column, Index column_end) {
+    const Index group = kernel.panels * width, most = kernel.panels == 1 ? columns_at_once : group;
+    const bool whole_rows = rows % kernel.rows == 0;
+    while (column < column_end) {
+      const Index there = whole_rows ? destination_.in_place(column, column_end) / width * width : 0;
+      const Index columns = there > 0 ? std::min(there, most) : column_end - column > group - width ? group : width;
+      Scalar* const c = destination_.c + row * destination_.stride + column;
+      if (there > 0) {
+        multiply(kernel, row, rows, column, columns, c, destination_.stride);
+      } else {
+        destination_.give(row, rows, column, columns, tile_);
+        multiply(kernel, row, rows, column, columns, tile_, columns);
+        destination_.take(row, rows, column, columns, tile_);
+      }
+      column += columns;
+    }
+  }
+
+  /// The sums of these rows and whole panels of columns. The depth in parts: while the panels pass by, the rows of a
+  /// part stay in the second-level cache; while the rows pass by, a part of a panel stays in the first.
+  void multiply(const BlockKernel<Scalar>& kernel, Index row, Index rows, Index column, Index columns, Scalar* sums,
+                Index stride) {
     const Index depth = b_.depth(), blocks = (rows + kernel.rows - 1) / kernel.rows;
     const bool expands = b_.precision() != Precision::full && kernel.rows > 1;
-    while (column < column_end) {
-      const bool several = column + (kernel.panels - 1) * width < column_end;
-      const Index panels = several ? kernel.panels : 1, columns = panels * width;
-      Scalar* const place = rows % kernel.rows == 0 ? destination_.in_place(row, column, columns) : nullptr;
-      Scalar* const sums = place != nullptr ? place : tile_;
-      BlockProduct<Scalar> block{.stride = place != nullptr ? destination_.stride : columns};
-      for (Index k = 0; k < depth; k += block.depth) {
-        block.depth = std::min(expands ? block_depth / panels : block_depth, depth - k);
+    BlockProduct<Scalar> block{.stride = stride, .start = destination_.start()};
+    for (Index k = 0; k < depth; k += block.depth) {
+      block.depth = std::min(expands ? block_depth / kernel.panels : block_depth, depth - k);
+      const Strided<Scalar> a = part_of_rows(row, rows, k, block.depth, blocks * kernel.rows);
+      for (Index first = 0; first < columns;) {
+        const Index panels = columns - first < kernel.panels * width ? 1 : kernel.panels;
         if (expands)
-          expand(column, panels, k, block);
+          expand(column + first, panels, k, block);
         else
-          find(column, k, block);
+          find(column + first, k, block);
         for (Index i = 0; i < blocks; ++i) {
-          const Index first = i * kernel.rows, there = std::min<Index>(kernel.rows, rows - first);
-          block.a = there == kernel.rows ? a_.from(row + first, k)
-                                         : padded(a_.from(row + first, k), there, block.depth, kernel.rows);
-          block.sums = sums + first * block.stride;
-          if (!expands) block.ahead = read_ahead(block, i, blocks);
-          (several ? kernel.multiply : kernel.multiply_last)(block);
+          block.a = a.from(i * kernel.rows, 0);
+          block.sums = sums + i * kernel.rows * stride + first;
+          if (!expands) block.ahead = read_ahead(block, i, blocks, columns > panels * width);
+          (panels == kernel.panels ? kernel.multiply : kernel.multiply_last)(block);
         }
-        block.start = BlockStart::add;
+        first += panels * width;
       }
-      if (place == nullptr) destination_.take(row, rows, column, columns, tile_, columns);
-      column += columns;
+      block.start = BlockStart::add;
     }
   }
 
@@ -144,29 +170,42 @@ class RowProduct {
     for (Index p = 0; p < panels; ++p) b_.expand(column + p * width, k, block.depth, expanded_ + p * block.panel_step);
   }
 
-  /// One block alone reads some way ahead in its panel; several share the next part of the panel among them.
-  Prefetch read_ahead(const BlockProduct<Scalar>& block, Index i, Index blocks) const {
+  /// One block alone reads some way ahead in its panel; several share the part that comes next among them, which is of
+  /// the next panel or the next of the same panel.
+  Prefetch read_ahead(const BlockProduct<Scalar>& block, Index i, Index blocks, bool next_panel) const {
     constexpr Index distance = 4096;
     const Index row_bytes = width * (b_.precision() == Precision::full ? static_cast<Index>(sizeof(Scalar)) : 2);
     const char* here = static_cast<const char*>(block.b);
     if (blocks == 1) return {here + distance, row_bytes};
     const Index step = row_bytes / blocks;
-    return {here + block.depth * (row_bytes + i * step), step};
+    return {here + (next_panel ? b_.depth() : block.depth) * row_bytes + i * block.depth * step, step};
   }
 
-  /// A copy of the rows that are there, with rows of 0 below.
-  Strided<Scalar> padded(Strided<Scalar> a, Index there, Index depth, Index rows) {
-    std::fill_n(padded_, rows * depth, Scalar{0});
-    for (Index r = 0; r < there; ++r)
-      for (Index k = 0; k < depth; ++k) padded_[k * rows + r] = a.from(r, k).data[0];
-    return {padded_, 1, rows};
+  /// Rows of A from k on as blocks read them: where they lie, or a copy if their numbers are far apart or if they fill
+  /// no whole block; then rows of 0 follow.
+  Strided<Scalar> part_of_rows(Index row, Index rows, Index k, Index depth, Index filled) {
+    constexpr Index far = 1024;  // bytes
+    const Strided<Scalar> a = a_.from(row, k);
+    if (rows == filled && a.col_stride * static_cast<Index>(sizeof(Scalar)) < far) return a;
+    if (filled > few_rows) rows_.resize(static_cast<std::size_t>(block_depth * task_rows));
+    Scalar* const copies = filled > few_rows ? rows_.data() : few_;
+    for (Index j = 0; j < depth; ++j) {
+      Scalar* const out = copies + j * filled;
+      if (a.row_stride == 1)
+        std::copy_n(a.data + j * a.col_stride, rows, out);
+      else
+        for (Index r = 0; r < rows; ++r) out[r] = a.from(r, j).data[0];
+      std::fill(out + rows, out + filled, Scalar{0});
+    }
+    return {copies, 1, filled};
   }
 
   Strided<Scalar> a_;
   const PackedMatrix<Scalar>& b_;
   const Destination<Scalar>& destination_;
+  Vector<Scalar> rows_;  ///< of one part, if they are copied; a few go here:
+  alignas(64) Scalar few_[static_cast<std::size_t>(few_rows * block_depth)];
   alignas(64) Scalar tile_[static_cast<std::size_t>(task_rows * width)];
-  alignas(64) Scalar padded_[static_cast<std::size_t>(few_rows * block_depth)];
   alignas(64) Scalar expanded_[static_cast<std::size_t>(block_depth * width)];
 };
 
@@ -202,8 +241,8 @@ void multiply_strided(Index rows, Strided<Scalar> a, const PackedMatrix<Scalar>&
 
 /// c [M x N] = or += a [M x K] b [K x N].
 ///
-/// Every element of the product is summed over k in rising order whatever the shapes, so a row has the same bits alone
-/// and inside a larger batch, and with any number of threads.
+/// Every element is summed over k in rising order, from 0 or from what is there, whatever the shapes, so a row has the
+/// same bits alone and inside a larger batch, and with any number of threads.
 /// @throws std::invalid_argument if the shapes do not fit
 template <Real Scalar>
 void multiply(const MatrixRef<Scalar>& a, const PackedMatrix<Scalar>& b, MutableMatrixRef<Scalar> c,

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/parallel.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/half_precision.hpp>
 #include <merganser/kernels/packet_loop.hpp>
@@ -78,6 +79,7 @@ class PackedMatrix {
   void assign(const MatrixRef<Scalar>& source, Orientation orientation, Precision precision = Precision::full) {
     const bool transposed = orientation == Orientation::transposed;
     resize(transposed ? source.cols() : source.rows(), transposed ? source.rows() : source.cols(), precision);
+    if (!transposed && precision == Precision::full) return pack_rows(source);
     pack_panels([&](Index column, Scalar* out) { pack_columns(source, orientation, column, out); });
   }
 
@@ -149,19 +151,36 @@ class PackedMatrix {
     }
   }
 
+  /// The source as it is, row by row: the rows of a tall one are far apart for a panel, but its own numbers are not.
+  void pack_rows(const MatrixRef<Scalar>& source) {
+    namespace simd = Eigen::internal;
+    using Packet = typename PacketOf<Scalar>::Type;
+    constexpr Index task_rows = 256;
+    parallel_for((depth_ + task_rows - 1) / task_rows, depth_ * cols_, [&](Index task) {
+      for (Index k = task * task_rows; k < std::min((task + 1) * task_rows, depth_); ++k) {
+        const Scalar* const row = source.data() + k * source.outerStride();
+        for (Index first = 0; first < cols_; first += panel_width) {
+          Scalar* const out = data_.data() + first * depth_ + k * panel_width;
+          const Index used = std::min(panel_width, cols_ - first);
+          if (used == panel_width) {  // not copy_n, which calls a function for every row
+            simd::pstoreu(out, simd::ploadu<Packet>(row + first));
+            simd::pstoreu(out + packet_size, simd::ploadu<Packet>(row + first + packet_size));
+          } else {
+            std::fill(std::copy_n(row + first, used, out), out + panel_width, Scalar{0});
+          }
+        }
+      }
+    });
+  }
+
   /// One packet of columns of the source, from `column` on, to the rows of a panel.
   void pack_columns(const MatrixRef<Scalar>& source, Orientation orientation, Index column, Scalar* out) {
     if (orientation == Orientation::transposed) return pack_columns_transposed(source, column, out);
     const Index used = std::clamp<Index>(source.cols() - column, 0, packet_size);
     if (used == 0) column = 0;
     for (Index k = 0; k < depth_; ++k, out += panel_width) {
-      const Scalar* const row = source.data() + k * source.outerStride() + column;
-      if (used == packet_size) {  // not copy_n, which calls a function for every row
-        Eigen::internal::pstoreu(out, Eigen::internal::ploadu<typename PacketOf<Scalar>::Type>(row));
-      } else {
-        std::copy_n(row, used, out);
-        std::fill(out + used, out + packet_size, Scalar{0});
-      }
+      std::copy_n(source.data() + k * source.outerStride() + column, used, out);
+      std::fill(out + used, out + packet_size, Scalar{0});
     }
   }
 
