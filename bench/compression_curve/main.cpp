@@ -285,6 +285,7 @@ int parse_and_run(int argc, char** argv) {
   add_data(app, arguments);
   add_curve(app, arguments);
   byte_demo::add_sizes(app, arguments.options.train.model);
+  byte_demo::add_start(app, arguments.options.train.model);
   byte_demo::add_gate_training(app, arguments.options.train);
   byte_demo::add_optimiser(app, arguments.options.train);
   try {

@@ -25,13 +25,29 @@ constexpr const char* format = "1";
 
 /// Of a single run, of the machine, or of files whose contents count.
 const std::set<std::string> left_out = {
-    "--gate", "--no-gate", "--target", "--seed", "--steps",     "--minutes", "--save",
-    "--log",  "--keep",    "--text",   "--tsv",  "--log-every", "--valid",   "--checkpoint-every"};
+    "--gate", "--no-gate", "--target", "--seed",      "--steps", "--minutes",          "--save", "--log",
+    "--keep", "--text",    "--tsv",    "--log-every", "--valid", "--checkpoint-every", "--from"};
 
 /// The shortest text that is read as the same number.
 std::string text_of(double value) {
   std::array<char, 64> digits{};
   return {digits.data(), std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr};
+}
+
+/// The weights of a saved model.
+std::string content_of_model(const std::string& option, const std::string& directory) {
+  std::vector<std::filesystem::path> files;
+  if (std::filesystem::is_directory(directory))
+    for (const auto& entry : std::filesystem::directory_iterator(directory))
+      if (entry.path().extension() == ".safetensors" || entry.path().filename() == "config.json")
+        files.push_back(entry.path());
+  if (files.empty()) throw std::invalid_argument(option + " " + directory + ": no model there");
+  std::sort(files.begin(), files.end());
+  std::string content;
+  for (const auto& file : files)
+    content +=
+        file.filename().string() + " " + merganser::io::hexadecimal(merganser::io::digest_file(file).crc64) + " ";
+  return content;
 }
 
 Settings shared_settings(const CurveOptions& options, const Settings& contents) {
@@ -40,24 +56,10 @@ Settings shared_settings(const CurveOptions& options, const Settings& contents) 
     if (!left_out.contains(name)) settings[name] = value;
   settings["kind"] = !options.labels.empty() ? "labels" : !options.pairs.empty() ? "pairs" : "texts";
   settings["reference language"] = options.reference_language;
+  const std::string& start = options.train.model.start_from;
+  if (!start.empty()) settings["start"] = content_of_model("--from", start);
   settings["format"] = format;
   return settings;
-}
-
-/// The weights of a saved model.
-std::string content_of_model(const std::string& directory) {
-  std::vector<std::filesystem::path> files;
-  if (std::filesystem::is_directory(directory))
-    for (const auto& entry : std::filesystem::directory_iterator(directory))
-      if (entry.path().extension() == ".safetensors" || entry.path().filename() == "config.json")
-        files.push_back(entry.path());
-  if (files.empty()) throw std::invalid_argument("--model " + directory + ": no model there");
-  std::sort(files.begin(), files.end());
-  std::string content;
-  for (const auto& file : files)
-    content +=
-        file.filename().string() + " " + merganser::io::hexadecimal(merganser::io::digest_file(file).crc64) + " ";
-  return content;
 }
 
 const SavedModel* saved_model(const CurveOptions& options, const std::string& policy, double target) {
@@ -68,6 +70,8 @@ const SavedModel* saved_model(const CurveOptions& options, const std::string& po
 }
 
 void check(const CurveOptions& options) {
+  if (!options.labels.empty() && !options.train.model.start_from.empty())
+    throw std::invalid_argument("--from: classifiers begin anew");
   for (const std::string& policy : options.policies)
     if (find_policy(policy) == nullptr) throw std::invalid_argument("--policies: there is no policy " + policy);
   for (const double target : options.targets)
@@ -110,7 +114,7 @@ RunPlan plan_runs(const CurveOptions& options, const Settings& contents, Index s
     settings["seed"] = std::to_string(seed);
     if (const SavedModel* model = saved_model(options, policy, target)) {
       run.model = model->directory;
-      settings["model"] = content_of_model(model->directory);
+      settings["model"] = content_of_model("--model", model->directory);
     }
     run.settings = hash_of(settings);
     plan.runs.push_back(std::move(run));

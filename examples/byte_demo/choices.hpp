@@ -20,6 +20,9 @@ inline const Choices<nn::ScoreBoundKind> score_bound_choices = {{"none", nn::Sco
                                                                 {"soft_cap", nn::ScoreBoundKind::soft_cap},
                                                                 {"normalised", nn::ScoreBoundKind::normalised}};
 
+inline const Choices<merge::GateNoise> gate_noise_choices = {{"none", merge::GateNoise::none},
+                                                             {"gumbel", merge::GateNoise::gumbel}};
+
 inline const Choices<merge::SurvivorBias> survivor_bias_choices = {{"kept", merge::SurvivorBias::kept},
                                                                    {"dropped", merge::SurvivorBias::dropped}};
 

@@ -68,6 +68,12 @@ inline void add_sizes(CLI::App& app, ModelOptions& model) {
   add_count(app, "--decoder-blocks", model.decoder_blocks, 1, 128, "1");
 }
 
+inline void add_start(CLI::App& app, ModelOptions& model) {
+  app.add_option("--from", model.start_from,
+                 "Begin with the weights of this model of the same sizes; a gate that it lacks begins anew")
+      ->option_text("DIR");
+}
+
 /// Where gates stand and how they are trained; returns the option of the blocks.
 inline CLI::Option* add_gate_training(CLI::App& app, TrainOptions& options) {
   ModelOptions& model = options.model;
@@ -76,6 +82,8 @@ inline CLI::Option* add_gate_training(CLI::App& app, TrainOptions& options) {
                      ->delimiter(',')
                      ->check(CLI::Range(0, 127))
                      ->option_text("N,...");
+  add_choice<merge::GateNoise>(app, "--gate-noise", model.gate_noise, gate_noise_choices,
+                               "On the gate's logits while it learns: none (the default) or gumbel");
   add_choice<nn::ScoreBoundKind>(
       app, "--score-bound", model.score_bound, score_bound_choices,
       "Keeps attention scores in the gate's reach: soft_cap (the default), normalised or none");

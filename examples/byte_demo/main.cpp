@@ -135,6 +135,7 @@ Job add_train(CLI::App& app, TrainOptions& options) {
   train->add_option("--valid", options.data.valid, "Evaluate on this instead of the last tenth of the file")
       ->option_text("FILE");
   add_sizes(*train, options.model);
+  add_start(*train, options.model);
   add_gate(*train, options);
   add_optimisation(*train, options);
   add_common(*train, options.threads, options.seed);

@@ -75,6 +75,7 @@ merganser::Vector<merge::GateConfig> gate_configs(const ModelOptions& options, d
     gate.kind = *options.gate;
     gate.rate = target;
     gate.initial_bias = options.gate_bias;
+    gate.noise = options.gate_noise;
     if (gate.kind == merge::GateKind::fixed) gate.separators = Tokenizer::separator_ids();
     gates.push_back(gate);
   }
@@ -87,6 +88,24 @@ std::optional<merge::PoolingConfig> pooling_config(const ModelOptions& options) 
   return pooling;
 }
 
+namespace {
+
+/// The weights of the model there, but for gates that it lacks.
+void start_from(Model& model, const std::string& directory) {
+  Model other = io::load_model<float>(directory);
+  merganser::Vector<std::string> missing;
+  try {
+    missing = merganser::copy_parameters(other, model);
+  } catch (const std::invalid_argument& error) {
+    throw IoError(directory, "model", error.what(), "one of the same sizes");
+  }
+  for (const std::string& name : missing)
+    if (name.find(".delete_gate.") == std::string::npos)
+      throw IoError(directory, "model", "no " + name, "one that lacks at most gates");
+}
+
+}  // namespace
+
 Model make_model(const ModelOptions& options, double target, std::uint64_t seed) {
   Model::Config config;
   config.vocabulary = Tokenizer::vocab_size;
@@ -97,6 +116,7 @@ Model make_model(const ModelOptions& options, double target, std::uint64_t seed)
   Model model(config);
   merganser::Rng rng(seed);
   model.initialize(rng, 1.0, options.embedding_deviation);
+  if (!options.start_from.empty()) start_from(model, options.start_from);
   return model;
 }
 

@@ -24,7 +24,8 @@ merganser::Vector<merge::GateConfig> gate_configs(const ModelOptions& options, d
 /// Stands where the first gate would.
 std::optional<merge::PoolingConfig> pooling_config(const ModelOptions& options);
 
-/// A fresh model; `target` is the rate of a gate that does not learn.
+/// A fresh model, or one with the weights of another; `target` is the rate of a gate that does not learn.
+/// @throws merganser::IoError if the model to start from is not there or has other sizes
 Model make_model(const ModelOptions& options, double target, std::uint64_t seed);
 
 /// A model to run, not to train, in the precision of its files.

@@ -38,8 +38,10 @@ struct ModelOptions {
   std::optional<merge::PoolingConfig> pooling = std::nullopt;      ///< in place of gates; its block is theirs
   nn::ScoreBoundKind score_bound = nn::ScoreBoundKind::soft_cap;
   double score_bound_value = 8.0;
+  merge::GateNoise gate_noise = merge::GateNoise::none;
   double gate_bias = 3.0;            ///< of the logits at the start: gates come in wide open
   double embedding_deviation = 0.3;  ///< small, so that attention learns to copy some hundred steps sooner
+  std::string start_from = {};       ///< a model directory: its weights come first; a gate that it lacks begins anew
 };
 
 struct TrainOptions {

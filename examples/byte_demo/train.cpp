@@ -59,7 +59,9 @@ void train(const TrainOptions& options) {
   merganser::ThreadPool pool(options.threads.value_or(merganser::hardware_threads()));
   const merganser::ExecutorScope scope(pool);
   TrainingData data = open_training_data(options.data, options.batch, options.windows, options.seed);
-  Model model = make_model(options.model, options.target, options.seed);
+  ModelOptions design = options.model;
+  if (!options.resume.empty()) design.start_from.clear();  // the checkpoint has the weights
+  Model model = make_model(design, options.target, options.seed);
   if (!options.save.empty()) check_can_save(model, options.save);
   check_log(options);
   std::optional<Checkpoints> checkpoints;

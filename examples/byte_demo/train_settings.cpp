@@ -70,12 +70,18 @@ Settings settings_of(const TrainOptions& options) {
   add_count("--encoder-blocks", model.encoder_blocks);
   add_count("--decoder-blocks", model.decoder_blocks);
   std::string blocks;
-  for (const Index block : model.gate_blocks) blocks += (blocks.empty() ? "" : ",") + std::to_string(block);
+  for (const Index block : model.gate_blocks) {
+    if (!blocks.empty()) blocks += ',';
+    blocks += std::to_string(block);
+  }
   add_text("--gate-block", blocks);
   if (model.gate)
     settings["--gate"] = word_of(model.gate, gate_choices);
   else
     settings["--no-gate"] = "";
+  if (model.gate_noise != merge::GateNoise::none)
+    settings["--gate-noise"] = word_of(model.gate_noise, gate_noise_choices);
+  add_path("--from", model.start_from);
   settings["--score-bound"] = word_of(model.score_bound, score_bound_choices);
   add_number("--score-bound-value", model.score_bound_value);
 

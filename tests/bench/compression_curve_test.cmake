@@ -150,6 +150,17 @@ foreach(line IN LISTS lines)
   endif()
 endforeach()
 
+# A run begins with the weights of another model; at step 0 the learning rate is 0, so after one step they are those still.
+file(GLOB twin ${WORK_DIR}/straight/runs/ungated-0-seed1-*/model)
+succeeds(--task vowel_removal ${small} --steps 1 --targets 0.5 --policies learned --gate-noise gumbel --gate-open-until 0
+         --from ${twin} --out continued)
+foreach(line IN LISTS lines)
+  if(line MATCHES "\"policy\":\"ungated\",\"target\":0,\"seed\":1,")
+    string(JSON bits GET "${line}" bits_per_byte_none)
+    expect_in_row(continued 0 bits_per_byte_none "^${bits}$")
+  endif()
+endforeach()
+
 # ---- Every kind of data ----
 
 string(REPEAT "Deep in the wood a merganser dives for its supper.\nIt is cold.\n" 20 prose)
@@ -198,6 +209,8 @@ endif()
 
 file(WRITE ${WORK_DIR}/broken/rows.jsonl "{}\n{}\n")
 fails_with("--out" --task copy)
+fails_with("--from nowhere: no model there" --task copy --from nowhere --out none)
+fails_with("--from: classifiers" --labels labels.tsv --from ${twin} --out none)
 fails_with("no examples" --out wrong)
 fails_with("no_such_file" --text no_such_file --out wrong)
 fails_with("there is no policy best" --task copy --policies best --out wrong)

@@ -5,6 +5,7 @@
 #include "support/catch.hpp"
 
 using namespace merganser;
+using Catch::Matchers::ContainsSubstring;
 
 namespace {
 
@@ -33,6 +34,16 @@ struct Outer {
   }
 };
 
+struct Wider : Outer<double> {
+  Inner<double> gate;
+
+  template <class Visitor>
+  void visit(Visitor&& visitor, const std::string& prefix = "") {
+    Outer<double>::visit(visitor, prefix);
+    gate.visit(visitor, prefix + "gate.");
+  }
+};
+
 }  // namespace
 
 TEMPLATE_TEST_CASE("views show every tensor in order, by name and shape", "[parameter]", float, double) {
@@ -50,6 +61,31 @@ TEMPLATE_TEST_CASE("views show every tensor in order, by name and shape", "[para
   REQUIRE(views[1].rows == 1);
   REQUIRE(views[1].cols == 3);
   REQUIRE(views[1].is_vector);
+}
+
+TEST_CASE("parameters are copied by name, all or none", "[parameter]") {
+  Outer<double> from;
+  from.weight.setConstant(7);
+  from.norm.scale.setConstant(5);
+  Outer<double> to;
+  REQUIRE(copy_parameters(from, to).empty());
+  REQUIRE((to.weight.array() == 7).all());
+  REQUIRE((to.norm.scale.array() == 5).all());
+
+  Inner<double> part;  // its tensor is called "weight" and has another shape
+  part.scale.setConstant(9);
+  REQUIRE_THROWS_WITH(copy_parameters(part, to), ContainsSubstring("weight rows"));
+  REQUIRE_THROWS_WITH(copy_parameters(from, part), ContainsSubstring("weight rows"));
+  REQUIRE((part.scale.array() == 9).all());
+
+  part.scale.setConstant(3);
+  Wider wider;
+  REQUIRE(copy_parameters(from, wider) == Vector<std::string>{"gate.weight"});
+  REQUIRE((wider.weight.array() == 7).all());
+  REQUIRE((wider.gate.scale.array() == 1).all());
+  wider.weight.setConstant(1);
+  REQUIRE_THROWS_WITH(copy_parameters(wider, from), ContainsSubstring("gate.weight"));
+  REQUIRE((from.weight.array() == 7).all());
 }
 
 TEST_CASE("a matrix of one row is no vector", "[parameter]") {

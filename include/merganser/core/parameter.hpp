@@ -1,12 +1,14 @@
 // Walking over the parameters of a layer or model by name.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include <merganser/core/check.hpp>
 #include <merganser/core/types.hpp>
 
 namespace merganser {
@@ -101,6 +103,34 @@ Layer zeros_like(const Layer& layer) {
   Layer zeros = layer;
   set_zero(zeros);
   return zeros;
+}
+
+/// Copies every tensor of one layer to the tensor of another that has its name, and returns the names of those that
+/// find none in `from` and stay as they are: a gate, where training goes on from a model without one.
+/// @throws std::invalid_argument if `to` lacks a tensor of `from` or has it in another shape; nothing changes then
+template <class From, class To>
+Vector<std::string> copy_parameters(From& from, To& to) {
+  const auto sources = parameter_views(from);
+  const auto places = parameter_views(to);
+  const auto named = [](const auto& views, const std::string& name) {
+    return std::find_if(views.begin(), views.end(), [&](const auto& view) { return view.name == name; });
+  };
+  for (const auto& source : sources) {
+    const auto place = named(places, source.name);
+    if (place == places.end())
+      throw_invalid_argument("copy_parameters", source.name, "no such tensor to copy to", "one of that name");
+    check_equal("copy_parameters", source.name + " rows", source.rows, place->rows);
+    check_equal("copy_parameters", source.name + " cols", source.cols, place->cols);
+  }
+  Vector<std::string> missing;
+  for (const auto& place : places) {
+    const auto source = named(sources, place.name);
+    if (source == sources.end())
+      missing.push_back(place.name);
+    else
+      std::copy_n(source->data, source->size(), place.data);
+  }
+  return missing;
 }
 
 /// How many numbers the layer has learned.

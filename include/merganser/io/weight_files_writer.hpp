@@ -26,8 +26,8 @@ namespace merganser::io {
 
 /// How weights are stored.
 struct WeightFormat {
-  std::optional<DataType> dtype;                 ///< F64, F32, F16 or BF16; the layer's own unless given
-  std::optional<std::uint64_t> max_shard_bytes;  ///< bytes of tensors in one file at most; one file unless given
+  std::optional<DataType> dtype = {};                 ///< F64, F32, F16 or BF16; the layer's own unless given
+  std::optional<std::uint64_t> max_shard_bytes = {};  ///< bytes of tensors in one file at most; one file unless given
 };
 
 namespace detail {
