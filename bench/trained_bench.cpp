@@ -1,0 +1,107 @@
+// A trained model on a text: time and quality without deletion, with soft and with hard deletion.
+//
+//   MERGANSER_MODEL=DIR MERGANSER_TEXT=FILE [MERGANSER_TASK=span_corruption] [MERGANSER_WINDOW=256] trained_bench
+//
+// DIR is a model directory, such as compression_curve and byte_demo train --save leave; task and window are those of
+// byte_demo evaluate. Beside the counters of every program here there are `deletion_rate`, `bits_per_byte` (of the
+// target, for each byte of the source) and `token_accuracy`.
+#include <charconv>
+#include <cstdlib>
+#include <exception>
+#include <iostream>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <merganser/evaluation/evaluate.hpp>
+
+#include <corpus.hpp>
+#include <model.hpp>
+#include <predicted_cost.hpp>
+
+#include "measure/benchmark_program.hpp"
+
+namespace {
+
+using namespace merganser;
+using namespace merganser::bench;
+using merge::DeletionMode;
+
+std::string variable(const char* name) {
+  const char* const value = std::getenv(name);
+  return value != nullptr ? value : "";
+}
+
+std::string required_variable(const char* name, const char* what) {
+  std::string value = variable(name);
+  if (value.empty()) throw std::invalid_argument(std::string("set ") + name + " to " + what);
+  return value;
+}
+
+/// A model and what it is measured on.
+struct Subject {
+  byte_demo::Model model;
+  std::vector<data::Batch> batches;
+};
+
+Subject read_subject() {
+  byte_demo::ModelSource source;
+  source.directory = required_variable("MERGANSER_MODEL", "a model directory");
+  byte_demo::DataOptions options;
+  options.text = required_variable("MERGANSER_TEXT", "a text of any bytes");
+  options.task = variable("MERGANSER_TASK");
+  if (const std::string window = variable("MERGANSER_WINDOW"); !window.empty()) {
+    Index bytes = 0;
+    const auto [end, error] = std::from_chars(window.data(), window.data() + window.size(), bytes);
+    if (error != std::errc() || end != window.data() + window.size() || bytes < 1)
+      throw std::invalid_argument("MERGANSER_WINDOW: got " + window + ", expected a number of bytes, at least 1");
+    options.window = bytes;
+  }
+  constexpr Index windows = 64;
+  constexpr std::uint64_t seed = 1;
+  return {byte_demo::load_model(source),
+          byte_demo::batches_of(byte_demo::open_evaluation_data(options, windows, seed))};
+}
+
+void add_mode(const std::string& name, DeletionMode mode, int threads, const std::shared_ptr<const Subject>& subject) {
+  add_case("BM_Trained/deletion:" + name + "/threads:" + std::to_string(threads), [=](benchmark::State& state) {
+    const std::span<const data::Batch> batches(subject->batches);
+    Rng rng(1);  // of a gate that deletes at random
+    byte_demo::Model::ForwardOptions options;
+    options.rng = &rng;
+    options.deletion.mode = mode;
+    const evaluation::EvaluationResult quality = evaluation::evaluate(subject->model, batches, options);
+    const byte_demo::PredictedCost cost = byte_demo::predict_cost(subject->model, subject->batches, options);
+    Meter meter(state, threads, false);
+    for (auto _ : state) evaluation::timed_pass(subject->model, batches, options, [](const auto&...) {});
+    meter.finish({.flops = mode == DeletionMode::hard ? cost.with : cost.without,
+                  .text_bytes = static_cast<double>(quality.source_bytes),
+                  .kept = 1 - quality.deletion_rate});
+    state.counters["deletion_rate"] = quality.deletion_rate;
+    state.counters["bits_per_byte"] = quality.bits_per_byte;
+    state.counters["token_accuracy"] = quality.token_accuracy;
+  });
+}
+
+void add_cases(Selection) {
+  const auto subject = std::make_shared<const Subject>(read_subject());
+  for (const int threads : {1, 2}) {
+    add_mode("none", DeletionMode::none, threads, subject);
+    add_mode("soft", DeletionMode::soft, threads, subject);
+    add_mode("hard", DeletionMode::hard, threads, subject);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run_program(argc, argv, add_cases);
+  } catch (const std::exception& error) {
+    std::cerr << "trained_bench: " << error.what() << std::endl;
+    return 1;
+  }
+}
