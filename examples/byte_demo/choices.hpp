@@ -23,6 +23,10 @@ inline const Choices<nn::ScoreBoundKind> score_bound_choices = {{"none", nn::Sco
 inline const Choices<merge::GateNoise> gate_noise_choices = {{"none", merge::GateNoise::none},
                                                              {"gumbel", merge::GateNoise::gumbel}};
 
+inline const Choices<merganser::io::DataType> weight_choices = {{"bf16", merganser::io::DataType::bf16},
+                                                                {"f16", merganser::io::DataType::f16},
+                                                                {"f32", merganser::io::DataType::f32}};
+
 inline const Choices<merge::SurvivorBias> survivor_bias_choices = {{"kept", merge::SurvivorBias::kept},
                                                                    {"dropped", merge::SurvivorBias::dropped}};
 

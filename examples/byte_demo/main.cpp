@@ -169,6 +169,16 @@ TrainOptions resume_options(const CLI::App& command_line, const TrainOptions& as
   return options;
 }
 
+Job add_vowels(CLI::App& app, VowelOptions& options) {
+  CLI::App* vowels = app.add_subcommand("vowels", "A small model learns, within minutes, which letters it can drop");
+  vowels->footer("Example: byte_demo vowels --save my_model");
+  add_common(*vowels, options.threads, options.seed);
+  add_count(*vowels, "--steps", options.steps, 1, 1000000000, "Training steps, 2500");
+  add_color(*vowels, options.color);
+  vowels->add_option("--save", options.save, "Where the model goes")->option_text("DIR");
+  return [&options] { byte_demo::vowels(options); };
+}
+
 Job add_evaluate(CLI::App& app, EvaluateOptions& options) {
   CLI::App* evaluate = app.add_subcommand("evaluate", "Compare no, soft and hard deletion of a trained model");
   evaluate->footer("Example: byte_demo evaluate --model my_model --text other.txt --target 0.5 --json");
@@ -263,6 +273,16 @@ Job add_selftest(CLI::App& app, SelftestOptions& options) {
   return [&options] { byte_demo::selftest(options); };
 }
 
+Job add_convert(CLI::App& app, ConvertOptions& options) {
+  CLI::App* convert = app.add_subcommand("convert", "Save a model with weights in another precision");
+  convert->footer("Example: byte_demo convert --model my_model --save small_model --weights bf16");
+  add_model_directory(*convert, options.model);
+  convert->add_option("--save", options.save, "Where it goes")->required()->option_text("DIR");
+  add_choice<merganser::io::DataType>(*convert, "--weights", options.weights, weight_choices,
+                                      "bf16 (the default), f16 or f32");
+  return [&options] { byte_demo::convert(options); };
+}
+
 /// One line on stderr, whatever the message holds.
 int fail(std::string message, int exit_code) {
   std::replace_if(
@@ -274,27 +294,29 @@ int fail(std::string message, int exit_code) {
 int run(int argc, char** argv) {
   CLI::App app(
       "byte_demo: a small transformer learns which bytes it no longer needs, and drops them.\n"
-      "Without a subcommand: learns within minutes to leave vowels out, and shows what it deleted.",
+      "Without a subcommand: a model that comes with it reads sentences in several scripts and drops what it can.",
       "byte_demo");
   app.footer("byte_demo SUBCOMMAND --help says more, with an example.");
   app.require_subcommand(0, 1);
-  MainJobOptions main_options;
+  FirstRunOptions first_run_options;
+  VowelOptions vowel_options;
   TrainOptions train_options;
   EvaluateOptions evaluate_options;
   ShowOptions show_options;
   GenerateOptions generate_options;
   CalibrateOptions calibrate_options;
   SelftestOptions selftest_options;
-  add_common(app, main_options.threads, main_options.seed);
-  add_count(app, "--steps", main_options.steps, 1, 1000000000, "Training steps of the main job");
-  add_color(app, main_options.color);
-  app.add_option("--save", main_options.save, "Where the model of the main job goes")->option_text("DIR");
-  const std::vector<std::pair<std::string, Job>> jobs = {{"train", add_train(app, train_options)},
-                                                         {"evaluate", add_evaluate(app, evaluate_options)},
-                                                         {"show", add_show(app, show_options)},
-                                                         {"generate", add_generate(app, generate_options)},
-                                                         {"calibrate", add_calibrate(app, calibrate_options)},
-                                                         {"selftest", add_selftest(app, selftest_options)}};
+  ConvertOptions convert_options;
+  first_run_options.model = MERGANSER_DEMO_MODEL;
+  app.add_option("--model", first_run_options.model, "Another model in place of the one that comes with the demo")
+      ->option_text("DIR");
+  add_threads(app, first_run_options.threads);
+  add_color(app, first_run_options.color);
+  const std::vector<std::pair<std::string, Job>> jobs = {
+      {"vowels", add_vowels(app, vowel_options)},        {"train", add_train(app, train_options)},
+      {"evaluate", add_evaluate(app, evaluate_options)}, {"show", add_show(app, show_options)},
+      {"generate", add_generate(app, generate_options)}, {"calibrate", add_calibrate(app, calibrate_options)},
+      {"selftest", add_selftest(app, selftest_options)}, {"convert", add_convert(app, convert_options)}};
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {
@@ -302,11 +324,9 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return fail(error.what(), usage_exit);
   }
-  const bool main_settings =
-      app.count("--threads") + app.count("--seed") + app.count("--steps") + app.count("--color") + app.count("--save") >
-      0;
-  if (!app.get_subcommands().empty() && main_settings) return fail("options belong behind the subcommand", usage_exit);
-  Job job = [&] { main_job(main_options); };
+  const bool settings = app.count("--model") + app.count("--threads") + app.count("--color") > 0;
+  if (!app.get_subcommands().empty() && settings) return fail("options belong behind the subcommand", usage_exit);
+  Job job = [&] { first_run(first_run_options); };
   for (const auto& [name, subcommand] : jobs)
     if (app.got_subcommand(name)) job = subcommand;
   job();

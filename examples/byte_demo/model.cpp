@@ -90,9 +90,18 @@ std::optional<merge::PoolingConfig> pooling_config(const ModelOptions& options) 
 
 namespace {
 
+io::LoadModelOptions load_options(const ModelSource& source) {
+  io::LoadModelOptions options;
+  options.missing = {source.delete_gate_layer, source.sigmoid_mask_scale, source.deletion_threshold,
+                     deletion_type(source.deletion_type)};
+  return options;
+}
+
 /// The weights of the model there, but for gates that it lacks.
 void start_from(Model& model, const std::string& directory) {
-  Model other = io::load_model<float>(directory);
+  ModelSource source;
+  source.directory = directory;
+  Model other = load_whole_model(source);
   merganser::Vector<std::string> missing;
   try {
     missing = merganser::copy_parameters(other, model);
@@ -120,11 +129,12 @@ Model make_model(const ModelOptions& options, double target, std::uint64_t seed)
   return model;
 }
 
+Model load_whole_model(const ModelSource& source) {
+  return io::load_model<float>(source.directory, load_options(source));
+}
+
 Model load_model(const ModelSource& source) {
-  io::LoadModelOptions options;
-  options.missing = {source.delete_gate_layer, source.sigmoid_mask_scale, source.deletion_threshold,
-                     deletion_type(source.deletion_type)};
-  Model model = io::load_for_inference<float>(source.directory, options);
+  Model model = io::load_for_inference<float>(source.directory, load_options(source));
   constexpr Index needed = Tokenizer::first_extra_id + 1;
   if (model.config().vocabulary < needed)
     throw IoError(source.directory, "vocabulary", model.config().vocabulary,

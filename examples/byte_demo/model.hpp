@@ -28,6 +28,10 @@ std::optional<merge::PoolingConfig> pooling_config(const ModelOptions& options);
 /// @throws merganser::IoError if the model to start from is not there or has other sizes
 Model make_model(const ModelOptions& options, double target, std::uint64_t seed);
 
+/// A model to train or to save again, in full precision.
+/// @throws merganser::IoError if the directory holds no model
+Model load_whole_model(const ModelSource& source);
+
 /// A model to run, not to train, in the precision of its files.
 /// @throws merganser::IoError if the directory holds no model that reads bytes
 Model load_model(const ModelSource& source);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <merganser/core/types.hpp>
+#include <merganser/io/tensor_data.hpp>
 #include <merganser/merge/deletion_options.hpp>
 #include <merganser/merge/gate.hpp>
 #include <merganser/merge/pi_controller.hpp>
@@ -159,8 +160,20 @@ struct SelftestOptions {
 /// Ctrl-C ended a job that has tidied up and said all it had to say.
 struct Interrupted {};
 
-/// The main job: everything else of it is in recipe.hpp.
-struct MainJobOptions {
+struct FirstRunOptions {
+  std::string model;  ///< a directory
+  std::optional<int> threads;
+  ColorChoice color = ColorChoice::automatic;
+};
+
+struct ConvertOptions {
+  ModelSource model;
+  std::string save;  ///< a directory
+  merganser::io::DataType weights = merganser::io::DataType::bf16;
+};
+
+/// Everything else of it is in vowel_recipe.hpp.
+struct VowelOptions {
   std::optional<Index> steps;
   std::uint64_t seed = 1;
   std::optional<int> threads;
@@ -169,12 +182,14 @@ struct MainJobOptions {
 };
 
 // The subcommands. Each throws an exception that says in one line what is wrong.
-void main_job(const MainJobOptions& options);
+void first_run(const FirstRunOptions& options);
+void vowels(const VowelOptions& options);
 void train(const TrainOptions& options);
 void evaluate(const EvaluateOptions& options);
 void show(const ShowOptions& options);
 void generate(const GenerateOptions& options);
 void calibrate(const CalibrateOptions& options);
 void selftest(const SelftestOptions& options);
+void convert(const ConvertOptions& options);
 
 }  // namespace byte_demo

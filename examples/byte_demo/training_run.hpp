@@ -1,4 +1,4 @@
-// One training run with progress and log, for `train` and for the main job.
+// One training run with progress and log, for `train` and for `vowels`.
 #pragma once
 
 #include <checkpoints.hpp>

@@ -47,8 +47,21 @@ if(NOT first STREQUAL second)
   report_failure("the same seed should give the same model")
 endif()
 
-# The main job, cut short.
-succeeds(--steps 2 --color never)
+# ---- The first run, on another model ----
+
+succeeds(--model ${golden_model} --color never)
+expect_match("${out}" "\nen  .*\nzh  .*\nEnglish .*\nChinese .*by the cost model")
+string(REGEX REPLACE "\n[a-z][a-z]  [^\n]*" "" lines "${out}")
+string(REGEX REPLACE "\n  byte_demo show [^\n]*" "" lines "${lines}")
+string(REPEAT "[^\n]" 81 too_long)
+if(lines MATCHES "${too_long}")
+  report_failure("lines should have at most 80 columns")
+endif()
+fails_with("no_such_model/config.json" --model no_such_model)
+
+# ---- Vowels, cut short ----
+
+succeeds(vowels --steps 2 --color never)
 expect_match("${out}" "hard deletion.*\nin .*\nout .*are vowels")
 string(REGEX REPLACE "\n(in|out) [^\n]*" "" lines "${out}")  # an untrained model deletes and writes anything
 string(REPEAT "[^\n]" 81 too_long)
@@ -186,9 +199,24 @@ fails_with("other/selftest.json: cases.0.\\..*: got .*, expected " selftest --mo
 file(WRITE ${WORK_DIR}/other/selftest.json "{\"version\": 1}")
 fails_with("other/selftest.json: tolerance: got no such key" selftest --model other)
 
+# ---- Another precision ----
+
+succeeds(convert --model model --save in_bf16)
+succeeds(selftest --model in_bf16)
+file(SIZE ${WORK_DIR}/model/model.safetensors long)
+file(SIZE ${WORK_DIR}/in_bf16/model.safetensors short)
+math(EXPR half "${long} / 2 + 4096")
+if(short GREATER half)
+  report_failure("weights in bf16 should take half the place: ${short} of ${long} bytes")
+endif()
+succeeds(convert --model in_bf16 --save in_f32 --weights f32)
+succeeds(evaluate --model in_f32 --task vowel_removal --windows 2)
+fails_with("expected another one" convert --model model --save model)
+fails_with("nowhere/config.json" convert --model nowhere --save in_nothing)
+
 # ---- Help ----
 
-foreach(subcommand train evaluate show generate calibrate selftest)
+foreach(subcommand vowels train evaluate show generate calibrate selftest convert)
   succeeds(${subcommand} --help)
   expect_match("${out}" "Example: byte_demo ${subcommand} ")
 endforeach()
@@ -206,7 +234,8 @@ file(COPY ${golden_model}/config.json ${GOLDEN_DIR}/mrt5_train/model.safetensors
 
 fails_with("no_such_job" no_such_job)
 fails_with("no-such-argument" --no-such-argument)
-fails_with("subcommand" --seed 3 train --task copy)
+fails_with("subcommand" --threads 3 train --task copy)
+fails_with("--seed" --seed 3)
 fails_with("--text" train)
 fails_with("exclude" train --text text.txt --tsv pairs.tsv)
 fails_with("needs --text" train --task denoise)

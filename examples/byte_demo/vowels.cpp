@@ -1,4 +1,4 @@
-// byte_demo without a subcommand: a small model learns to leave vowels out.
+// byte_demo vowels: a small model learns to leave vowels out.
 #include <iostream>
 #include <span>
 
@@ -12,10 +12,10 @@
 #include <corpus.hpp>
 #include <deletion_report.hpp>
 #include <model.hpp>
-#include <recipe.hpp>
 #include <run_log.hpp>
 #include <terminal.hpp>
 #include <training_run.hpp>
+#include <vowel_recipe.hpp>
 
 namespace byte_demo {
 
@@ -83,8 +83,8 @@ void print_lesson(const VowelCount& count, const evaluation::Comparison& measure
 
 }  // namespace
 
-void main_job(const MainJobOptions& asked) {
-  const DemoRecipe recipe;
+void vowels(const VowelOptions& asked) {
+  const VowelRecipe recipe;
   const TrainOptions options = recipe.train_options(asked);
   merganser::ThreadPool pool(options.threads.value_or(merganser::hardware_threads()));
   const merganser::ExecutorScope scope(pool);

@@ -1,11 +1,11 @@
-// The constants of the main job: vowel removal, learned within 3 minutes on 2 cores.
+// The constants of byte_demo vowels: vowel removal, learned within 3 minutes on 2 cores.
 #pragma once
 
 #include <options.hpp>
 
 namespace byte_demo {
 
-struct DemoRecipe {
+struct VowelRecipe {
   static constexpr const char* task = "vowel_removal";
   Index letters = 32;  ///< of a sequence, behind its '#' and before its end
   Index batch = 32;    ///< sequences
@@ -37,7 +37,7 @@ struct DemoRecipe {
   /// 10 of 52 letters are vowels; '#' and the end of sequence are none.
   double vowel_share() const { return 10.0 / 52.0 * static_cast<double>(letters) / static_cast<double>(letters + 2); }
 
-  TrainOptions train_options(const MainJobOptions& asked) const {
+  TrainOptions train_options(const VowelOptions& asked) const {
     TrainOptions options;
     options.data.task = task;
     options.data.window = letters;

@@ -1,0 +1,30 @@
+// byte_demo convert: a model with weights in another precision.
+#include <filesystem>
+#include <iostream>
+#include <stdexcept>
+
+#include <merganser/core/thread_pool.hpp>
+#include <merganser/io/model_directory.hpp>
+
+#include <model.hpp>
+#include <options.hpp>
+#include <selftest.hpp>
+
+namespace byte_demo {
+
+void convert(const ConvertOptions& options) {
+  merganser::ThreadPool pool(merganser::hardware_threads());
+  const merganser::ExecutorScope scope(pool);
+  std::error_code ignored;
+  if (std::filesystem::equivalent(options.model.directory, options.save, ignored))
+    throw std::invalid_argument("--save " + options.save + ": got the directory of --model, expected another one");
+  const Model model = load_whole_model(options.model);
+  check_can_save(model, options.save);
+  merganser::io::save_model(model, options.save, {.dtype = options.weights});
+  ModelSource saved;
+  saved.directory = options.save;
+  write_selftest(load_model(saved), options.save);  // what the rounded weights answer
+  std::cout << "Saved to " << options.save << ".\n";
+}
+
+}  // namespace byte_demo
