@@ -142,7 +142,7 @@ std::vector<Lines> choose_lines(const std::vector<Lines>& all, Index most_bytes)
 
 CurveData open_texts(const CurveOptions& options, std::uint64_t seed) {
   const byte_demo::TrainOptions& train = options.train;
-  const Index window = train.data.window.value_or(byte_demo::default_text_window), batch = train.batch;
+  const Index window = train.data.window.value_or(byte_demo::default_text_window);
   const byte_demo::TextTaskMaker make = byte_demo::text_task(train.data);
   CurveData result;
   Texts texts = read_texts(options, window, result.contents);
@@ -160,12 +160,13 @@ CurveData open_texts(const CurveOptions& options, std::uint64_t seed) {
          byte_demo::batches_of(examples)});
   }
   auto corpora = std::make_shared<const std::vector<data::TextCorpus>>(std::move(texts.training));
-  result.batches.draw = [corpora, make, window, batch](data::DataCursor& cursor) {
-    const auto draw = [&](Rng& r) {
+  const byte_demo::TrainingWindows windows = byte_demo::training_windows(train.data, train.batch);
+  result.batches.draw = [corpora, make, windows](data::DataCursor& cursor) {
+    const auto draw = [&](Index bytes, Rng& r) {
       const data::TextCorpus& corpus = (*corpora)[r.below(corpora->size())];
-      return make(corpus.random_window(window, r), r);
+      return make(corpus.random_window(bytes, r), r);
     };
-    return data::make_random_batch(draw, batch, cursor.random);
+    return windows(draw, cursor.random);
   };
   result.batches.cursor.random = Rng(seed);
   result.name = train.data.task.empty() ? "denoise" : train.data.task;

@@ -112,6 +112,7 @@ void add_data(CLI::App& app, Arguments& arguments) {
       ->option_text("LANG");
   byte_demo::add_count(app, "--window", data.window, 1, 1000000,
                        "Bytes of a sequence: 64 of a text, 32 letters of a task");
+  byte_demo::add_shortest_window(app, data);
   byte_demo::add_number(app, "--noise", data.noise, 0, 1, "Share of the bytes that denoising masks, 0.1");
 }
 

@@ -68,6 +68,11 @@ inline void add_sizes(CLI::App& app, ModelOptions& model) {
   add_count(app, "--decoder-blocks", model.decoder_blocks, 1, 128, "1");
 }
 
+inline void add_shortest_window(CLI::App& app, DataOptions& data) {
+  add_count(app, "--shortest-window", data.shortest_window, 1, 1000000,
+            "Train on texts of half the window too, of a quarter and so on down to this, as many bytes a step");
+}
+
 inline void add_start(CLI::App& app, ModelOptions& model) {
   app.add_option("--from", model.start_from,
                  "Begin with the weights of this model of the same sizes; a gate that it lacks begins anew")
@@ -98,6 +103,8 @@ inline CLI::Option* add_gate_training(CLI::App& app, TrainOptions& options) {
             "Step at which the gate is first applied: 2000, or 40 % of a shorter run");
   add_count(app, "--regulariser-from", options.regulariser_from, 0, 1000000000,
             "Step at which the controller sets in; at once with the gate");
+  add_count(app, "--target-ramp", options.target_ramp, 0, 1000000000,
+            "Steps from there in which the target rises from 0, 0");
   add_number(app, "--kp", options.proportional_gain, 0, large, "Proportional gain of the controller, 0.5");
   add_number(app, "--ki", options.integral_gain, 0, large, "Integral gain, 0.001");
   add_choice<merge::ControllerRange>(app, "--controller", options.controller, controller_choices,

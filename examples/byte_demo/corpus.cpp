@@ -34,6 +34,22 @@ TextTaskMaker text_task(const DataOptions& options) {
   return {options.task == "span_corruption" ? TextTask::span_corruption : TextTask::denoise, options.noise};
 }
 
+TrainingWindows training_windows(const DataOptions& options, Index batch) {
+  const Index window = options.window.value_or(default_text_window),
+              shortest = options.shortest_window.value_or(window);
+  if (shortest > window)
+    throw std::invalid_argument("--shortest-window " + std::to_string(shortest) + " is longer than the window of " +
+                                std::to_string(window));
+  return {window, shortest, batch};
+}
+
+data::Batch TrainingWindows::operator()(const std::function<data::Example(Index, Rng&)>& draw, Rng& rng) const {
+  std::uint64_t lengths = 1;
+  while (window >> lengths >= shortest) ++lengths;
+  const std::uint64_t halvings = lengths > 1 ? rng.below(lengths) : 0;
+  return data::make_random_batch([&](Rng& r) { return draw(window >> halvings, r); }, batch << halvings, rng);
+}
+
 std::string content_of(std::string_view text) {
   merganser::io::Crc64 crc;
   crc.update(text);
@@ -134,9 +150,8 @@ TrainingData open_text(const DataOptions& options, Index batch, Index most, std:
   }
   result.description = std::string(make.task == TextTask::denoise ? "denoising" : "span corruption") + " of " +
                        std::to_string(corpus->size()) + " bytes in windows of " + std::to_string(window);
-  result.batches.draw = [corpus, make, window, batch](data::DataCursor& cursor) {
-    const auto draw = [&](Rng& r) { return make(corpus->random_window(window, r), r); };
-    return data::make_random_batch(draw, batch, cursor.random);
+  result.batches.draw = [corpus, make, windows = training_windows(options, batch)](data::DataCursor& cursor) {
+    return windows([&](Index bytes, Rng& r) { return make(corpus->random_window(bytes, r), r); }, cursor.random);
   };
   result.batches.cursor.random = Rng(seed);
   return result;

@@ -42,6 +42,20 @@ struct TextTaskMaker {
 
 TextTaskMaker text_task(const DataOptions& options);
 
+/// Windows to train on: all as long as `window`, or a batch of those, the next of twice as many of half the length, or
+/// of four times as many, and so on down to `shortest`, each length equally likely. Copying is learned from short texts
+/// soon, from long ones late, and what was learned serves both.
+struct TrainingWindows {
+  Index window, shortest;
+  Index batch;  ///< sequences as long as `window`
+
+  /// @param draw makes an example of so many bytes
+  data::Batch operator()(const std::function<data::Example(Index, merganser::Rng&)>& draw, merganser::Rng& rng) const;
+};
+
+/// @throws std::invalid_argument if the shortest window is longer than the longest
+TrainingWindows training_windows(const DataOptions& options, Index batch);
+
 /// Size and checksum: tells files apart without keeping them.
 std::string content_of(std::string_view text);
 

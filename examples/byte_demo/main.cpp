@@ -134,6 +134,7 @@ Job add_train(CLI::App& app, TrainOptions& options) {
   add_data(*train, options.data);
   train->add_option("--valid", options.data.valid, "Evaluate on this instead of the last tenth of the file")
       ->option_text("FILE");
+  add_shortest_window(*train, options.data);
   add_sizes(*train, options.model);
   add_start(*train, options.model);
   add_gate(*train, options);

@@ -27,8 +27,9 @@ namespace training = merganser::training;
 /// Where examples come from: a text, pairs of texts, or a task that makes its own. Empty: not given.
 struct DataOptions {
   std::string text, valid, tsv, task;
-  std::optional<Index> window;  ///< bytes; 64 for texts, 32 letters for generated tasks
-  double noise = 0.1;           ///< of denoising: chance of a byte to be masked
+  std::optional<Index> window;           ///< bytes; 64 for texts, 32 letters for generated tasks
+  std::optional<Index> shortest_window;  ///< bytes of the shortest texts to train on; the same as `window`
+  double noise = 0.1;                    ///< of denoising: chance of a byte to be masked
 };
 
 struct ModelOptions {
@@ -60,6 +61,7 @@ struct TrainOptions {
   training::Decay schedule = training::Decay::linear;
   std::optional<Index> gate_open_until;   ///< the lesser of 2,000 and 40 % of the steps
   std::optional<Index> regulariser_from;  ///< at once when the gate is applied
+  Index target_ramp = 0;                  ///< steps in which the target rises from 0 to `target`
   double proportional_gain = 0.5, integral_gain = 1e-3;
   merge::ControllerRange controller = merge::ControllerRange::two_sided;
   double score_penalty = 0.0;

@@ -245,6 +245,26 @@ TEST_CASE("the controller stands still until its step and then steers by the mea
   }
 }
 
+TEST_CASE("the target rises over its ramp", "[Trainer]") {
+  ScriptedModel model;
+  ScriptedTrainer::Config config;
+  config.deletion.regulariser_from = 2;
+  config.deletion.target_ramp = 4;
+  config.deletion.controller = {0.4, 2.0, 0.1, merge::ControllerRange::two_sided};
+  ScriptedTrainer trainer(model, config);
+  merge::PiController expected(config.deletion.controller);
+  for (Index step = 0; step < 9; ++step) {
+    model.script->kept = 7;
+    const StepReport report = trainer.step(scripted_batch());
+    REQUIRE_THAT(report.deletion_rate, WithinAbs(0.3, 1e-12));
+    if (step >= 2) expected.update(report.deletion_rate, std::min(0.4, 0.1 * static_cast<double>(step - 1)));
+    REQUIRE_THAT(report.next_alpha, WithinAbs(expected.alpha(), 1e-15));
+  }
+
+  config.deletion.target_ramp = -1;
+  REQUIRE_THROWS_AS(ScriptedTrainer(model, config), std::invalid_argument);
+}
+
 TEST_CASE("a share of the batches trains with hard deletion", "[Trainer]") {
   const Threads one(1);
   const auto hard_share = [](double probability) {

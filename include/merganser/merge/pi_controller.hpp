@@ -45,8 +45,11 @@ class PiController {
   }
 
   /// Takes the deletion rate measured in this step, in [0, 1]; returns the alpha of the next.
-  double update(double measured_rate) {
-    const double error = config_.target - measured_rate;
+  double update(double measured_rate) { return update(measured_rate, config_.target); }
+
+  /// The same with a target of this step alone, in [0, 1].
+  double update(double measured_rate, double target) {
+    const double error = target - measured_rate;
     state_.proportional = 0.9 * state_.proportional + 0.1 * config_.proportional_gain * error;
     const double before = state_.integral;
     state_.integral += config_.integral_gain * error;

@@ -26,6 +26,7 @@ namespace merganser::training {
 struct DeletionSchedule {
   Index gate_open_until = 0;      ///< steps during which no gate is applied, so that attention learns to copy first
   Index regulariser_from = 0;     ///< step from which the controller steers alpha; before, alpha is 0
+  Index target_ramp = 0;          ///< steps from there in which the target rises from 0 to that of the controller
   double open_probability = 0.0;  ///< share of the later batches without the gate, so that both ways stay learned
   double hard_probability = 0.0;  ///< share of the gated batches that train with hard deletion, in [0, 1]
   merge::SurvivorBias survivor_bias = merge::SurvivorBias::kept;  ///< of hard batches
@@ -97,6 +98,8 @@ class Trainer {
                    "a positive number");
     check_argument(config.deletion.collapse_steps >= 1, "Trainer", "deletion.collapse_steps",
                    config.deletion.collapse_steps, "at least 1");
+    check_argument(config.deletion.target_ramp >= 0, "Trainer", "deletion.target_ramp", config.deletion.target_ramp,
+                   "at least 0");
     check_argument(config.deletion.open_probability >= 0 && config.deletion.open_probability <= 1, "Trainer",
                    "deletion.open_probability", config.deletion.open_probability, "in [0, 1]");
     check_argument(config.deletion.hard_probability >= 0 && config.deletion.hard_probability <= 1, "Trainer",
@@ -196,9 +199,19 @@ class Trainer {
     return merge::DeletionMode::soft;
   }
 
+  /// The deletion rate to steer to in step `taken`.
+  double target(Index taken) const {
+    const DeletionSchedule& schedule = config_.deletion;
+    const Index since = taken - schedule.regulariser_from + 1;
+    const double whole = schedule.controller.target;
+    return since >= schedule.target_ramp
+               ? whole
+               : whole * static_cast<double>(since) / static_cast<double>(schedule.target_ramp);
+  }
+
   /// Steers by the deletion rate of step `taken` and watches it for collapse.
   void watch_deletion(Index taken, StepReport& report, const TrainerCallbacks& callbacks) {
-    if (taken >= config_.deletion.regulariser_from) controller_.update(report.deletion_rate);
+    if (taken >= config_.deletion.regulariser_from) controller_.update(report.deletion_rate, target(taken));
     report.next_alpha = controller_.alpha();
     collapsed_steps_ = report.deletion_rate > config_.deletion.collapse_rate ? collapsed_steps_ + 1 : 0;
     if (collapsed_steps_ == config_.deletion.collapse_steps)
