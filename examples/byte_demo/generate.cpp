@@ -131,16 +131,15 @@ class Writer {
 
 }  // namespace
 
-std::string answer(const Model& model, const std::string& text, const models::GenerationOptions& options,
-                   const merge::DeletionOptions& deletion) {
-  const data::ByteTokenizer tokenizer;
-  merganser::TokenBatch source;
-  source.push_back(tokenizer.encode(text));
+std::string answer(const Model& model, std::span<const merganser::TokenId> source,
+                   const models::GenerationOptions& options, const merge::DeletionOptions& deletion) {
+  merganser::TokenBatch batch;
+  batch.push_back(source);
   merganser::Rng rng(options.seed);
   Model::ForwardOptions forward;
   forward.deletion = deletion;
   forward.rng = &rng;
-  return tokenizer.decode(models::generate(model, source, options, forward).ids.sequence(0));
+  return data::ByteTokenizer().decode(models::generate(model, batch, options, forward).ids.sequence(0));
 }
 
 void generate(const GenerateOptions& options) {

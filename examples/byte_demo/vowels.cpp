@@ -60,7 +60,7 @@ void print_sample(const Model& model, const data::Example& example, evaluation::
   const DeletionReport report = report_hard_deletion(model, text);
   models::GenerationOptions options;
   options.max_length = static_cast<Index>(text.size()) + 2;  // start, at most the text, end
-  const std::string written = answer(model, text, options, {});
+  const std::string written = answer(model, example.source, options, {});
   const std::vector<std::uint8_t> all_kept(written.size(), 1);
   std::cout << "in  " << evaluation::render(evaluation::visible_segments(std::string_view(text), report.kept), style)
             << "\nout " << evaluation::render(evaluation::visible_segments(std::string_view(written), all_kept))

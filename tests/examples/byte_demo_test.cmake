@@ -1,6 +1,7 @@
 # Runs byte_demo as a user would: small trainings, every subcommand, and every mistake that should end in one clear line.
 #
-#   cmake -DBYTE_DEMO=<executable> -DGOLDEN_DIR=<tests/golden> -DWORK_DIR=<scratch folder> -P byte_demo_test.cmake
+#   cmake -DBYTE_DEMO=<executable> -DGOLDEN_DIR=<tests/golden> -DBUNDLED_MODEL=<examples/model>
+#         -DWORK_DIR=<scratch folder> -P byte_demo_test.cmake
 cmake_minimum_required(VERSION 3.24)
 
 file(REMOVE_RECURSE ${WORK_DIR})
@@ -34,6 +35,9 @@ file(WRITE ${WORK_DIR}/text.txt "${prose}")
 file(WRITE ${WORK_DIR}/pairs.tsv "one\teins\ntwo\tzwei\nthree\tdrei\n")
 succeeds(train --text text.txt --window 32 ${small} --gate-block 0,1)
 succeeds(train --text text.txt --valid text.txt --window 32 --task span_corruption ${small} --gate random)
+succeeds(train --text text.txt --window 32 --shortest-window 9 ${small} --target-ramp 1)
+fails_with("--shortest-window 64 is longer than the window of 32" train --text text.txt --window 32 --shortest-window 64
+           ${small})
 succeeds(train --tsv pairs.tsv ${small} --gate fixed --score-bound normalised)
 succeeds(train --task copy ${small} --no-gate --save ungated --schedule cosine)
 succeeds(evaluate --model ungated --task copy --windows 2)
@@ -47,11 +51,18 @@ if(NOT first STREQUAL second)
   report_failure("the same seed should give the same model")
 endif()
 
-# ---- The first run, on another model ----
+# ---- The first run, on the model that comes with the demo and on another ----
 
+succeeds(--color never)
+expect_match("${out}" "\nen  .*\nzh  .*\nEnglish .*\nChinese .*by the cost model")
+succeeds(selftest --model ${BUNDLED_MODEL})
+file(SIZE ${BUNDLED_MODEL}/model.safetensors size)
+if(size GREATER 4000000)
+  report_failure("the bundled model should take at most 4 MB")
+endif()
 succeeds(--model ${golden_model} --color never)
 expect_match("${out}" "\nen  .*\nzh  .*\nEnglish .*\nChinese .*by the cost model")
-string(REGEX REPLACE "\n[a-z][a-z]  [^\n]*" "" lines "${out}")
+string(REGEX REPLACE "\n([a-z][a-z]|    out)  [^\n]*" "" lines "${out}")
 string(REGEX REPLACE "\n  byte_demo show [^\n]*" "" lines "${lines}")
 string(REPEAT "[^\n]" 81 too_long)
 if(lines MATCHES "${too_long}")
