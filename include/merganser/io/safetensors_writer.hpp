@@ -150,7 +150,10 @@ class SafetensorsWriter {
     check_argument(names_.insert(name).second, "SafetensorsWriter::add", "name", name, "a name that is not taken");
     const std::size_t end = end_ + size * size_of(dtype);
     std::string field = quoted_name + R"(:{"dtype":")" + std::string(name_of(dtype)) + R"(","shape":[)";
-    for (std::size_t i = 0; i < shape.size(); ++i) field += (i == 0 ? "" : ",") + std::to_string(shape[i]);
+    for (std::size_t i = 0; i < shape.size(); ++i) {
+      field += i == 0 ? "" : ",";
+      field += std::to_string(shape[i]);
+    }
     field += R"(],"data_offsets":[)" + std::to_string(end_) + "," + std::to_string(end) + "]}";
     entries_.push_back({std::move(field), std::move(emit)});
     end_ = end;
@@ -159,7 +162,8 @@ class SafetensorsWriter {
   std::string header() const {
     std::string text = R"({"__metadata__":{)";
     for (bool first = true; const auto& [key, value] : metadata_) {
-      text += (first ? "" : ",") + quoted(key) + ":" + quoted(value);
+      text += first ? "" : ",";
+      text += quoted(key) + ":" + quoted(value);
       first = false;
     }
     text += "}";
