@@ -33,17 +33,17 @@ struct Strided {
   }
 };
 
-/// Memory that will be read soon: for each k of a block, the cache lines of one row of a panel from `next` on.
+/// Memory that will be read soon: for each k of a block, the cache lines of one row of every panel, from `next` on.
 struct Prefetch {
   const char* next = nullptr;  ///< none: nothing is read ahead
   Index step = 0;              ///< bytes for each k
 
+  /// The row of the panel that lies so many bytes behind the first.
   template <Index bytes>
-  void advance() {
+  void touch(Index panel) const {
 #if defined(__GNUC__)
-    for (Index line = 0; line < bytes; line += 64) __builtin_prefetch(next + line);
+    for (Index line = 0; line < bytes; line += 64) __builtin_prefetch(next + panel + line);
 #endif
-    next += step;
   }
 };
 
@@ -112,6 +112,8 @@ void multiply_block(const BlockProduct<Scalar>& product, std::index_sequence<sum
     ((sums[sum] = simd::pmul(sums[sum], simd::pset1<Packet>(product.factors[sum / columns]))), ...);
   const Scalar* a = product.a.data;
   const auto* b = static_cast<const typename Source::Word*>(product.b);
+  constexpr auto word_bytes = static_cast<Index>(sizeof(*b)), row_bytes = Source::row_words * word_bytes;
+  const Index panel_bytes = product.panel_step * word_bytes;
   Prefetch ahead = product.ahead.next != nullptr ? product.ahead : Prefetch{reinterpret_cast<const char*>(b), 0};
   for (Index k = 0; k < product.depth; ++k) {
     Packet row_of_b[columns], factor;
@@ -119,7 +121,8 @@ void multiply_block(const BlockProduct<Scalar>& product, std::index_sequence<sum
     ((factor = sum % columns == 0 ? simd::pset1<Packet>(a[Index{sum / columns} * product.a.row_stride]) : factor,
       sums[sum] = simd::pmadd(factor, row_of_b[sum % columns], sums[sum])),
      ...);
-    ahead.advance<Source::row_words* static_cast<Index>(sizeof(*b))>();
+    (ahead.touch<row_bytes>(Index{panel} * panel_bytes), ...);
+    ahead.next += ahead.step;
     a += product.a.col_stride;
     b += product.b_stride;
   }
