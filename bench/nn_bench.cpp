@@ -10,6 +10,7 @@
 #include <merganser/nn/feed_forward.hpp>
 #include <merganser/nn/multi_head_attention.hpp>
 #include <merganser/nn/rms_norm.hpp>
+#include <merganser/nn/score_bound.hpp>
 
 #include "measure/benchmark_program.hpp"
 #include "measure/shapes.hpp"
@@ -47,10 +48,16 @@ void add_feed_forward(Shape shape, int threads) {
   });
 }
 
+struct NamedBound {
+  std::string name;
+  nn::ScoreBound bound;
+};
+
 /// Self-attention with position bias, before deletion.
-void add_attention(Shape shape, int threads) {
-  add_case(case_name("BM_Attention", shape, threads), [=](benchmark::State& state) {
-    const auto config = model_config(shape);
+void add_attention(Shape shape, const NamedBound& bound, int threads) {
+  add_case(case_name("BM_Attention/bound:" + bound.name, shape, threads), [=](benchmark::State& state) {
+    auto config = model_config(shape);
+    config.encoder.score_bound = bound.bound;
     nn::MultiHeadAttention<float> layer(models::attention_config<float>(config.encoder));
     nn::RelativePositionBias<float> positions({.heads = config.encoder.heads});
     Rng rng(1);
@@ -106,10 +113,13 @@ void add_gate(Shape shape, int threads) {
 }
 
 void add_cases(Selection) {
+  const std::vector<NamedBound> bounds = {{"none", nn::ScoreBound::none()},
+                                          {"soft_cap", nn::ScoreBound::soft_cap(8)},
+                                          {"normalised", nn::ScoreBound::normalised(8)}};
   for (const Shape shape : {Shape::small, Shape::demo})
     for (const int threads : {1, 2}) {
       add_feed_forward(shape, threads);
-      add_attention(shape, threads);
+      for (const NamedBound& bound : bounds) add_attention(shape, bound, threads);
       add_norm(shape, threads);
       add_gate(shape, threads);
     }
