@@ -94,6 +94,8 @@ inline CLI::Option* add_gate_training(CLI::App& app, TrainOptions& options) {
       "Keeps attention scores in the gate's reach: soft_cap (the default), normalised or none");
   add_number(app, "--score-bound-value", model.score_bound_value, 1e-6, large, "The bound, 8");
   add_number(app, "--score-penalty", options.score_penalty, 0, large, "Weight of the penalty on large scores, 0");
+  add_number(app, "--run-penalty", options.run_penalty, 0, large,
+             "Weight of the penalty on deleting a byte beside a deleted one, 0");
   add_number(app, "--open-probability", options.open_probability, 0, 1,
              "Share of the steps without the gate once it is in, 0.1");
   add_number(app, "--hard-probability", options.hard_probability, 0, 1, "Share of the steps with hard deletion, 0");

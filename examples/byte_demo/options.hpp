@@ -64,7 +64,7 @@ struct TrainOptions {
   Index target_ramp = 0;                  ///< steps in which the target rises from 0 to `target`
   double proportional_gain = 0.5, integral_gain = 1e-3;
   merge::ControllerRange controller = merge::ControllerRange::two_sided;
-  double score_penalty = 0.0;
+  double score_penalty = 0.0, run_penalty = 0.0;
   double open_probability = 0.1;
   double hard_probability = 0.0;
   merge::SurvivorBias survivor_bias = merge::SurvivorBias::kept;

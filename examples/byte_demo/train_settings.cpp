@@ -101,6 +101,7 @@ Settings settings_of(const TrainOptions& options) {
   add_number("--ki", options.integral_gain);
   settings["--controller"] = word_of(options.controller, controller_choices);
   add_number("--score-penalty", options.score_penalty);
+  add_number("--run-penalty", options.run_penalty);
   add_number("--open-probability", options.open_probability);
   add_number("--hard-probability", options.hard_probability);
   settings["--survivor-bias"] = word_of(options.survivor_bias, survivor_bias_choices);

@@ -21,6 +21,7 @@ typename training::Trainer<Model>::Config trainer_config(const TrainOptions& opt
   config.schedule.total_steps = steps;
   config.schedule.decay = options.schedule;
   config.objective.score_penalty = options.score_penalty;
+  config.objective.run_penalty = options.run_penalty;
   constexpr Index longest_hold = 2000;
   config.deletion.gate_open_until = options.gate_open_until.value_or(std::min(longest_hold, steps * 2 / 5));
   config.deletion.regulariser_from = options.regulariser_from.value_or(config.deletion.gate_open_until);
@@ -30,8 +31,10 @@ typename training::Trainer<Model>::Config trainer_config(const TrainOptions& opt
   config.deletion.survivor_bias = options.survivor_bias;
   config.deletion.controller = {options.target, options.proportional_gain, options.integral_gain, options.controller,
                                 1.0};
-  if (options.model.gate != merge::GateKind::learned)  // nothing to steer
+  if (options.model.gate != merge::GateKind::learned) {  // nothing to steer
     config.deletion.controller.proportional_gain = config.deletion.controller.integral_gain = 0;
+    config.objective.run_penalty = 0;
+  }
   return config;
 }
 
