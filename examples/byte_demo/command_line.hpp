@@ -70,7 +70,8 @@ inline void add_sizes(CLI::App& app, ModelOptions& model) {
 
 inline void add_shortest_window(CLI::App& app, DataOptions& data) {
   add_count(app, "--shortest-window", data.shortest_window, 1, 1000000,
-            "Train on texts of half the window too, of a quarter and so on down to this, as many bytes a step");
+            "Train on texts of half the window too, of a quarter and so on down to this, as many bytes a step; 16, or a "
+            "shorter window, unless given");
 }
 
 inline void add_start(CLI::App& app, ModelOptions& model) {
@@ -98,7 +99,7 @@ inline CLI::Option* add_gate_training(CLI::App& app, TrainOptions& options) {
              "Weight of the penalty on deleting a byte beside a deleted one, 0");
   add_number(app, "--open-probability", options.open_probability, 0, 1,
              "Share of the steps without the gate once it is in, 0.1");
-  add_number(app, "--hard-probability", options.hard_probability, 0, 1, "Share of the steps with hard deletion, 0");
+  add_number(app, "--hard-probability", options.hard_probability, 0, 1, "Share of the steps with hard deletion, 0.5");
   add_choice<merge::SurvivorBias>(app, "--survivor-bias", options.survivor_bias, survivor_bias_choices,
                                   "Gate values of survivors in such steps: kept (the default) or dropped");
   add_count(app, "--gate-open-until", options.gate_open_until, 0, 1000000000,
@@ -106,9 +107,9 @@ inline CLI::Option* add_gate_training(CLI::App& app, TrainOptions& options) {
   add_count(app, "--regulariser-from", options.regulariser_from, 0, 1000000000,
             "Step at which the controller sets in; at once with the gate");
   add_count(app, "--target-ramp", options.target_ramp, 0, 1000000000,
-            "Steps from there in which the target rises from 0, 0");
+            "Steps from there in which the target rises from 0; an eighth of all unless given");
   add_number(app, "--kp", options.proportional_gain, 0, large, "Proportional gain of the controller, 0.5");
-  add_number(app, "--ki", options.integral_gain, 0, large, "Integral gain, 0.001");
+  add_number(app, "--ki", options.integral_gain, 0, large, "Integral gain, 0.005");
   add_choice<merge::ControllerRange>(app, "--controller", options.controller, controller_choices,
                                      "two-sided (the default) or non-negative");
   return blocks;

@@ -36,7 +36,7 @@ TextTaskMaker text_task(const DataOptions& options) {
 
 TrainingWindows training_windows(const DataOptions& options, Index batch) {
   const Index window = options.window.value_or(default_text_window),
-              shortest = options.shortest_window.value_or(window);
+              shortest = options.shortest_window.value_or(std::min(window, default_shortest_window));
   if (shortest > window)
     throw std::invalid_argument("--shortest-window " + std::to_string(shortest) + " is longer than the window of " +
                                 std::to_string(window));

@@ -27,6 +27,7 @@ struct BatchSource {
 };
 
 inline constexpr Index default_text_window = 64;                // bytes
+inline constexpr Index default_shortest_window = 16;            // bytes; of a text to train on
 inline constexpr Index held_back_share = 10;                    // one part in so many is for evaluation
 inline constexpr std::uint64_t evaluation_stream = 0x65766170;  // keeps evaluation apart from training, same seed
 

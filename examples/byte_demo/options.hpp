@@ -28,7 +28,7 @@ namespace training = merganser::training;
 struct DataOptions {
   std::string text, valid, tsv, task;
   std::optional<Index> window;           ///< bytes; 64 for texts, 32 letters for generated tasks
-  std::optional<Index> shortest_window;  ///< bytes of the shortest texts to train on; the same as `window`
+  std::optional<Index> shortest_window;  ///< bytes of the shortest texts to train on; 16, or a shorter `window`
   double noise = 0.1;                    ///< of denoising: chance of a byte to be masked
 };
 
@@ -61,12 +61,12 @@ struct TrainOptions {
   training::Decay schedule = training::Decay::linear;
   std::optional<Index> gate_open_until;   ///< the lesser of 2,000 and 40 % of the steps
   std::optional<Index> regulariser_from;  ///< at once when the gate is applied
-  Index target_ramp = 0;                  ///< steps in which the target rises from 0 to `target`
-  double proportional_gain = 0.5, integral_gain = 1e-3;
+  std::optional<Index> target_ramp;       ///< steps in which the target rises from 0 to `target`; an eighth of all
+  double proportional_gain = 0.5, integral_gain = 5e-3;
   merge::ControllerRange controller = merge::ControllerRange::two_sided;
   double score_penalty = 0.0, run_penalty = 0.0;
   double open_probability = 0.1;
-  double hard_probability = 0.0;
+  double hard_probability = 0.5;
   merge::SurvivorBias survivor_bias = merge::SurvivorBias::kept;
 
   Index windows = 512;    ///< sequences of the evaluation at the end

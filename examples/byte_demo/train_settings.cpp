@@ -96,7 +96,7 @@ Settings settings_of(const TrainOptions& options) {
   settings["--schedule"] = word_of(options.schedule, schedule_choices);
   if (options.gate_open_until) add_count("--gate-open-until", *options.gate_open_until);
   if (options.regulariser_from) add_count("--regulariser-from", *options.regulariser_from);
-  if (options.target_ramp > 0) add_count("--target-ramp", options.target_ramp);
+  if (options.target_ramp) add_count("--target-ramp", *options.target_ramp);
   add_number("--kp", options.proportional_gain);
   add_number("--ki", options.integral_gain);
   settings["--controller"] = word_of(options.controller, controller_choices);

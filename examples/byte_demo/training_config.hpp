@@ -25,7 +25,7 @@ typename training::Trainer<Model>::Config trainer_config(const TrainOptions& opt
   constexpr Index longest_hold = 2000;
   config.deletion.gate_open_until = options.gate_open_until.value_or(std::min(longest_hold, steps * 2 / 5));
   config.deletion.regulariser_from = options.regulariser_from.value_or(config.deletion.gate_open_until);
-  config.deletion.target_ramp = options.target_ramp;
+  config.deletion.target_ramp = options.target_ramp.value_or(steps / 8);
   config.deletion.open_probability = options.open_probability;
   config.deletion.hard_probability = options.hard_probability;
   config.deletion.survivor_bias = options.survivor_bias;

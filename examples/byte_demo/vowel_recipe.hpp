@@ -28,8 +28,10 @@ struct VowelRecipe {
   training::Decay schedule = training::Decay::linear;
   Index gate_open_until = 1000;  ///< attention learns to copy first
   Index regulariser_from = 1000;
+  Index target_ramp = 0;
   double proportional_gain = 1.0, integral_gain = 1e-4;
   merge::ControllerRange controller = merge::ControllerRange::two_sided;
+  double hard_probability = 0.0;
 
   Index windows = 512;  ///< sequences of the evaluation
   Index samples = 6;    ///< lines shown at the end
@@ -55,6 +57,8 @@ struct VowelRecipe {
     options.proportional_gain = proportional_gain;
     options.integral_gain = integral_gain;
     options.controller = controller;
+    options.target_ramp = target_ramp;
+    options.hard_probability = hard_probability;
     options.windows = windows;
     options.save = asked.save;
     return options;
