@@ -69,9 +69,10 @@ inline void add_sizes(CLI::App& app, ModelOptions& model) {
 }
 
 inline void add_shortest_window(CLI::App& app, DataOptions& data) {
-  add_count(app, "--shortest-window", data.shortest_window, 1, 1000000,
-            "Train on texts of half the window too, of a quarter and so on down to this, as many bytes a step; 16, or a "
-            "shorter window, unless given");
+  add_count(
+      app, "--shortest-window", data.shortest_window, 1, 1000000,
+      "Train on texts of half the window too, of a quarter and so on down to this, as many bytes a step; 16, or a "
+      "shorter window, unless given");
 }
 
 inline void add_start(CLI::App& app, ModelOptions& model) {

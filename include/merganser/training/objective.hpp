@@ -78,8 +78,7 @@ double penalise_runs(const typename Model::Output& output, double weight, typena
   double sum = 0;
   for (std::size_t g = 0; g < reports.size(); ++g) {
     const auto& report = reports[g];
-    const auto result =
-        merge::run_penalty<Scalar>(report.gate.values, report.offsets, report.forced, report.threshold);
+    const auto result = merge::run_penalty<Scalar>(report.gate.values, report.offsets, report.forced, report.threshold);
     sum += result.value;
     const auto share = static_cast<Scalar>(weight / static_cast<double>(reports.size()));
     Vector<Scalar>& values = grad.gates[g].values;
