@@ -17,7 +17,7 @@ namespace {
 using Values = Vector<double>;
 using Marks = Vector<std::uint8_t>;
 
-RunPenaltyResult<double> run(const Values& values, const Vector<Index>& lengths, const Marks& forced = {}) {
+RegulariserResult<double> run(const Values& values, const Vector<Index>& lengths, const Marks& forced = {}) {
   return run_penalty<double>(values, SequenceOffsets::from_lengths(lengths), forced, -15);
 }
 
