@@ -101,6 +101,12 @@ inline CLI::Option* add_gate_training(CLI::App& app, TrainOptions& options) {
   add_number(app, "--open-probability", options.open_probability, 0, 1,
              "Share of the steps without the gate once it is in, 0.1");
   add_number(app, "--hard-probability", options.hard_probability, 0, 1, "Share of the steps with hard deletion, 0.5");
+  app.add_option("--hard-rates", options.hard_rates,
+                 "Such steps delete a share drawn from this range, whatever the threshold: one model for many rates")
+      ->delimiter(',')
+      ->expected(2)
+      ->check(CLI::Range(0.0, 1.0))
+      ->option_text("LOWEST,HIGHEST");
   add_choice<merge::SurvivorBias>(app, "--survivor-bias", options.survivor_bias, survivor_bias_choices,
                                   "Gate values of survivors in such steps: kept (the default) or dropped");
   add_count(app, "--gate-open-until", options.gate_open_until, 0, 1000000000,

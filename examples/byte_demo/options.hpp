@@ -67,6 +67,7 @@ struct TrainOptions {
   double score_penalty = 0.0, run_penalty = 0.0;
   double open_probability = 0.1;
   double hard_probability = 0.5;
+  std::vector<double> hard_rates = {};  ///< the lowest and the highest, or empty: hard deletion goes by the threshold
   merge::SurvivorBias survivor_bias = merge::SurvivorBias::kept;
 
   Index windows = 512;    ///< sequences of the evaluation at the end

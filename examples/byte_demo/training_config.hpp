@@ -28,6 +28,8 @@ typename training::Trainer<Model>::Config trainer_config(const TrainOptions& opt
   config.deletion.target_ramp = options.target_ramp.value_or(steps / 8);
   config.deletion.open_probability = options.open_probability;
   config.deletion.hard_probability = options.hard_probability;
+  if (!options.hard_rates.empty() && options.model.gate == merge::GateKind::learned)
+    config.deletion.hard_rates = {options.hard_rates.at(0), options.hard_rates.at(1)};
   config.deletion.survivor_bias = options.survivor_bias;
   config.deletion.controller = {options.target, options.proportional_gain, options.integral_gain, options.controller,
                                 1.0};

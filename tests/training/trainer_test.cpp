@@ -282,6 +282,40 @@ TEST_CASE("a share of the batches trains with hard deletion", "[Trainer]") {
   REQUIRE_THAT(hard_share(0.3), WithinAbs(0.3, 0.05));
 }
 
+TEST_CASE("hard batches delete shares of a range if one is given, and nobody steers by them", "[Trainer]") {
+  const Threads one(1);
+  ScriptedModel model;
+  model.script->kept = 2;
+  ScriptedTrainer::Config config;
+  config.deletion.hard_probability = 0.5;
+  config.deletion.hard_rates = {0.2, 0.7};
+  config.deletion.controller = {0.3, 2.0, 0.1, merge::ControllerRange::two_sided};
+  ScriptedTrainer trainer(model, config);
+  merge::PiController expected(config.deletion.controller);
+  double lowest = 1, highest = 0, sum = 0;
+  Index hard = 0;
+  TrainerCallbacks callbacks;
+  callbacks.on_step = [&](const StepReport& report) {
+    const merge::DeletionOptions& asked = model.script->asked.back().deletion;
+    REQUIRE(asked.target_rate.has_value() == (asked.mode == DeletionMode::hard));
+    REQUIRE(report.gated_batches == (asked.target_rate ? 0 : 1));
+    if (asked.target_rate) {
+      lowest = std::min(lowest, *asked.target_rate);
+      highest = std::max(highest, *asked.target_rate);
+      sum += *asked.target_rate;
+      ++hard;
+    } else {
+      expected.update(report.deletion_rate);
+    }
+    REQUIRE(report.next_alpha == expected.alpha());
+    return Continue::yes;
+  };
+  trainer.run(1000, scripted_batch, callbacks);
+  REQUIRE_THAT(lowest, WithinAbs(0.2, 0.01));
+  REQUIRE_THAT(highest, WithinAbs(0.7, 0.01));
+  REQUIRE_THAT(sum / static_cast<double>(hard), WithinAbs(0.45, 0.02));
+}
+
 TEST_CASE("a share of the batches trains without the gate, and nobody steers by them", "[Trainer]") {
   const Threads one(1);
   ScriptedModel model;
@@ -503,6 +537,12 @@ TEST_CASE("a trainer refuses settings out of range", "[Trainer]") {
           "Trainer: deletion.open_probability: got -1, expected in [0, 1]");
   REQUIRE(error([](auto& config) { config.deletion.hard_probability = 1.5; }) ==
           "Trainer: deletion.hard_probability: got 1.5, expected in [0, 1]");
+  REQUIRE(error([](auto& config) {
+            config.deletion.hard_rates = {0.7, 0.2};
+          }) == "Trainer: deletion.hard_rates.lowest: got 0.7, expected at least 0 and no more than the highest");
+  REQUIRE(error([](auto& config) {
+            config.deletion.hard_rates = {0.2, 1.5};
+          }) == "Trainer: deletion.hard_rates.highest: got 1.5, expected at most 1");
   REQUIRE(error([](auto& config) { config.schedule.peak = -1; }) ==
           "LearningRateSchedule: peak: got -1, expected a positive number");
   REQUIRE(error([](auto& config) { config.optimizer.epsilon = 0; }) ==

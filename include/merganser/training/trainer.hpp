@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -22,6 +23,11 @@
 
 namespace merganser::training {
 
+/// Deletion rates from `lowest` to `highest`, both in [0, 1].
+struct RateRange {
+  double lowest = 0.0, highest = 1.0;
+};
+
 /// When gates come in and how they are steered.
 struct DeletionSchedule {
   Index gate_open_until = 0;      ///< steps during which no gate is applied, so that attention learns to copy first
@@ -30,6 +36,9 @@ struct DeletionSchedule {
   double open_probability = 0.0;  ///< share of the later batches without the gate, so that both ways stay learned
   double hard_probability = 0.0;  ///< share of the gated batches that train with hard deletion, in [0, 1]
   merge::SurvivorBias survivor_bias = merge::SurvivorBias::kept;  ///< of hard batches
+  /// If given, a hard batch deletes the tokens of lowest gate value, of every sequence a share that is drawn from this
+  /// range for the batch: one model for many rates. The threshold has no part in that, so nobody steers by it.
+  std::optional<RateRange> hard_rates;
   merge::PiController::Config controller;
   double collapse_rate = 0.95;  ///< a deletion rate above this ...
   Index collapse_steps = 100;   ///< ... for so many steps in a row is a collapse
@@ -41,8 +50,8 @@ struct StepReport {
   double total = 0.0;           ///< objective, nats
   Vector<ObjectivePart> parts;  ///< its terms
   double token_accuracy = 0.0;  ///< share of the labels with the largest logit
-  double deletion_rate = 0.0;   ///< mean over this step's batches with the gate; 0 if there are none
-  Index gated_batches = 0;      ///< batches of this step that had the gate
+  double deletion_rate = 0.0;   ///< mean over the gated batches of this step; 0 if there are none
+  Index gated_batches = 0;      ///< batches of this step whose deletion rate was that of the gate
   double alpha = 0.0;           ///< weight of the gate regulariser in this step
   double next_alpha = 0.0;
   double learning_rate = 0.0;
@@ -104,6 +113,11 @@ class Trainer {
                    "deletion.open_probability", config.deletion.open_probability, "in [0, 1]");
     check_argument(config.deletion.hard_probability >= 0 && config.deletion.hard_probability <= 1, "Trainer",
                    "deletion.hard_probability", config.deletion.hard_probability, "in [0, 1]");
+    if (const std::optional<RateRange>& rates = config.deletion.hard_rates) {
+      check_argument(rates->lowest >= 0 && rates->lowest <= rates->highest, "Trainer", "deletion.hard_rates.lowest",
+                     rates->lowest, "at least 0 and no more than the highest");
+      check_argument(rates->highest <= 1, "Trainer", "deletion.hard_rates.highest", rates->highest, "at most 1");
+    }
   }
 
   /// One step over `accumulated_batches` batches.
@@ -223,6 +237,9 @@ class Trainer {
     typename Model::ForwardOptions options;
     options.deletion.mode = draw_mode();
     options.deletion.survivor_bias = config_.deletion.survivor_bias;
+    const std::optional<RateRange>& rates = config_.deletion.hard_rates;
+    const bool drawn = rates && options.deletion.mode == merge::DeletionMode::hard;
+    if (drawn) options.deletion.target_rate = rates->lowest + (rates->highest - rates->lowest) * rng_.uniform();
     if (config_.objective.score_penalty != 0) options.excess_limit = config_.objective.score_limit;
     const auto output = model_.forward_targets(batch.source, batch.target, options, rng_, cache_);
     const double share = 1.0 / static_cast<double>(config_.accumulated_batches);
@@ -236,7 +253,7 @@ class Trainer {
     for (std::size_t i = 0; i < report.parts.size(); ++i) report.parts[i].value += share * result.parts[i].value;
     if (result.counted > 0)
       report.token_accuracy += share * static_cast<double>(result.correct) / static_cast<double>(result.counted);
-    if (options.deletion.mode != merge::DeletionMode::none) {
+    if (options.deletion.mode != merge::DeletionMode::none && !drawn) {
       ++report.gated_batches;
       report.deletion_rate +=
           (output.encoded.deletion.deletion_rate() - report.deletion_rate) / static_cast<double>(report.gated_batches);
