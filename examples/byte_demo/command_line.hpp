@@ -77,7 +77,7 @@ inline void add_shortest_window(CLI::App& app, DataOptions& data) {
 
 inline void add_start(CLI::App& app, ModelOptions& model) {
   app.add_option("--from", model.start_from,
-                 "Begin with the weights of this model of the same sizes; a gate that it lacks begins anew")
+                 "Begin with the weights of this model of the same sizes; a gate or pooling that it lacks begins anew")
       ->option_text("DIR");
 }
 
@@ -106,7 +106,7 @@ inline CLI::Option* add_gate_training(CLI::App& app, TrainOptions& options) {
       ->delimiter(',')
       ->expected(2)
       ->check(CLI::Range(0.0, 1.0))
-      ->option_text("LOWEST,HIGHEST");
+      ->option_text("X,X");
   add_choice<merge::SurvivorBias>(app, "--survivor-bias", options.survivor_bias, survivor_bias_choices,
                                   "Gate values of survivors in such steps: kept (the default) or dropped");
   add_count(app, "--gate-open-until", options.gate_open_until, 0, 1000000000,

@@ -2,6 +2,7 @@
 #include <model.hpp>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <iostream>
 #include <limits>
@@ -97,7 +98,14 @@ io::LoadModelOptions load_options(const ModelSource& source) {
   return options;
 }
 
-/// The weights of the model there, but for gates that it lacks.
+/// A part that takes tokens away, of a gate or a pooling.
+bool shortens(const std::string& parameter) {
+  constexpr std::array names = {".delete_gate.", ".boundary_predictor.", ".downsampling_module.", ".down_ln."};
+  return std::any_of(names.begin(), names.end(),
+                     [&](const char* name) { return parameter.find(name) != std::string::npos; });
+}
+
+/// The weights of the model there, but for a gate or a pooling that it lacks.
 void start_from(Model& model, const std::string& directory) {
   ModelSource source;
   source.directory = directory;
@@ -109,8 +117,7 @@ void start_from(Model& model, const std::string& directory) {
     throw IoError(directory, "model", error.what(), "one of the same sizes");
   }
   for (const std::string& name : missing)
-    if (name.find(".delete_gate.") == std::string::npos)
-      throw IoError(directory, "model", "no " + name, "one that lacks at most gates");
+    if (!shortens(name)) throw IoError(directory, "model", "no " + name, "one that lacks at most gates and poolings");
 }
 
 }  // namespace

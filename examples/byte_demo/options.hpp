@@ -43,7 +43,7 @@ struct ModelOptions {
   merge::GateNoise gate_noise = merge::GateNoise::none;
   double gate_bias = 3.0;            ///< of the logits at the start: gates come in wide open
   double embedding_deviation = 0.3;  ///< small, so that attention learns to copy some hundred steps sooner
-  std::string start_from = {};       ///< a model directory: its weights come first; a gate that it lacks begins anew
+  std::string start_from = {};  ///< a model directory: its weights come first; a gate or pooling that it lacks is new
 };
 
 struct TrainOptions {
@@ -67,7 +67,7 @@ struct TrainOptions {
   double score_penalty = 0.0, run_penalty = 0.0;
   double open_probability = 0.1;
   double hard_probability = 0.5;
-  std::vector<double> hard_rates = {};  ///< the lowest and the highest, or empty: hard deletion goes by the threshold
+  std::vector<double> hard_rates = {};  ///< two ends of a range, or empty: hard deletion goes by the threshold
   merge::SurvivorBias survivor_bias = merge::SurvivorBias::kept;
 
   Index windows = 512;    ///< sequences of the evaluation at the end

@@ -29,7 +29,8 @@ typename training::Trainer<Model>::Config trainer_config(const TrainOptions& opt
   config.deletion.open_probability = options.open_probability;
   config.deletion.hard_probability = options.hard_probability;
   if (!options.hard_rates.empty() && options.model.gate == merge::GateKind::learned)
-    config.deletion.hard_rates = {options.hard_rates.at(0), options.hard_rates.at(1)};
+    config.deletion.hard_rates = {std::min(options.hard_rates.at(0), options.hard_rates.at(1)),
+                                  std::max(options.hard_rates.at(0), options.hard_rates.at(1))};
   config.deletion.survivor_bias = options.survivor_bias;
   config.deletion.controller = {options.target, options.proportional_gain, options.integral_gain, options.controller,
                                 1.0};

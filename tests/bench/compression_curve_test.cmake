@@ -160,6 +160,13 @@ foreach(line IN LISTS lines)
     expect_in_row(continued 0 bits_per_byte_none "^${bits}$")
   endif()
 endforeach()
+succeeds(--task vowel_removal ${small} --steps 1 --targets 0.5 --policies boundary,strided --from ${twin} --out pooled)
+expect_rows(pooled 2)
+
+# One model for many rates.
+succeeds(--task vowel_removal ${small} --targets 0.5 --policies learned --gate-open-until 0 --hard-rates 0.2,0.7
+         --out many_rates)
+expect_rows(many_rates 1)
 
 # ---- Every kind of data ----
 
@@ -210,6 +217,8 @@ endif()
 file(WRITE ${WORK_DIR}/broken/rows.jsonl "{}\n{}\n")
 fails_with("--out" --task copy)
 fails_with("--from nowhere: no model there" --task copy --from nowhere --out none)
+fails_with("--hard-rates" --task copy --hard-rates 0.7 --out none)
+fails_with("--hard-rates" --task copy --hard-rates 0.7,1.5 --out none)
 fails_with("--from: classifiers" --labels labels.tsv --from ${twin} --out none)
 fails_with("no examples" --out wrong)
 fails_with("no_such_file" --text no_such_file --out wrong)
