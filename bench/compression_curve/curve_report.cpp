@@ -105,7 +105,7 @@ void write_controller(const std::filesystem::path& directory, const std::vector<
   LineChart rate, alpha;
   for (const RunRow& row : rows) {
     if (row.policy != "learned") continue;
-    const PlannedRun planned{row.policy, row.target, row.seed, std::nullopt, row.settings};
+    const PlannedRun planned{row.policy, row.target, row.seed, std::nullopt, row.base, row.settings};
     ChartSeries rates{name_of(row) + " seed " + std::to_string(row.seed), {}, ChartSeries::Style::line};
     ChartSeries alphas = rates;
     for (const TracePoint& point : averaged(read_trace(runs / planned.folder() / trace_file), bins)) {

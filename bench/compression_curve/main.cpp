@@ -257,7 +257,7 @@ int make_curve(const CurveOptions& options, std::optional<int> threads) {
     exit_code = interrupted_exit;
   }
   results.write();
-  const std::vector<RunRow> rows = results.rows_of(plan.base);
+  const std::vector<RunRow> rows = results.rows_of(plan.bases);
   write_charts(results.directory(), rows, data.kind, runs);
   print_table(std::cout, rows, data.kind);
   print_languages(std::cout, rows);

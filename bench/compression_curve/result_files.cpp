@@ -53,10 +53,11 @@ const RunRow* ResultFiles::find(std::string_view settings) const {
   return place == rows_.end() ? nullptr : &*place;
 }
 
-std::vector<RunRow> ResultFiles::rows_of(std::string_view base) const {
+std::vector<RunRow> ResultFiles::rows_of(const std::map<std::string, std::string>& bases) const {
   std::vector<RunRow> result;
   for (const RunRow& row : rows_)
-    if (row.base == base) result.push_back(row);
+    if (const auto base = bases.find(row.policy); base != bases.end() && base->second == row.base)
+      result.push_back(row);
   return result;
 }
 

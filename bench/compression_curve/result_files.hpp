@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,8 +29,8 @@ class ResultFiles {
   /// Null unless there is a row with this hash.
   const RunRow* find(std::string_view settings) const;
 
-  /// Those with the same base, in the order they were added.
-  std::vector<RunRow> rows_of(std::string_view base) const;
+  /// Those with the base that is given for their policy, in the order they were added.
+  std::vector<RunRow> rows_of(const std::map<std::string, std::string>& bases) const;
 
   /// In place of one with the same settings, if there is one.
   void add(RunRow row);

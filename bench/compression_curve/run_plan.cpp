@@ -28,6 +28,29 @@ const std::set<std::string> left_out = {
     "--gate", "--no-gate", "--target", "--seed",      "--steps", "--minutes",          "--save", "--log",
     "--keep", "--text",    "--tsv",    "--log-every", "--valid", "--checkpoint-every", "--from"};
 
+/// How gates are steered: of no importance where nothing learns what to delete.
+const std::set<std::string> of_learned_gates = {
+    "--gate-noise", "--hard-rates", "--hard-by-threshold", "--regulariser-from", "--target-ramp",
+    "--kp",         "--ki",         "--controller"};
+
+/// When gates are applied: of no importance where there are none.
+const std::set<std::string> of_gates = {"--open-probability", "--hard-probability", "--survivor-bias",
+                                        "--gate-open-until"};
+
+/// Those that matter to a policy, so that others may change and its runs are found again.
+Settings settings_for(const std::string& policy, Settings settings) {
+  byte_demo::ModelOptions model;
+  if (policy == ungated)
+    model.gate.reset();
+  else
+    find_policy(policy)->design(model, 0.5);
+  const bool gated = model.gate.has_value(), learned = gated && *model.gate == merganser::merge::GateKind::learned;
+  std::erase_if(settings, [&](const auto& setting) {
+    return (!learned && of_learned_gates.contains(setting.first)) || (!gated && of_gates.contains(setting.first));
+  });
+  return settings;
+}
+
 /// The shortest text that is read as the same number.
 std::string text_of(double value) {
   std::array<char, 64> digits{};
@@ -105,10 +128,12 @@ RunPlan plan_runs(const CurveOptions& options, const Settings& contents, Index s
   shared["steps"] = std::to_string(steps);
   Settings data = contents;
   data["task"] = options.train.data.task;
-  RunPlan plan{hash_of(shared), hash_of(data), {}, {}};
+  RunPlan plan{{}, hash_of(data), {}, {}};
+  plan.bases[ungated] = hash_of(settings_for(ungated, shared));
+  for (const Policy& policy : policies()) plan.bases[policy.name] = hash_of(settings_for(policy.name, shared));
   const auto add = [&](const std::string& policy, double target, std::uint64_t seed) {
-    PlannedRun run{policy, target, seed, std::nullopt, ""};
-    Settings settings = shared;
+    PlannedRun run{policy, target, seed, std::nullopt, plan.bases.at(policy), ""};
+    Settings settings = settings_for(policy, shared);
     settings["policy"] = policy;
     settings["target"] = text_of(target);
     settings["seed"] = std::to_string(seed);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,7 +17,8 @@ struct PlannedRun {
   double target = 0.0;
   std::uint64_t seed = 1;
   std::optional<std::string> model;  ///< a directory to load from in place of training
-  std::string settings;              ///< hash
+  std::string base;                  ///< hash of all settings but policy, target and seed that matter to the policy
+  std::string settings;              ///< hash of those three too
 
   /// "learned 0.5 seed 1"
   std::string name() const;
@@ -25,9 +27,10 @@ struct PlannedRun {
 };
 
 struct RunPlan {
-  std::string base, data;            ///< hashes: of what all runs share, and of the data alone
-  std::vector<PlannedRun> runs;      ///< the twin first, then target by target, seed by seed
-  std::vector<std::string> skipped;  ///< what cannot be run, and why
+  std::map<std::string, std::string> bases;  ///< of every policy and of the twin, whether it has runs here or not
+  std::string data;                          ///< hash of the data alone
+  std::vector<PlannedRun> runs;              ///< the twin first, then target by target, seed by seed
+  std::vector<std::string> skipped;          ///< what cannot be run, and why
 };
 
 /// @param contents of the data

@@ -41,7 +41,7 @@ struct LanguageRow {
 
 struct RunRow {
   std::string settings;  ///< hash of everything that decides the result
-  std::string base;      ///< the same without policy, target and seed: rows with the same belong together
+  std::string base;      ///< the same without policy, target and seed
   std::string task, data;
   std::string policy;
   double target = 0.0;

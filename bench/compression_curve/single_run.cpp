@@ -212,7 +212,7 @@ void catch_interrupts() {
 bool was_interrupted() { return interrupted != 0; }
 
 Index steps_in_budget(const CurveOptions& options, const CurveData& data) {
-  const PlannedRun twin{ungated, 0.0, options.seeds.front(), std::nullopt, ""};
+  const PlannedRun twin{ungated, 0.0, options.seeds.front(), std::nullopt, "", ""};
   const byte_demo::TrainOptions train = train_options(options, twin);
   const byte_demo::BatchSource batches = open_data(options, twin.seed).batches;
   if (data.kind == TaskKind::classes)
@@ -224,7 +224,7 @@ RunRow run(const Workplace& workplace, const PlannedRun& planned, CurveProgress&
   merganser::bench::reset_peak_memory();
   RunRow row;
   row.settings = planned.settings;
-  row.base = workplace.plan.base;
+  row.base = planned.base;
   row.data = workplace.plan.data;
   row.task = workplace.data.name;
   row.policy = planned.policy;

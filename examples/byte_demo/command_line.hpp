@@ -96,17 +96,19 @@ inline CLI::Option* add_gate_training(CLI::App& app, TrainOptions& options) {
       "Keeps attention scores in the gate's reach: soft_cap (the default), normalised or none");
   add_number(app, "--score-bound-value", model.score_bound_value, 1e-6, large, "The bound, 8");
   add_number(app, "--score-penalty", options.score_penalty, 0, large, "Weight of the penalty on large scores, 0");
-  add_number(app, "--run-penalty", options.run_penalty, 0, large,
-             "Weight of the penalty on deleting a byte beside a deleted one, 0");
   add_number(app, "--open-probability", options.open_probability, 0, 1,
              "Share of the steps without the gate once it is in, 0.1");
   add_number(app, "--hard-probability", options.hard_probability, 0, 1, "Share of the steps with hard deletion, 0.5");
-  app.add_option("--hard-rates", options.hard_rates,
-                 "Such steps delete a share drawn from this range, whatever the threshold: one model for many rates")
-      ->delimiter(',')
-      ->expected(2)
-      ->check(CLI::Range(0.0, 1.0))
-      ->option_text("X,X");
+  auto* rates =
+      app.add_option("--hard-rates", options.hard_rates,
+                     "Such steps delete a share drawn from this range, the bytes of the lowest gate values; a "
+                     "tenth about the target unless given")
+          ->delimiter(',')
+          ->expected(2)
+          ->check(CLI::Range(0.0, 1.0))
+          ->option_text("X,X");
+  app.add_flag("--hard-by-threshold", options.hard_by_threshold, "Such steps delete what the gate's threshold says")
+      ->excludes(rates);
   add_choice<merge::SurvivorBias>(app, "--survivor-bias", options.survivor_bias, survivor_bias_choices,
                                   "Gate values of survivors in such steps: kept (the default) or dropped");
   add_count(app, "--gate-open-until", options.gate_open_until, 0, 1000000000,

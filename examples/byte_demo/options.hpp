@@ -64,10 +64,11 @@ struct TrainOptions {
   std::optional<Index> target_ramp;       ///< steps in which the target rises from 0 to `target`; an eighth of all
   double proportional_gain = 0.5, integral_gain = 5e-3;
   merge::ControllerRange controller = merge::ControllerRange::two_sided;
-  double score_penalty = 0.0, run_penalty = 0.0;
+  double score_penalty = 0.0;
   double open_probability = 0.1;
   double hard_probability = 0.5;
-  std::vector<double> hard_rates = {};  ///< two ends of a range, or empty: hard deletion goes by the threshold
+  std::vector<double> hard_rates = {};  ///< of hard steps: two ends of a range, or empty: a tenth about the target
+  bool hard_by_threshold = false;       ///< hard steps delete what the threshold says instead
   merge::SurvivorBias survivor_bias = merge::SurvivorBias::kept;
 
   Index windows = 512;    ///< sequences of the evaluation at the end

@@ -101,11 +101,11 @@ Settings settings_of(const TrainOptions& options) {
   add_number("--ki", options.integral_gain);
   settings["--controller"] = word_of(options.controller, controller_choices);
   add_number("--score-penalty", options.score_penalty);
-  add_number("--run-penalty", options.run_penalty);
   add_number("--open-probability", options.open_probability);
   add_number("--hard-probability", options.hard_probability);
   if (options.hard_rates.size() == 2)
     add_text("--hard-rates", text_of(options.hard_rates[0]) + "," + text_of(options.hard_rates[1]));
+  if (options.hard_by_threshold) settings["--hard-by-threshold"] = "";
   settings["--survivor-bias"] = word_of(options.survivor_bias, survivor_bias_choices);
   add_count("--windows", options.windows);
   add_path("--save", options.save);

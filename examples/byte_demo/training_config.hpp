@@ -11,6 +11,14 @@
 
 namespace byte_demo {
 
+/// The deletion rates that hard steps draw from: those given, in either order, or a tenth about the target.
+inline training::RateRange hard_rates(const TrainOptions& options) {
+  constexpr double reach = 0.1;
+  if (options.hard_rates.empty()) return {std::max(options.target - reach, 0.0), std::min(options.target + reach, 1.0)};
+  const auto [lowest, highest] = std::minmax(options.hard_rates.at(0), options.hard_rates.at(1));
+  return {lowest, highest};
+}
+
 template <class Model>
 typename training::Trainer<Model>::Config trainer_config(const TrainOptions& options, Index steps) {
   typename training::Trainer<Model>::Config config;
@@ -21,23 +29,21 @@ typename training::Trainer<Model>::Config trainer_config(const TrainOptions& opt
   config.schedule.total_steps = steps;
   config.schedule.decay = options.schedule;
   config.objective.score_penalty = options.score_penalty;
-  config.objective.run_penalty = options.run_penalty;
   constexpr Index longest_hold = 2000;
   config.deletion.gate_open_until = options.gate_open_until.value_or(std::min(longest_hold, steps * 2 / 5));
   config.deletion.regulariser_from = options.regulariser_from.value_or(config.deletion.gate_open_until);
   config.deletion.target_ramp = options.target_ramp.value_or(steps / 8);
   config.deletion.open_probability = options.open_probability;
   config.deletion.hard_probability = options.hard_probability;
-  if (!options.hard_rates.empty() && options.model.gate == merge::GateKind::learned)
-    config.deletion.hard_rates = {std::min(options.hard_rates.at(0), options.hard_rates.at(1)),
-                                  std::max(options.hard_rates.at(0), options.hard_rates.at(1))};
+  if (!options.hard_by_threshold && options.model.gate == merge::GateKind::learned)
+    config.deletion.hard_rates = hard_rates(options);
   config.deletion.survivor_bias = options.survivor_bias;
   config.deletion.controller = {options.target, options.proportional_gain, options.integral_gain, options.controller,
                                 1.0};
-  if (options.model.gate != merge::GateKind::learned) {  // nothing to steer
+  if (!options.model.gate || options.model.pooling)  // no mode of deletion to choose
+    config.deletion.open_probability = config.deletion.hard_probability = 0;
+  if (options.model.gate != merge::GateKind::learned)  // nothing to steer
     config.deletion.controller.proportional_gain = config.deletion.controller.integral_gain = 0;
-    config.objective.run_penalty = 0;
-  }
   return config;
 }
 

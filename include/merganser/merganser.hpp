@@ -61,7 +61,6 @@
 #include <merganser/merge/merge_plan.hpp>
 #include <merganser/merge/pi_controller.hpp>
 #include <merganser/merge/reference_pooling.hpp>
-#include <merganser/merge/run_penalty.hpp>
 #include <merganser/merge/segment_mean.hpp>
 #include <merganser/merge/strided_convolution.hpp>
 #include <merganser/merge/token_pooling.hpp>

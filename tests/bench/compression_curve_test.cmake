@@ -163,10 +163,16 @@ endforeach()
 succeeds(--task vowel_removal ${small} --steps 1 --targets 0.5 --policies boundary,strided --from ${twin} --out pooled)
 expect_rows(pooled 2)
 
-# One model for many rates.
-succeeds(--task vowel_removal ${small} --targets 0.5 --policies learned --gate-open-until 0 --hard-rates 0.2,0.7
-         --out many_rates)
-expect_rows(many_rates 1)
+# How a gate is trained matters only to runs that have one.
+succeeds(--task vowel_removal ${small} --targets 0,0.5 --policies learned,random,strided --gate-open-until 0
+         --hard-rates 0.2,0.7 --out gates)
+expect_rows(gates 4)
+succeeds(--task vowel_removal ${small} --targets 0,0.5 --policies learned,random,strided --gate-open-until 0
+         --hard-by-threshold --kp 1 --out gates)
+expect_rows(gates 5)
+succeeds(--task vowel_removal ${small} --targets 0,0.5 --policies learned,random,strided --gate-open-until 1
+         --hard-by-threshold --kp 1 --out gates)
+expect_rows(gates 7)
 
 # ---- Every kind of data ----
 
@@ -218,6 +224,7 @@ file(WRITE ${WORK_DIR}/broken/rows.jsonl "{}\n{}\n")
 fails_with("--out" --task copy)
 fails_with("--from nowhere: no model there" --task copy --from nowhere --out none)
 fails_with("--hard-rates" --task copy --hard-rates 0.7 --out none)
+fails_with("--hard-by-threshold" --task copy --hard-rates 0.2,0.7 --hard-by-threshold --out none)
 fails_with("--hard-rates" --task copy --hard-rates 0.7,1.5 --out none)
 fails_with("--from: classifiers" --labels labels.tsv --from ${twin} --out none)
 fails_with("no examples" --out wrong)

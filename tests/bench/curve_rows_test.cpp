@@ -144,8 +144,8 @@ TEST_CASE("Rows stay in their folder", "[bench][curve]") {
   CHECK(files.find("1")->steps == 7);
   CHECK(files.find("2")->languages.size() == 2);
   CHECK(files.find("3") == nullptr);
-  CHECK(files.rows_of("base").size() == 2);
-  CHECK(files.rows_of("other").empty());
+  CHECK(files.rows_of({{"learned", "base"}}).size() == 2);
+  CHECK(files.rows_of({{"learned", "other"}, {"random", "base"}}).empty());
   for (const char* name : {"rows.jsonl", "rows.csv", "languages.jsonl", "languages.csv"})
     CHECK(std::filesystem::file_size(folder.path / "deep" / name) > 0);
   CHECK(lines_of(merganser::io::read_text_file(folder.path / "deep" / "rows.csv")).size() == 3);

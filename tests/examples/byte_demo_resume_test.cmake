@@ -13,7 +13,7 @@ file(WRITE ${WORK_DIR}/text.txt "${prose}")
 string(REPEAT "one\teins\ntwo\tzwei\nthree\tdrei\nfour\tvier\nfive\tfuenf\n" 3 pairs)
 file(WRITE ${WORK_DIR}/pairs.tsv "${pairs}")
 set(small --width 16 --heads 2 --head-width 8 --feed-forward 16 --encoder-blocks 2 --windows 4 --batch 3 --steps 14
-          --gate-open-until 4 --hard-probability 0.5)
+          --gate-open-until 4 --hard-probability 0.5 --hard-rates 0.2,0.7)
 
 function(expect_same_model one other)
   file(SHA256 ${WORK_DIR}/${one}/model.safetensors first)

@@ -93,30 +93,6 @@ TEST_CASE("the gradients of every regulariser agree with finite differences, tim
   }
 }
 
-TEST_CASE("the run penalty is a part of the objective beside every regulariser", "[objective]") {
-  for (const auto kind : {GateRegulariser::mean_gate, GateRegulariser::logits}) {
-    Setup s;
-    s.output.encoded.gates[0].offsets = SequenceOffsets::from_lengths(Vector<Index>{3});
-    s.output.encoded.gates[1].offsets = SequenceOffsets::from_lengths(Vector<Index>{2});
-    ObjectiveConfig config{kind};
-    config.run_penalty = 0.7;
-    const double factor = 0.25, alpha = 0.3;
-    const auto value = [&] {
-      return factor * evaluate_objective<ScriptedModel>(s.output, s.labels, config, alpha).total;
-    };
-    const auto result = evaluate_objective<ScriptedModel>(s.output, s.labels, config, alpha, factor);
-    REQUIRE(result.parts.back().name == "runs");
-    REQUIRE(result.parts.back().weight == 0.7);
-    // the second gate's pair has a forced token
-    REQUIRE_THAT(result.part("runs"), WithinRel((3.6 * 21.9 + 21.9 * 11.3) / 900 / 3 / 2, 1e-12));
-    for (std::size_t g = 0; g < 2; ++g) {
-      auto& values = s.output.encoded.gates[g].gate.values;
-      for (std::size_t t = 0; t < values.size(); ++t)
-        REQUIRE_THAT(numeric_derivative(value, values[t]), WithinAbs(result.grad.gates[g].values[t], 1e-9));
-    }
-  }
-}
-
 TEST_CASE("without gates and without labels the objective is 0", "[objective]") {
   Setup s;
   s.output.encoded.gates.clear();

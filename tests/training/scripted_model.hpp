@@ -22,7 +22,6 @@ struct ScriptedModel {
 
   struct Report {
     merge::GateValues<double> gate;
-    SequenceOffsets offsets;
     Vector<std::uint8_t> forced;
     double threshold = -15;
   };

@@ -10,13 +10,12 @@
 #include <merganser/core/types.hpp>
 #include <merganser/merge/boundary_prior.hpp>
 #include <merganser/merge/gate_regulariser.hpp>
-#include <merganser/merge/run_penalty.hpp>
 #include <merganser/nn/cross_entropy.hpp>
 
 namespace merganser::training {
 
-/// total = cross entropy + alpha * gate regulariser + beta * score excess + delta * run penalty, or + gamma * boundary
-/// prior loss where a boundary predictor stands in place of gates.
+/// total = cross entropy + alpha * gate regulariser + beta * score excess, or + gamma * boundary prior loss where a
+/// boundary predictor stands in place of gates.
 ///
 /// Kallini et al. 2025, arXiv 2410.20771, sections 3.2 and 3.3. alpha comes from the controller at every step.
 struct ObjectiveConfig {
@@ -24,12 +23,11 @@ struct ObjectiveConfig {
   double score_penalty = 0.0;  ///< beta, on the mean of max(score - score_limit, 0); wanted with unbounded scores
   double score_limit = 5.0;
   double boundary_weight = 1.0;  ///< gamma
-  double run_penalty = 0.0;      ///< delta, on how much is deleted beside something deleted; not in the paper
 };
 
 /// One term of the objective.
 struct ObjectivePart {
-  std::string name;    ///< "cross_entropy", "gate", "score_excess"; "boundary_prior", "runs" where they are
+  std::string name;    ///< "cross_entropy", "gate", "score_excess"; with a boundary predictor "boundary_prior"
   double value = 0.0;  ///< before weighting
   double weight = 1.0;
 };
@@ -65,25 +63,6 @@ double regularise_gates(const typename Model::Output& output, merge::GateRegular
     for (Scalar& g : result.grad_values) g *= share;
     for (Scalar& g : result.grad_logits) g *= share;
     grad.gates.push_back({std::move(result.grad_values), std::move(result.grad_logits)});
-  }
-  return reports.empty() ? 0.0 : sum / static_cast<double>(reports.size());
-}
-
-/// The run penalty averaged over the gates of an output; its gradient times `weight` is added to that of the
-/// regulariser.
-template <class Model>
-double penalise_runs(const typename Model::Output& output, double weight, typename Model::OutputGradients& grad) {
-  using Scalar = typename Model::ScalarType;
-  const auto& reports = output.encoded.gates;
-  double sum = 0;
-  for (std::size_t g = 0; g < reports.size(); ++g) {
-    const auto& report = reports[g];
-    const auto result = merge::run_penalty<Scalar>(report.gate.values, report.offsets, report.forced, report.threshold);
-    sum += result.value;
-    const auto share = static_cast<Scalar>(weight / static_cast<double>(reports.size()));
-    Vector<Scalar>& values = grad.gates[g].values;
-    values.resize(result.grad_values.size(), Scalar{0});
-    for (std::size_t t = 0; t < values.size(); ++t) values[t] += share * result.grad_values[t];
   }
   return reports.empty() ? 0.0 : sum / static_cast<double>(reports.size());
 }
@@ -130,10 +109,6 @@ ObjectiveResult<Model> evaluate_objective(const typename Model::Output& output, 
   result.parts.push_back({"score_excess", output.score_excess, config.score_penalty});
   const auto prior = regularise_boundaries<Model>(output, config.boundary_weight * factor, result.grad);
   if (prior) result.parts.push_back({"boundary_prior", *prior, config.boundary_weight});
-  if (config.run_penalty > 0) {
-    const double runs = penalise_runs<Model>(output, config.run_penalty * factor, result.grad);
-    result.parts.push_back({"runs", runs, config.run_penalty});
-  }
   for (const ObjectivePart& part : result.parts) result.total += part.weight * part.value;
   return result;
 }
