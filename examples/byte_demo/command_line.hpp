@@ -100,9 +100,10 @@ inline CLI::Option* add_gate_training(CLI::App& app, TrainOptions& options) {
              "Share of the steps without the gate once it is in, 0.1");
   add_number(app, "--hard-probability", options.hard_probability, 0, 1, "Share of the steps with hard deletion, 0.5");
   auto* rates =
-      app.add_option("--hard-rates", options.hard_rates,
-                     "Such steps delete a share drawn from this range, the bytes of the lowest gate values; a "
-                     "tenth about the target unless given")
+      app.add_option(
+             "--hard-rates", options.hard_rates,
+             "Such steps delete a share drawn from this range, the bytes of the lowest gate values, at every gate; a "
+             "tenth about the target unless given, and with several gates the threshold decides")
           ->delimiter(',')
           ->expected(2)
           ->check(CLI::Range(0.0, 1.0))

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 
 #include <merganser/training/trainer.hpp>
 
@@ -11,12 +12,17 @@
 
 namespace byte_demo {
 
-/// The deletion rates that hard steps draw from: those given, in either order, or a tenth about the target.
-inline training::RateRange hard_rates(const TrainOptions& options) {
+/// The deletion rates that hard steps draw from: those given, in either order, or a tenth about the target. None where
+/// the threshold decides: if asked for, if nothing learns, and with several gates, each of which would delete a share.
+inline std::optional<training::RateRange> hard_rates(const TrainOptions& options) {
   constexpr double reach = 0.1;
-  if (options.hard_rates.empty()) return {std::max(options.target - reach, 0.0), std::min(options.target + reach, 1.0)};
-  const auto [lowest, highest] = std::minmax(options.hard_rates.at(0), options.hard_rates.at(1));
-  return {lowest, highest};
+  if (options.hard_by_threshold || options.model.gate != merge::GateKind::learned) return std::nullopt;
+  if (!options.hard_rates.empty()) {
+    const auto [lowest, highest] = std::minmax(options.hard_rates.at(0), options.hard_rates.at(1));
+    return training::RateRange{lowest, highest};
+  }
+  if (options.model.gate_blocks.size() > 1) return std::nullopt;
+  return training::RateRange{std::max(options.target - reach, 0.0), std::min(options.target + reach, 1.0)};
 }
 
 template <class Model>
@@ -35,8 +41,7 @@ typename training::Trainer<Model>::Config trainer_config(const TrainOptions& opt
   config.deletion.target_ramp = options.target_ramp.value_or(steps / 8);
   config.deletion.open_probability = options.open_probability;
   config.deletion.hard_probability = options.hard_probability;
-  if (!options.hard_by_threshold && options.model.gate == merge::GateKind::learned)
-    config.deletion.hard_rates = hard_rates(options);
+  config.deletion.hard_rates = hard_rates(options);
   config.deletion.survivor_bias = options.survivor_bias;
   config.deletion.controller = {options.target, options.proportional_gain, options.integral_gain, options.controller,
                                 1.0};

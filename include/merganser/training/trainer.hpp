@@ -37,7 +37,7 @@ struct DeletionSchedule {
   double hard_probability = 0.0;  ///< share of the gated batches that train with hard deletion, in [0, 1]
   merge::SurvivorBias survivor_bias = merge::SurvivorBias::kept;  ///< of hard batches
   /// If given, a hard batch deletes the tokens of lowest gate value, of every sequence a share that is drawn from this
-  /// range for the batch: one model for many rates. The threshold has no part in that, so nobody steers by it.
+  /// range for the batch (each gate that share). The threshold has no part in that, so nobody steers by it.
   std::optional<RateRange> hard_rates;
   merge::PiController::Config controller;
   double collapse_rate = 0.95;  ///< a deletion rate above this ...
