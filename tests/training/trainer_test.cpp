@@ -543,6 +543,17 @@ TEST_CASE("a trainer refuses settings out of range", "[Trainer]") {
   REQUIRE(error([](auto& config) {
             config.deletion.hard_rates = {0.2, 1.5};
           }) == "Trainer: deletion.hard_rates.highest: got 1.5, expected at most 1");
+  const auto only_by_rank = [](auto& config) {
+    config.deletion.hard_rates = {0.2, 0.7};
+    config.deletion.hard_probability = 1;
+  };
+  REQUIRE(error(only_by_rank) ==
+          "Trainer: deletion.hard_probability: got 1, expected less than 1 with hard_rates, as "
+          "the controller steers by the other batches");
+  REQUIRE(error([&](auto& config) {
+            only_by_rank(config);
+            config.deletion.controller.proportional_gain = config.deletion.controller.integral_gain = 0;
+          }) == "nothing thrown");
   REQUIRE(error([](auto& config) { config.schedule.peak = -1; }) ==
           "LearningRateSchedule: peak: got -1, expected a positive number");
   REQUIRE(error([](auto& config) { config.optimizer.epsilon = 0; }) ==

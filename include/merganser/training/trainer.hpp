@@ -38,7 +38,8 @@ struct DeletionSchedule {
   double hard_probability = 0.0;  ///< share of the gated batches that train with hard deletion, in [0, 1]
   merge::SurvivorBias survivor_bias = merge::SurvivorBias::kept;  ///< of hard batches
   /// If given, a hard batch deletes the tokens of lowest gate value, of every sequence a share that is drawn from this
-  /// range for the batch (each gate that share). The threshold has no part in that, so nobody steers by it.
+  /// range for the batch (each gate that share). The threshold has no part in that, so nobody steers by it; some
+  /// gated batches must be left for that, unless both gains are 0.
   std::optional<RateRange> hard_rates;
   merge::PiController::Config controller;
   double collapse_rate = 0.95;  ///< a deletion rate above this ...
@@ -118,6 +119,11 @@ class Trainer {
       check_argument(rates->lowest >= 0 && rates->lowest <= rates->highest, "Trainer", "deletion.hard_rates.lowest",
                      rates->lowest, "at least 0 and no more than the highest");
       check_argument(rates->highest <= 1, "Trainer", "deletion.hard_rates.highest", rates->highest, "at most 1");
+      const merge::PiController::Config& controller = config.deletion.controller;
+      const bool steers = controller.proportional_gain != 0 || controller.integral_gain != 0;
+      check_argument(config.deletion.hard_probability < 1 || !steers, "Trainer", "deletion.hard_probability",
+                     config.deletion.hard_probability,
+                     "less than 1 with hard_rates, as the controller steers by the other batches");
     }
   }
 
