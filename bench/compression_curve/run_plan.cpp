@@ -13,6 +13,7 @@
 #include <merganser/io/file_digest.hpp>
 
 #include <train_settings.hpp>
+#include <training_config.hpp>
 
 #include "policies.hpp"
 
@@ -106,6 +107,7 @@ void check(const CurveOptions& options) {
   };
   if (twice(options.policies) || twice(options.targets) || twice(options.seeds))
     throw std::invalid_argument("--policies, --targets, --seeds: each value once");
+  byte_demo::hard_rates(options.train);  // throws if they cannot be had
 }
 
 }  // namespace

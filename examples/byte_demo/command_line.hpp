@@ -103,7 +103,7 @@ inline CLI::Option* add_gate_training(CLI::App& app, TrainOptions& options) {
       app.add_option(
              "--hard-rates", options.hard_rates,
              "Such steps delete a share drawn from this range, the bytes of the lowest gate values, at every gate; a "
-             "tenth about the target unless given, and with several gates the threshold decides")
+             "tenth about the target unless given; with several gates or none but hard steps the threshold decides")
           ->delimiter(',')
           ->expected(2)
           ->check(CLI::Range(0.0, 1.0))

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <optional>
+#include <stdexcept>
 
 #include <merganser/training/trainer.hpp>
 
@@ -13,15 +14,21 @@
 namespace byte_demo {
 
 /// The deletion rates that hard steps draw from: those given, in either order, or a tenth about the target. None where
-/// the threshold decides: if asked for, if nothing learns, and with several gates, each of which would delete a share.
+/// the threshold decides: if asked for, if nothing learns, with several gates, each of which would delete a share, and
+/// if every gated step is hard, as the controller has only the threshold to steer by.
+/// @throws std::invalid_argument if every gated step is to go by rank
 inline std::optional<training::RateRange> hard_rates(const TrainOptions& options) {
   constexpr double reach = 0.1;
   if (options.hard_by_threshold || options.model.gate != merge::GateKind::learned) return std::nullopt;
+  const bool all_hard = options.hard_probability == 1;
   if (!options.hard_rates.empty()) {
+    if (all_hard)
+      throw std::invalid_argument(
+          "--hard-rates needs a --hard-probability below 1: the controller steers by the other steps");
     const auto [lowest, highest] = std::minmax(options.hard_rates.at(0), options.hard_rates.at(1));
     return training::RateRange{lowest, highest};
   }
-  if (options.model.gate_blocks.size() > 1) return std::nullopt;
+  if (options.model.gate_blocks.size() > 1 || all_hard) return std::nullopt;
   return training::RateRange{std::max(options.target - reach, 0.0), std::min(options.target + reach, 1.0)};
 }
 

@@ -226,6 +226,7 @@ fails_with("--from nowhere: no model there" --task copy --from nowhere --out non
 fails_with("--hard-rates" --task copy --hard-rates 0.7 --out none)
 fails_with("--hard-by-threshold" --task copy --hard-rates 0.2,0.7 --hard-by-threshold --out none)
 fails_with("--hard-rates" --task copy --hard-rates 0.7,1.5 --out none)
+fails_with("--hard-rates" --task copy --hard-rates 0.2,0.7 --hard-probability 1 --out none)
 fails_with("--from: classifiers" --labels labels.tsv --from ${twin} --out none)
 fails_with("no examples" --out wrong)
 fails_with("no_such_file" --text no_such_file --out wrong)
