@@ -94,8 +94,6 @@ const SavedModel* saved_model(const CurveOptions& options, const std::string& po
 }
 
 void check(const CurveOptions& options) {
-  if (!options.labels.empty() && !options.train.model.start_from.empty())
-    throw std::invalid_argument("--from: classifiers begin anew");
   for (const std::string& policy : options.policies)
     if (find_policy(policy) == nullptr) throw std::invalid_argument("--policies: there is no policy " + policy);
   for (const double target : options.targets)

@@ -77,6 +77,8 @@ Model make(const byte_demo::TrainOptions& train, const CurveData& data) {
     Model model(config);
     Rng rng(train.seed);
     model.initialize(rng, 1.0, train.model.embedding_deviation);
+    if (const std::string& start = train.model.start_from; !start.empty())
+      byte_demo::start_reader(start, model.embedding, model.encoder);
     return model;
   }
 }

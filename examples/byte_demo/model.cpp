@@ -13,6 +13,7 @@
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/io_error.hpp>
+#include <merganser/core/parameter.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/io/calibration_file.hpp>
@@ -105,14 +106,32 @@ bool shortens(const std::string& parameter) {
                      [&](const char* name) { return parameter.find(name) != std::string::npos; });
 }
 
-/// The weights of the model there, but for a gate or a pooling that it lacks.
-void start_from(Model& model, const std::string& directory) {
+/// What models of every kind have: embedding and encoder, named as in a whole model.
+struct Reader {
+  using ScalarType = float;
+
+  template <class Visitor>
+  void visit(Visitor&& visitor, const merganser::ParameterName& prefix) {
+    embedding.visit(visitor, prefix + "shared.");
+    encoder.visit(visitor, prefix + "encoder.");
+  }
+
+  merganser::nn::Embedding<float>& embedding;
+  models::Encoder<float>& encoder;
+};
+
+Model model_to_start_from(const std::string& directory) {
   ModelSource source;
   source.directory = directory;
-  Model other = load_whole_model(source);
+  return load_whole_model(source);
+}
+
+/// The weights of a model or part of one, but for a gate or a pooling that it lacks.
+template <class Part>
+void start_from(Part& part, Part& other, const std::string& directory) {
   merganser::Vector<std::string> missing;
   try {
-    missing = merganser::copy_parameters(other, model);
+    missing = merganser::copy_parameters(other, part);
   } catch (const std::invalid_argument& error) {
     throw IoError(directory, "model", error.what(), "one of the same sizes");
   }
@@ -132,8 +151,19 @@ Model make_model(const ModelOptions& options, double target, std::uint64_t seed)
   Model model(config);
   merganser::Rng rng(seed);
   model.initialize(rng, 1.0, options.embedding_deviation);
-  if (!options.start_from.empty()) start_from(model, options.start_from);
+  if (!options.start_from.empty()) {
+    Model other = model_to_start_from(options.start_from);
+    start_from(model, other, options.start_from);
+  }
   return model;
+}
+
+void start_reader(const std::string& directory, merganser::nn::Embedding<float>& embedding,
+                  models::Encoder<float>& encoder) {
+  Model other = model_to_start_from(directory);
+  Reader reader{embedding, encoder};
+  Reader trained{other.shared, other.encoder};
+  start_from(reader, trained, directory);
 }
 
 Model load_whole_model(const ModelSource& source) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include <merganser/models/encoder_decoder.hpp>
+#include <merganser/nn/embedding.hpp>
 
 #include <options.hpp>
 
@@ -27,6 +28,11 @@ std::optional<merge::PoolingConfig> pooling_config(const ModelOptions& options);
 /// A fresh model, or one with the weights of another; `target` is the rate of a gate that does not learn.
 /// @throws merganser::IoError if the model to start from is not there or has other sizes
 Model make_model(const ModelOptions& options, double target, std::uint64_t seed);
+
+/// The same for models of other kinds, which have only embedding and encoder in common with that one.
+/// @throws merganser::IoError as `make_model`
+void start_reader(const std::string& directory, merganser::nn::Embedding<float>& embedding,
+                  models::Encoder<float>& encoder);
 
 /// A model to train or to save again, in full precision.
 /// @throws merganser::IoError if the directory holds no model

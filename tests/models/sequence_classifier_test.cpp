@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include <merganser/core/parameter.hpp>
+#include <merganser/models/encoder_decoder.hpp>
 #include <merganser/training/objective.hpp>
 
 #include "models/tiny_models.hpp"
@@ -205,4 +207,25 @@ TEMPLATE_TEST_CASE("a classifier prepared for inference gives the same bits", "[
   s.model.prepare_for_inference();
   REQUIRE(identical(s.model.forward(s.source).logits, before));
   REQUIRE_THROWS_AS(s.model.visit([](const std::string&, auto&) {}, ""), std::invalid_argument);
+}
+
+TEST_CASE("a classifier takes over the encoder of a model that writes", "[SequenceClassifier]") {
+  EncoderDecoder<float>::Config whole;
+  whole.vocabulary = 11;
+  whole.encoder = tiny_stack();
+  whole.gates.push_back(gate_at(1));
+  EncoderDecoder<float> writer(whole);
+  Rng rng(3);
+  writer.initialize(rng);
+
+  SequenceClassifier<float> classifier(config_of<float>({1}));
+  classifier.initialize(rng);
+  const auto head = classifier.head.weight;
+  CHECK(copy_parameters(writer.shared, classifier.embedding).empty());
+  CHECK(copy_parameters(writer.encoder, classifier.encoder).empty());
+
+  const TokenBatch ids = random_tokens({3, 0, 5}, 11, 7);
+  const auto hidden = classifier.forward(ids, {deletion(DeletionMode::soft)}).encoded.hidden;
+  CHECK(hidden.values == writer.encode(ids, {deletion(DeletionMode::soft)}).hidden.values);
+  CHECK(classifier.head.weight == head);
 }
