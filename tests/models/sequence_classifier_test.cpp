@@ -225,7 +225,9 @@ TEST_CASE("a classifier takes over the encoder of a model that writes", "[Sequen
   CHECK(copy_parameters(writer.encoder, classifier.encoder).empty());
 
   const TokenBatch ids = random_tokens({3, 0, 5}, 11, 7);
-  const auto hidden = classifier.forward(ids, {deletion(DeletionMode::soft)}).encoded.hidden;
-  CHECK(hidden.values == writer.encode(ids, {deletion(DeletionMode::soft)}).hidden.values);
-  CHECK(classifier.head.weight == head);
+  SequenceClassifier<float>::ForwardOptions reading;
+  EncoderDecoder<float>::ForwardOptions writing;
+  reading.deletion = writing.deletion = deletion(DeletionMode::soft);
+  CHECK(identical(classifier.forward(ids, reading).encoded.hidden.values, writer.encode(ids, writing).hidden.values));
+  CHECK(identical(classifier.head.weight, head));
 }
