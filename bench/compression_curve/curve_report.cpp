@@ -35,9 +35,10 @@ Statistic over(const Rows& rows, const Figure& figure) {
   return statistic_of(values);
 }
 
-/// "learned 50 %"; the twin has no target.
+/// "learned 50 %"; twin and control have no target.
 std::string name_of(const RunRow& row) {
-  return row.policy == ungated ? row.policy : row.policy + " " + byte_demo::percent(row.target, 0);
+  const bool bound = row.policy == ungated || row.policy == all_deleted;
+  return bound ? row.policy : row.policy + " " + byte_demo::percent(row.target, 0);
 }
 
 std::string percent_text(const Statistic& value, int digits) {
@@ -61,13 +62,14 @@ const Figure deleted = [](const RunRow& row) { return row.hard.deletion_rate; };
 const Figure hard_bits = [](const RunRow& row) { return row.hard.bits_per_byte; };
 const Figure hard_accuracy = [](const RunRow& row) { return 100 * accuracy(row.hard); };
 
-/// One series a policy, a point a target; the twin is a level.
+/// One series a policy, a point a target; the twin is a level. The control is left out: it may be tenfold off.
 LineChart chart_of(const std::vector<RunRow>& rows, const Figure& x, const Figure& y) {
   LineChart chart;
   std::map<std::string, std::size_t> series;
   for (const Rows& group : by_policy_and_target(rows)) {
     const Statistic at = over(group, x), value = over(group, y);
     const std::string& policy = group.front()->policy;
+    if (policy == all_deleted) continue;
     if (policy == ungated && std::isfinite(value.mean)) chart.levels.push_back({"no deletion", value.mean});
     const auto [place, added] = series.emplace(policy, chart.series.size());
     if (added) chart.series.push_back({policy, {}, ChartSeries::Style::points});

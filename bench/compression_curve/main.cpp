@@ -120,7 +120,9 @@ void add_curve(CLI::App& app, Arguments& arguments) {
   CurveOptions& options = arguments.options;
   app.add_option("--policies", arguments.policies, "Some of " + policy_names() + "; all unless given")
       ->option_text("NAME,...");
-  app.add_option("--targets", arguments.targets, "Deletion rates, 0,0.25,0.5,0.7; 0 is the twin without deletion")
+  app.add_option(
+         "--targets", arguments.targets,
+         "Deletion rates, 0,0.25,0.5,0.7; 0 is the twin without deletion, 1 the control trained without its source")
       ->option_text("X,...");
   app.add_option("--seeds", arguments.seeds, "1 unless given; error bars need several")->option_text("N,...");
   auto* budget =
@@ -130,7 +132,8 @@ void add_curve(CLI::App& app, Arguments& arguments) {
           ->option_text("quick|MINUTES|HOURSh");
   byte_demo::add_count(app, "--steps", options.budget.steps, 1, 1000000000, "Steps of every run, 2500")
       ->excludes(budget);
-  app.add_option("--model", arguments.models, "Measure a saved model in place of training; the twin is ungated@0")
+  app.add_option("--model", arguments.models,
+                 "Measure a saved model in place of training; the twin is ungated@0, the control all_deleted@1")
       ->option_text("POLICY@TARGET=DIR...");
   byte_demo::add_count(app, "--windows", options.train.windows, 1, 1000000000, "Most sequences to evaluate on, 512");
   byte_demo::add_count(app, "--repetitions", options.timing_repetitions, 1, 1000, "Of the timed passes, 3");

@@ -13,6 +13,9 @@ namespace compression_curve {
 /// The name of the twin that deletes nothing, whose target is 0.
 inline constexpr const char* ungated = "ungated";
 
+/// The name of the control that is trained without its source, whose target is 1.
+inline constexpr const char* all_deleted = "all_deleted";
+
 /// One way of choosing what goes. Another one joins by an entry in policies.cpp.
 struct Policy {
   std::string name;

@@ -20,6 +20,7 @@
 
 #include "curve_data.hpp"
 #include "curve_options.hpp"
+#include "policies.hpp"
 #include "run_row.hpp"
 
 namespace compression_curve {
@@ -123,14 +124,18 @@ void measure(const Model& model, const CurveData& examples, const CurveOptions& 
   row.hard = figures_of(all.hard, examples.kind);
   row.hard_reference = figures_of(all.hard_reference, examples.kind);
   row.everything = figures_of(all.everything, examples.kind);
-  row.soft_hard_gap = all.soft_hard_gap();
-  row.total_ms_none = all.none.milliseconds;
-  row.total_ms_soft = all.soft.milliseconds;
-  row.total_ms_hard = all.hard.milliseconds;
   row.sequences = all.none.sequences;
   row.source_bytes = all.none.source_bytes;
   row.source_tokens = all.none.source_tokens;
   row.target_tokens = all.none.target_tokens;
+  if (row.policy == all_deleted) {  // never learned to read, and saves nobody time
+    row.none = row.soft = row.hard = row.hard_reference = row.everything;
+    return;
+  }
+  row.soft_hard_gap = all.soft_hard_gap();
+  row.total_ms_none = all.none.milliseconds;
+  row.total_ms_soft = all.soft.milliseconds;
+  row.total_ms_hard = all.hard.milliseconds;
   std::tie(row.encoder_ms_none, row.encoder_ms_hard) =
       encoder_milliseconds(model, batches, options, how.timing_repetitions);
   row.predicted_cost_ratio = byte_demo::predict_cost(model, batches, options).ratio();

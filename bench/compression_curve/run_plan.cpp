@@ -41,7 +41,7 @@ const std::set<std::string> of_gates = {"--open-probability", "--hard-probabilit
 /// Those that matter to a policy, so that others may change and its runs are found again.
 Settings settings_for(const std::string& policy, Settings settings) {
   byte_demo::ModelOptions model;
-  if (policy == ungated)
+  if (policy == ungated || policy == all_deleted)
     model.gate.reset();
   else
     find_policy(policy)->design(model, 0.5);
@@ -97,8 +97,8 @@ void check(const CurveOptions& options) {
   for (const std::string& policy : options.policies)
     if (find_policy(policy) == nullptr) throw std::invalid_argument("--policies: there is no policy " + policy);
   for (const double target : options.targets)
-    if (!(target >= 0 && target < 1))
-      throw std::invalid_argument("--targets: got " + text_of(target) + ", expected rates from 0 to below 1");
+    if (!(target >= 0 && target <= 1))
+      throw std::invalid_argument("--targets: got " + text_of(target) + ", expected rates from 0 to 1");
   const auto twice = [](auto values) {
     std::sort(values.begin(), values.end());
     return std::adjacent_find(values.begin(), values.end()) != values.end();
@@ -129,7 +129,7 @@ RunPlan plan_runs(const CurveOptions& options, const Settings& contents, Index s
   Settings data = contents;
   data["task"] = options.train.data.task;
   RunPlan plan{{}, hash_of(data), {}, {}};
-  plan.bases[ungated] = hash_of(settings_for(ungated, shared));
+  for (const char* bound : {ungated, all_deleted}) plan.bases[bound] = hash_of(settings_for(bound, shared));
   for (const Policy& policy : policies()) plan.bases[policy.name] = hash_of(settings_for(policy.name, shared));
   const auto add = [&](const std::string& policy, double target, std::uint64_t seed) {
     PlannedRun run{policy, target, seed, std::nullopt, plan.bases.at(policy), ""};
@@ -145,8 +145,8 @@ RunPlan plan_runs(const CurveOptions& options, const Settings& contents, Index s
     plan.runs.push_back(std::move(run));
   };
   for (const double target : options.targets) {
-    if (target == 0) {
-      for (const std::uint64_t seed : options.seeds) add(ungated, 0, seed);
+    if (target == 0 || target == 1) {
+      for (const std::uint64_t seed : options.seeds) add(target == 0 ? ungated : all_deleted, target, seed);
       continue;
     }
     for (const std::string& policy : options.policies)

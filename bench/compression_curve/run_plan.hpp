@@ -27,10 +27,11 @@ struct PlannedRun {
 };
 
 struct RunPlan {
-  std::map<std::string, std::string> bases;  ///< of every policy and of the twin, whether it has runs here or not
-  std::string data;                          ///< hash of the data alone
-  std::vector<PlannedRun> runs;              ///< the twin first, then target by target, seed by seed
-  std::vector<std::string> skipped;          ///< what cannot be run, and why
+  std::map<std::string, std::string>
+      bases;                     ///< of every policy, of the twin and of the control, whether it has runs here or not
+  std::string data;              ///< hash of the data alone
+  std::vector<PlannedRun> runs;  ///< the twin first, then target by target, seed by seed
+  std::vector<std::string> skipped;  ///< what cannot be run, and why
 };
 
 /// @param contents of the data

@@ -56,7 +56,7 @@ byte_demo::TrainOptions train_options(const CurveOptions& options, const Planned
   byte_demo::TrainOptions train = options.train;
   train.target = planned.target;
   train.seed = planned.seed;
-  if (planned.policy == ungated)
+  if (planned.policy == ungated || planned.policy == all_deleted)
     train.model.gate.reset();
   else
     find_policy(planned.policy)->design(train.model, planned.target);
@@ -130,7 +130,9 @@ double train(Model& model, const Workplace& workplace, const PlannedRun& planned
   const byte_demo::TrainOptions options = train_options(workplace.options, planned);
   const Index steps = workplace.steps;
   byte_demo::BatchSource batches = open_data(workplace.options, planned.seed).batches;
-  training::Trainer<Model> trainer(model, byte_demo::trainer_config<Model>(options, steps));
+  auto config = byte_demo::trainer_config<Model>(options, steps);
+  config.deletion.without_source = planned.policy == all_deleted;
+  training::Trainer<Model> trainer(model, config);
   RunCheckpoints<Model> checkpoints(folder / "checkpoints");
   const double before = checkpoints.resume(model, trainer, batches);
   const auto start = Clock::now();

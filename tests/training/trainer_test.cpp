@@ -350,6 +350,32 @@ TEST_CASE("a share of the batches trains without the gate, and nobody steers by 
   REQUIRE(collapsed_at == 50);  // steps without the gate neither count nor interrupt
 }
 
+TEST_CASE("the control learns without its source, and nobody steers", "[Trainer]") {
+  const Threads one(1);
+  const auto trained_on = [](TokenId source) {
+    Model model = tiny_model(1);
+    Trainer<Model>::Config config = settings();
+    config.optimizer.weight_decay = 0;
+    config.deletion.without_source = true;
+    config.deletion.gate_open_until = 2;  // has no say
+    config.deletion.collapse_steps = 1;
+    Trainer<Model> trainer(model, config);
+    data::Batch batch;
+    batch.push_back({{source, source, source}, {3, 4, 5, 1}});
+    Listener listener;
+    const double first = trainer.step(batch, listener.callbacks()).total;
+    const StepReport last = trainer.run(
+        60, [&] { return batch; }, listener.callbacks());
+    REQUIRE(last.total < 0.2 * first);
+    REQUIRE(last.gated_batches == 0);
+    REQUIRE(last.next_alpha == 0.0);
+    REQUIRE(listener.events.empty());
+    REQUIRE(numbers_of(model.encoder) == numbers_of(tiny_model(1).encoder));
+    return numbers_of(model);
+  };
+  REQUIRE(trained_on(6) == trained_on(7));
+}
+
 TEST_CASE("a loss that is not finite is an event, and nothing changes", "[Trainer]") {
   const Threads one(1);
   Model model = tiny_model(1, 0.1);

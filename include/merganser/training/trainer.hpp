@@ -41,6 +41,9 @@ struct DeletionSchedule {
   /// range for the batch (each gate that share). The threshold has no part in that, so nobody steers by it; some
   /// gated batches must be left for that, unless both gains are 0.
   std::optional<RateRange> hard_rates;
+  /// The all-deleted control: no batch reads its source (`DeletionMode::everything`), whatever stands above, so that
+  /// the model learns what can be known without it. Nobody steers.
+  bool without_source = false;
   merge::PiController::Config controller;
   double collapse_rate = 0.95;  ///< a deletion rate above this ...
   Index collapse_steps = 100;   ///< ... for so many steps in a row is a collapse
@@ -211,9 +214,10 @@ class Trainer {
   }
 
  private:
-  /// Whether the next batch runs without, with soft or with hard deletion.
+  /// Whether the next batch runs without, with soft or with hard deletion; with nothing left in the control.
   merge::DeletionMode draw_mode() {
     const DeletionSchedule& schedule = config_.deletion;
+    if (schedule.without_source) return merge::DeletionMode::everything;
     if (step_ < schedule.gate_open_until) return merge::DeletionMode::none;
     if (schedule.open_probability > 0 && rng_.bernoulli(schedule.open_probability)) return merge::DeletionMode::none;
     if (schedule.hard_probability > 0 && rng_.bernoulli(schedule.hard_probability)) return merge::DeletionMode::hard;
@@ -260,7 +264,9 @@ class Trainer {
     for (std::size_t i = 0; i < report.parts.size(); ++i) report.parts[i].value += share * result.parts[i].value;
     if (result.counted > 0)
       report.token_accuracy += share * static_cast<double>(result.correct) / static_cast<double>(result.counted);
-    if (options.deletion.mode != merge::DeletionMode::none && !drawn) {
+    const bool gated =
+        options.deletion.mode == merge::DeletionMode::soft || options.deletion.mode == merge::DeletionMode::hard;
+    if (gated && !drawn) {
       ++report.gated_batches;
       report.deletion_rate +=
           (output.encoded.deletion.deletion_rate() - report.deletion_rate) / static_cast<double>(report.gated_batches);
