@@ -76,8 +76,10 @@ inline void add_shortest_window(CLI::App& app, DataOptions& data) {
 }
 
 inline void add_start(CLI::App& app, ModelOptions& model) {
-  app.add_option("--from", model.start_from,
-                 "Begin with the weights of this model of the same sizes; a gate or pooling that it lacks begins anew")
+  app.add_option(
+         "--from", model.start_from,
+         "Begin with the weights of this model of the same sizes; a gate or pooling that it lacks begins anew, one "
+         "that has no place stays behind")
       ->option_text("DIR");
 }
 

@@ -126,9 +126,23 @@ Model model_to_start_from(const std::string& directory) {
   return load_whole_model(source);
 }
 
-/// The weights of a model or part of one, but for a gate or a pooling that it lacks.
+/// Takes out the gates and the pooling that the other encoder has no place for.
+void leave_behind(models::Encoder<float>& encoder, const models::Encoder<float>& other) {
+  const auto same = [](const auto& a, const auto& b) {
+    return a.config().block == b.config().block && a.config().kind == b.config().kind;
+  };
+  const auto placeless = [&](const merge::Gate<float>& gate) {
+    return std::none_of(other.gates.begin(), other.gates.end(), [&](const auto& place) { return same(gate, place); });
+  };
+  auto& gates = encoder.gates;
+  gates.erase(std::remove_if(gates.begin(), gates.end(), placeless), gates.end());
+  if (encoder.pooling && !(other.pooling && same(*encoder.pooling, *other.pooling))) encoder.pooling.reset();
+}
+
+/// The weights of a model or part of one; a gate or a pooling that one of the two lacks is no part of it.
 template <class Part>
 void start_from(Part& part, Part& other, const std::string& directory) {
+  leave_behind(other.encoder, part.encoder);
   merganser::Vector<std::string> missing;
   try {
     missing = merganser::copy_parameters(other, part);

@@ -43,7 +43,7 @@ struct ModelOptions {
   merge::GateNoise gate_noise = merge::GateNoise::none;
   double gate_bias = 3.0;            ///< of the logits at the start: gates come in wide open
   double embedding_deviation = 0.3;  ///< small, so that attention learns to copy some hundred steps sooner
-  std::string start_from = {};  ///< a model directory: its weights come first; a gate or pooling that it lacks is new
+  std::string start_from = {};  ///< a model directory, whose weights come first; gates and poolings if both have them
 };
 
 struct TrainOptions {

@@ -163,6 +163,22 @@ endforeach()
 succeeds(--task vowel_removal ${small} --steps 1 --targets 0.5 --policies boundary,strided --from ${twin} --out pooled)
 expect_rows(pooled 2)
 
+# A gate that has no place stays behind: the same weights without it, and with another gate.
+file(GLOB gated ${WORK_DIR}/straight/runs/learned-0.5-seed1-*/model)
+succeeds(--task vowel_removal ${small} --steps 1 --targets 0,0.5 --policies learned,random,strided --from ${gated}
+         --out ungated)
+expect_rows(ungated 4)
+foreach(line IN LISTS lines)
+  if(line MATCHES "\"policy\":\"learned\",\"target\":0.5,\"seed\":1,")
+    string(JSON bits GET "${line}" bits_per_byte_none)
+    foreach(number IN ITEMS 0 1 2)
+      expect_in_row(ungated ${number} bits_per_byte_none "^${bits}$")
+    endforeach()
+    string(JSON bits GET "${line}" bits_per_byte_hard)
+    expect_in_row(ungated 1 bits_per_byte_hard "^${bits}$")
+  endif()
+endforeach()
+
 # How a gate is trained matters only to runs that have one.
 succeeds(--task vowel_removal ${small} --targets 0,0.5 --policies learned,random,strided --gate-open-until 0
          --hard-rates 0.2,0.7 --out gates)
