@@ -214,8 +214,9 @@ void add_attend_backward(const HeadKind& kind, Index tokens) {
     if (!grad_key_bias.empty()) gradients.key_bias = grad_key_bias.data();
     Meter meter(state, 1, false);
     for (auto _ : state) {
-      kernels::attend_backward<float>(head.q, head.k, head.v, head.scores, head.y, {head.largest.data(), head.factors.data()},
-                                      grad_y, grad_q, grad_k, grad_v, gradients);
+      kernels::attend_backward<float>(head.q, head.k, head.v, head.scores, head.y,
+                                      {head.largest.data(), head.factors.data()}, grad_y, grad_q, grad_k, grad_v,
+                                      gradients);
       benchmark::DoNotOptimize(grad_k.data());
     }
     meter.finish({.flops = 2 * head.flops()});

@@ -87,7 +87,8 @@ inline TokenBatch random_text(const std::vector<Index>& lengths, std::uint64_t s
   return batch;
 }
 
-/// Makes a model prepared for inference when it is first asked for, and keeps the last one, because the large one takes seconds and 1.2 GB.
+/// Makes a model prepared for inference when it is first asked for, and keeps the last one, because the large one takes
+/// seconds and 1.2 GB.
 class ModelShelf {
  public:
   std::shared_ptr<const Model> get(Shape shape, Weights weights, std::uint64_t seed) {

@@ -93,9 +93,9 @@ TEST_CASE("Decoding drops every id that is no byte", "[data][byte_tokenizer]") {
 
 TEST_CASE("Only exact special strings are special", "[data][byte_tokenizer]") {
   const ByteTokenizer tokenizer;
-  for (const std::string text :
-       {"<extra_id_>", "<extra_id_00>", "<extra_id_01>", "<extra_id_-1>", "<extra_id_-0>", "<extra_id_+1>", "<extra_id_1",
-        "<extra_id_", "<extra_id_1x>", "<extra_id_125>", "<extra_id_99999999999999999999>", "<pad", "< /s>", "<PAD>"}) {
+  for (const std::string text : {"<extra_id_>", "<extra_id_00>", "<extra_id_01>", "<extra_id_-1>", "<extra_id_-0>",
+                                 "<extra_id_+1>", "<extra_id_1", "<extra_id_", "<extra_id_1x>", "<extra_id_125>",
+                                 "<extra_id_99999999999999999999>", "<pad", "< /s>", "<PAD>"}) {
     INFO(text);
     CHECK(tokenizer.encode_with_special_strings(text, AddEos::yes) == tokenizer.encode(text, AddEos::yes));
   }

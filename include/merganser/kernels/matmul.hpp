@@ -170,9 +170,9 @@ class RowProduct {
     for (Index p = 0; p < panels; ++p) b_.expand(column + p * width, k, block.depth, expanded_ + p * block.panel_step);
   }
 
-  /// One block alone reads a few lines ahead in its panels, so that the processor's own prefetching, which goes further,
-  /// is not disturbed; several share the part that comes next among them, which is of the next panel or the next of the
-  /// same panel.
+  /// One block alone reads a few lines ahead in its panels, so that the processor's own prefetching, which goes
+  /// further, is not disturbed; several share the part that comes next among them, which is of the next panel or the
+  /// next of the same panel.
   Prefetch read_ahead(const BlockProduct<Scalar>& block, Index i, Index blocks, bool next_panel) const {
     constexpr Index distance = 256;
     const Index row_bytes = width * (b_.precision() == Precision::full ? static_cast<Index>(sizeof(Scalar)) : 2);
