@@ -37,8 +37,7 @@ Statistic over(const Rows& rows, const Figure& figure) {
 
 /// "learned 50 %"; twin and control have no target.
 std::string name_of(const RunRow& row) {
-  const bool bound = row.policy == ungated || row.policy == all_deleted;
-  return bound ? row.policy : row.policy + " " + byte_demo::percent(row.target, 0);
+  return is_bound(row.policy) ? row.policy : row.policy + " " + byte_demo::percent(row.target, 0);
 }
 
 std::string percent_text(const Statistic& value, int digits) {

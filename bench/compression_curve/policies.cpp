@@ -61,4 +61,11 @@ const Policy* find_policy(std::string_view name) {
   return place == policies().end() ? nullptr : &*place;
 }
 
+void design(std::string_view name, ModelOptions& model, double target) {
+  if (is_bound(name))
+    model.gate.reset();
+  else
+    find_policy(name)->design(model, target);
+}
+
 }  // namespace compression_curve

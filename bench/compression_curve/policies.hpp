@@ -31,4 +31,10 @@ const std::vector<Policy>& policies();
 /// Null unless there is one.
 const Policy* find_policy(std::string_view name);
 
+/// Whether it is the twin or the control, between which policies are compared and which have a target of their own.
+inline bool is_bound(std::string_view name) { return name == ungated || name == all_deleted; }
+
+/// Puts a policy into a model, by name; twin and control have no gate.
+void design(std::string_view name, byte_demo::ModelOptions& model, double target);
+
 }  // namespace compression_curve

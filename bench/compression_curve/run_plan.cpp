@@ -41,10 +41,7 @@ const std::set<std::string> of_gates = {"--open-probability", "--hard-probabilit
 /// Those that matter to a policy, so that others may change and its runs are found again.
 Settings settings_for(const std::string& policy, Settings settings) {
   byte_demo::ModelOptions model;
-  if (policy == ungated || policy == all_deleted)
-    model.gate.reset();
-  else
-    find_policy(policy)->design(model, 0.5);
+  design(policy, model, 0.5);
   const bool gated = model.gate.has_value(), learned = gated && *model.gate == merganser::merge::GateKind::learned;
   std::erase_if(settings, [&](const auto& setting) {
     return (!learned && of_learned_gates.contains(setting.first)) || (!gated && of_gates.contains(setting.first));

@@ -56,10 +56,7 @@ byte_demo::TrainOptions train_options(const CurveOptions& options, const Planned
   byte_demo::TrainOptions train = options.train;
   train.target = planned.target;
   train.seed = planned.seed;
-  if (planned.policy == ungated || planned.policy == all_deleted)
-    train.model.gate.reset();
-  else
-    find_policy(planned.policy)->design(train.model, planned.target);
+  design(planned.policy, train.model, planned.target);
   return train;
 }
 

@@ -208,6 +208,7 @@ succeeds(--text prose.txt --valid prose.txt ${curve} --task span_corruption --po
 expect_rows(text 3)
 expect_in_row(text 2 policy "^strided$")
 expect_in_row(text 2 deletion_rate "^0\\.4|^0\\.5$")
+
 # The control at target 1 reads no source: in no mode, whatever a gate would do.
 succeeds(--text en=prose.txt el=greek.txt ${small} --steps 12 --targets 0,0.5,1 --policies learned --out control)
 expect_rows(control 3)
