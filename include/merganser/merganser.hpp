@@ -3,6 +3,7 @@
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/executor.hpp>
+#include <merganser/core/instruction_set.hpp>
 #include <merganser/core/io_error.hpp>
 #include <merganser/core/matrix.hpp>
 #include <merganser/core/memory_reserve.hpp>

@@ -1,4 +1,4 @@
-# Fails when a header includes against the room table.
+# Fails when a header includes against the room table, or opens the namespace without the instruction set.
 #   cmake -DROOT=<project> -P room_includes.cmake
 cmake_minimum_required(VERSION 3.24)
 
@@ -31,10 +31,24 @@ foreach(header IN LISTS headers)
   if(NOT once)
     string(APPEND faults "  ${header}: no #pragma once\n")
   endif()
+  # Units for different processors must not share a symbol: MERGANSER_ISA stands in the name of each. It is a macro of
+  # core/instruction_set.hpp, which every other header therefore includes, itself or by way of one of ours.
+  file(STRINGS ${include_dir}/merganser/${header} opened REGEX "^[ \t]*namespace[ \t]+merganser")
+  foreach(line IN LISTS opened)
+    if(NOT line MATCHES "^namespace merganser::inline MERGANSER_ISA(::[a-z_:]+)? {$")
+      string(APPEND faults "  ${header}: ${line}: open it as namespace merganser::inline MERGANSER_ISA::room {\n")
+    endif()
+  endforeach()
+  file(STRINGS ${include_dir}/merganser/${header} ours REGEX "^#include <merganser/[a-z_]+/[a-z0-9_]+\\.hpp>$")
+  if(NOT ours AND NOT header STREQUAL "core/instruction_set.hpp")
+    string(APPEND faults "  ${header}: does not include <merganser/core/instruction_set.hpp>\n")
+  endif()
   file(STRINGS ${include_dir}/merganser/${header} lines REGEX "^[ \t]*#[ \t]*include")
   foreach(line IN LISTS lines)
     if(line MATCHES "\"")
       string(APPEND faults "  ${header}: ${line}: ours are included as <merganser/room/header.hpp>\n")
+    elseif(line MATCHES "<merganser/needs_")
+      continue()  # there is no such file: it ends the compilation
     elseif(line MATCHES "<merganser/([^/>]+)/[^>]+>")
       set(other ${CMAKE_MATCH_1})
       string(REGEX REPLACE "^.*<([^>]+)>.*$" "\\1" file "${line}")

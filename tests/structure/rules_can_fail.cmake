@@ -8,15 +8,18 @@ set(tree ${SCRATCH}/tree)
 function(write_good_tree)
   file(REMOVE_RECURSE ${tree})
   file(WRITE ${tree}/include/merganser/version.hpp "// The version.\n#pragma once\n")
-  file(WRITE ${tree}/include/merganser/core/a.hpp "// a.\n#pragma once\n#include <vector>\n#include <merganser/version.hpp>\n")
+  file(WRITE ${tree}/include/merganser/core/instruction_set.hpp "// The macro.\n#pragma once\n")
+  file(WRITE ${tree}/include/merganser/core/a.hpp
+       "// a.\n#pragma once\n#include <vector>\n#include <merganser/core/instruction_set.hpp>\n"
+       "#include <merganser/version.hpp>\nnamespace merganser::inline MERGANSER_ISA {\n")
   file(WRITE ${tree}/include/merganser/nn/b.hpp "// b.\n#pragma once\n#include <merganser/core/a.hpp>\n")
   file(WRITE ${tree}/include/merganser/io/c.hpp
        "// c.\n#pragma once\n#include <nlohmann/json.hpp>\n#include <merganser/nn/b.hpp>\n")
   file(WRITE ${tree}/include/merganser/merganser.hpp "// All.\n#pragma once\n#include <merganser/core/a.hpp>\n"
-       "#include <merganser/nn/b.hpp>\n#include <merganser/version.hpp>\n")
+       "#include <merganser/core/instruction_set.hpp>\n#include <merganser/nn/b.hpp>\n#include <merganser/version.hpp>\n")
   file(WRITE ${tree}/examples/e.cpp "int main() {\n  const int a[] = {1, 2};\n  return a[0];\n}\n")
   file(WRITE ${tree}/README.md "See [e](examples/e.cpp):\n\n```cpp\nconst int a[] = {1, 2};  // two\nreturn a[0];\n```\n")
-  foreach(test IN ITEMS core/a nn/b io/c)
+  foreach(test IN ITEMS core/a core/instruction_set nn/b io/c)
     file(WRITE ${tree}/tests/${test}_test.cpp "")
   endforeach()
 endfunction()
@@ -50,6 +53,12 @@ expect_include_fault(nn/b.hpp "#include \"a.hpp\"")
 expect_include_fault(nn/b.hpp "#include <nlohmann/json.hpp>")
 expect_include_fault(io/c.hpp "#include <CLI/CLI.hpp>")
 expect_include_fault(io/c.hpp "#include <merganser/merganser.hpp>")
+expect_include_fault(nn/b.hpp "namespace merganser::nn {")
+expect_include_fault(nn/b.hpp "namespace merganser {")
+
+write_good_tree()
+file(WRITE ${tree}/include/merganser/core/a.hpp "// a.\n#pragma once\nnamespace merganser::inline MERGANSER_ISA {\n")
+expect(room_includes fail "core/a.hpp never sees the macro")
 
 write_good_tree()
 file(WRITE ${tree}/include/merganser/core/d.hpp "// No guard.\n")
@@ -67,7 +76,7 @@ expect(umbrella fail "io in the umbrella")
 
 write_good_tree()
 file(WRITE ${tree}/include/merganser/merganser.hpp "// All.\n#pragma once\n#include <merganser/nn/b.hpp>\n"
-     "#include <merganser/core/a.hpp>\n#include <merganser/version.hpp>\n")
+     "#include <merganser/core/a.hpp>\n#include <merganser/core/instruction_set.hpp>\n#include <merganser/version.hpp>\n")
 expect(umbrella fail "not sorted")
 
 write_good_tree()

@@ -7,7 +7,9 @@
 #include <string>
 #include <string_view>
 
-namespace merganser {
+#include <merganser/core/instruction_set.hpp>
+
+namespace merganser::inline MERGANSER_ISA {
 
 /// A value as error messages show it. (Streams would cost every user of the library a second of compile time.)
 inline std::string to_text(std::string_view value) { return std::string(value); }

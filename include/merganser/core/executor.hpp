@@ -13,7 +13,7 @@
 #include <omp.h>
 #endif
 
-namespace merganser {
+namespace merganser::inline MERGANSER_ISA {
 
 class Executor;
 

@@ -7,7 +7,7 @@
 
 #include <merganser/core/check.hpp>
 
-namespace merganser {
+namespace merganser::inline MERGANSER_ISA {
 
 /// A file, format or version is wrong: "file: field: got G, expected E", one line whatever the file holds: control
 /// characters stand as \x0a.

@@ -11,9 +11,14 @@
 
 #include <Eigen/Core>
 
+#if !EIGEN_VERSION_AT_LEAST(3, 4, 0)
+#error "merganser needs Eigen 3.4 or newer: an older one comes first on the include path"
+#include <merganser/needs_eigen_3.4>
+#endif
+
 #include <merganser/core/memory_reserve.hpp>
 
-namespace merganser {
+namespace merganser::inline MERGANSER_ISA {
 
 /// A view of the plain Eigen matrix that owns what it looks at: wherever Eigen takes a matrix it takes this one, and
 /// an Eigen::Ref of the plain type binds to it without a copy.

@@ -11,7 +11,9 @@
 #include <type_traits>
 #include <utility>
 
-namespace merganser {
+#include <merganser/core/instruction_set.hpp>
+
+namespace merganser::inline MERGANSER_ISA {
 
 /// False under the address sanitizer, which finds the use of freed memory only where memory is really freed.
 #if defined(__SANITIZE_ADDRESS__)

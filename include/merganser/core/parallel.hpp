@@ -4,7 +4,7 @@
 #include <merganser/core/executor.hpp>
 #include <merganser/core/types.hpp>
 
-namespace merganser {
+namespace merganser::inline MERGANSER_ISA {
 
 /// Calls task(0) ... task(count - 1), each once, in any order, on the threads of the executor in use (`ExecutorScope`):
 /// a `ThreadPool`, one of the user's own, or OpenMP where the program is compiled with it. Serial in rising order if

@@ -11,7 +11,7 @@
 #include <merganser/core/check.hpp>
 #include <merganser/core/types.hpp>
 
-namespace merganser {
+namespace merganser::inline MERGANSER_ISA {
 
 /// The name of a tensor as `visit` puts it together, or nobody's wish to know: then nothing is put together.
 class ParameterName {

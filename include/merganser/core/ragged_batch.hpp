@@ -9,7 +9,7 @@
 #include <merganser/core/sequence_offsets.hpp>
 #include <merganser/core/types.hpp>
 
-namespace merganser {
+namespace merganser::inline MERGANSER_ISA {
 
 /// The positions 0, 1, 2, ... of every sequence. Shape [T].
 inline Vector<Position> counting_positions(const SequenceOffsets& offsets) {

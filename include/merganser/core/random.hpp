@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <numbers>
 
-namespace merganser {
+#include <merganser/core/instruction_set.hpp>
+
+namespace merganser::inline MERGANSER_ISA {
 
 /// A small random generator with its own distributions, so that a seed gives the same numbers everywhere.
 ///

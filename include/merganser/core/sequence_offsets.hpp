@@ -9,7 +9,7 @@
 #include <merganser/core/check.hpp>
 #include <merganser/core/types.hpp>
 
-namespace merganser {
+namespace merganser::inline MERGANSER_ISA {
 
 /// A run of rows: [begin, begin + length).
 struct RowRange {

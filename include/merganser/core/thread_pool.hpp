@@ -15,7 +15,7 @@
 #include <merganser/core/executor.hpp>
 #include <merganser/core/types.hpp>
 
-namespace merganser {
+namespace merganser::inline MERGANSER_ISA {
 
 namespace detail {
 

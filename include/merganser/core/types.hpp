@@ -10,7 +10,7 @@
 #include <merganser/core/matrix.hpp>
 #include <merganser/core/vector.hpp>
 
-namespace merganser {
+namespace merganser::inline MERGANSER_ISA {
 
 /// The scalar types that every layer is written for. Gradients are checked in double, models run in float.
 template <class Scalar>

@@ -15,7 +15,7 @@
 
 #include <merganser/core/memory_reserve.hpp>
 
-namespace merganser {
+namespace merganser::inline MERGANSER_ISA {
 
 /// What a standard vector is, in memory from the reserve and with less to compile: iterators are pointers, values that
 /// are plain bytes are copied as such, and bool is a value like any other.

@@ -14,7 +14,7 @@
 #include <merganser/core/types.hpp>
 #include <merganser/data/example.hpp>
 
-namespace merganser::data {
+namespace merganser::inline MERGANSER_ISA::data {
 
 /// Draws `batch_size` examples one after the other. @throws std::invalid_argument if batch_size is below 1
 template <ExampleSource Source>

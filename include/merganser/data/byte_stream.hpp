@@ -8,7 +8,7 @@
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/data/utf8_decoder.hpp>
 
-namespace merganser::data {
+namespace merganser::inline MERGANSER_ISA::data {
 
 /// What one sequence of byte ids says, while it is being generated: bytes that can be shown or sent at once.
 ///

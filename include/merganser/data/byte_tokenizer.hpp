@@ -12,7 +12,7 @@
 
 #include <merganser/core/types.hpp>
 
-namespace merganser::data {
+namespace merganser::inline MERGANSER_ISA::data {
 
 /// Whether encoding ends with the end-of-sequence id.
 enum class AddEos { no, yes };

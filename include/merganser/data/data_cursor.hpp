@@ -6,7 +6,7 @@
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
 
-namespace merganser::data {
+namespace merganser::inline MERGANSER_ISA::data {
 
 /// Enough for a source of batches to go on with the batch that would have come next.
 ///

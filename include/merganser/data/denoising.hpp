@@ -11,7 +11,7 @@
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/data/example.hpp>
 
-namespace merganser::data {
+namespace merganser::inline MERGANSER_ISA::data {
 
 struct DenoisingConfig {
   double rate = 0.1;        ///< chance of each token to be corrupted, in [0, 1]

@@ -16,7 +16,7 @@
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/data/example.hpp>
 
-namespace merganser::data {
+namespace merganser::inline MERGANSER_ISA::data {
 
 /// The tasks of Kallini et al. 2025, arXiv 2410.20771, section 4. Every input is '#' followed by random letters.
 enum class DiagnosticTask {

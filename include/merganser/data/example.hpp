@@ -9,7 +9,7 @@
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
 
-namespace merganser::data {
+namespace merganser::inline MERGANSER_ISA::data {
 
 /// What the encoder reads and what the decoder is to say; any ids, each side with its own length.
 struct Example {

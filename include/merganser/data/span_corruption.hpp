@@ -15,7 +15,7 @@
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/data/example.hpp>
 
-namespace merganser::data {
+namespace merganser::inline MERGANSER_ISA::data {
 
 /// The pre-training task of T5, ByT5 and MrT5, with the arithmetic of their implementations.
 ///

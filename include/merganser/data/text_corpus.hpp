@@ -18,7 +18,7 @@
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/data/example.hpp>
 
-namespace merganser::data {
+namespace merganser::inline MERGANSER_ISA::data {
 
 /// The whole file as bytes, whatever they are; reads pipes too.
 /// @throws IoError if the file is missing, a directory, unreadable or empty

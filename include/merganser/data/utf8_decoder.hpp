@@ -4,7 +4,9 @@
 #include <string>
 #include <string_view>
 
-namespace merganser::data {
+#include <merganser/core/instruction_set.hpp>
+
+namespace merganser::inline MERGANSER_ISA::data {
 
 /// What becomes of bytes that are not UTF-8.
 enum class InvalidUtf8 {

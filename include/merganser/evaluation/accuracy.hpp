@@ -8,7 +8,7 @@
 #include <merganser/core/types.hpp>
 #include <merganser/evaluation/labels.hpp>
 
-namespace merganser::evaluation {
+namespace merganser::inline MERGANSER_ISA::evaluation {
 
 /// Whether the label has the largest of the logits [V]; of equal ones the first counts. Never with NaN among them.
 template <Real Scalar>

@@ -10,7 +10,7 @@
 #include <merganser/core/types.hpp>
 #include <merganser/evaluation/labels.hpp>
 
-namespace merganser::evaluation {
+namespace merganser::inline MERGANSER_ISA::evaluation {
 
 /// Bits from nats.
 inline double bits_from_nats(double nats) { return nats / std::numbers::ln2; }

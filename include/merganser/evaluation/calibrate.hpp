@@ -19,7 +19,7 @@
 #include <merganser/evaluation/evaluate.hpp>
 #include <merganser/merge/deletion_options.hpp>
 
-namespace merganser::evaluation {
+namespace merganser::inline MERGANSER_ISA::evaluation {
 
 /// A model that says what its gates thought of each token: encoded.gates[g].gate.values and .forced, [T] or empty.
 template <class Model>

@@ -12,7 +12,7 @@
 #include <merganser/core/types.hpp>
 #include <merganser/merge/deletion_options.hpp>
 
-namespace merganser::evaluation {
+namespace merganser::inline MERGANSER_ISA::evaluation {
 
 /// What hard deletion at one threshold made of a sample.
 struct CalibrationPoint {

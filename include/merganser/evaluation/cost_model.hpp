@@ -8,7 +8,7 @@
 #include <merganser/core/check.hpp>
 #include <merganser/core/types.hpp>
 
-namespace merganser::evaluation {
+namespace merganser::inline MERGANSER_ISA::evaluation {
 
 /// Matrices of a feed-forward layer.
 enum class FeedForwardKind {

@@ -14,7 +14,7 @@
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/data/utf8_decoder.hpp>
 
-namespace merganser::evaluation {
+namespace merganser::inline MERGANSER_ISA::evaluation {
 
 enum class TokenFate { kept, deleted };
 

@@ -20,7 +20,7 @@
 #include <merganser/merge/deletion_options.hpp>
 #include <merganser/merge/deletion_statistics.hpp>
 
-namespace merganser::evaluation {
+namespace merganser::inline MERGANSER_ISA::evaluation {
 
 /// A model that can be evaluated: forward_targets(source, target, options) gives logits [L x V] and what was deleted.
 template <class Model>

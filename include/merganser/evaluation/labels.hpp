@@ -7,7 +7,7 @@
 #include <merganser/core/check.hpp>
 #include <merganser/core/types.hpp>
 
-namespace merganser::evaluation {
+namespace merganser::inline MERGANSER_ISA::evaluation {
 
 /// The label of a token that is not scored; the same number as in training.
 inline constexpr TokenId ignored_label = -100;

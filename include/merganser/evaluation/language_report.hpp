@@ -17,7 +17,7 @@
 #include <merganser/evaluation/evaluate.hpp>
 #include <merganser/merge/deletion_options.hpp>
 
-namespace merganser::evaluation {
+namespace merganser::inline MERGANSER_ISA::evaluation {
 
 /// Characters of a text of any bytes: UTF-8 code points, and one for each longest piece that is not UTF-8 (see
 /// `data::InvalidUtf8::replace`).

@@ -11,7 +11,7 @@
 #include <merganser/core/types.hpp>
 #include <merganser/evaluation/calibration.hpp>
 
-namespace merganser::evaluation {
+namespace merganser::inline MERGANSER_ISA::evaluation {
 
 /// rate = clamp(rate + gain * weight * e), with e = clamp(measured / budget - 1, -1, largest_error): too slow deletes
 /// more, too fast deletes less. The threshold is that of the rate in a calibration.

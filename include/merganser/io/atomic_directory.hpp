@@ -16,7 +16,7 @@
 
 #include <merganser/core/io_error.hpp>
 
-namespace merganser::io {
+namespace merganser::inline MERGANSER_ISA::io {
 
 namespace detail {
 

@@ -21,7 +21,7 @@
 
 #include <merganser/core/io_error.hpp>
 
-namespace merganser::io {
+namespace merganser::inline MERGANSER_ISA::io {
 
 /// A new file that takes its name only when it is complete.
 ///

@@ -21,7 +21,7 @@
 #include <merganser/io/strict_json.hpp>
 #include <merganser/merge/deletion_options.hpp>
 
-namespace merganser::io {
+namespace merganser::inline MERGANSER_ISA::io {
 
 inline constexpr std::string_view calibration_file_name = "calibration.json";
 

@@ -28,7 +28,7 @@
 #include <merganser/io/weight_files_writer.hpp>
 #include <merganser/training/trainer_state.hpp>
 
-namespace merganser::io {
+namespace merganser::inline MERGANSER_ISA::io {
 
 /// What a checkpoint holds besides the weights of the model.
 template <class Model>

@@ -23,7 +23,7 @@
 #include <merganser/io/checkpoint_record.hpp>
 #include <merganser/io/directory_lock.hpp>
 
-namespace merganser::io {
+namespace merganser::inline MERGANSER_ISA::io {
 
 /// step-00001000 for step 1,000.
 inline std::string checkpoint_name(Index step) {

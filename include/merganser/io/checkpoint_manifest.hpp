@@ -19,7 +19,7 @@
 #include <merganser/io/file_digest.hpp>
 #include <merganser/io/strict_json.hpp>
 
-namespace merganser::io {
+namespace merganser::inline MERGANSER_ISA::io {
 
 /// What a manifest.json says: file name to digest. Files are entries of the manifest's own directory.
 struct CheckpointManifest {

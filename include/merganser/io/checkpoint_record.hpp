@@ -22,7 +22,7 @@
 #include <merganser/io/tensor_data.hpp>
 #include <merganser/merge/pi_controller.hpp>
 
-namespace merganser::io {
+namespace merganser::inline MERGANSER_ISA::io {
 
 /// A step and what its weights are worth.
 struct RatedStep {

@@ -15,7 +15,7 @@
 
 #include <merganser/core/io_error.hpp>
 
-namespace merganser::io {
+namespace merganser::inline MERGANSER_ISA::io {
 
 /// Keeps other writers out of a directory while it lives, in this process and in others.
 ///

@@ -17,7 +17,7 @@
 #include <merganser/core/io_error.hpp>
 #include <merganser/io/atomic_file.hpp>
 
-namespace merganser::io {
+namespace merganser::inline MERGANSER_ISA::io {
 
 namespace detail {
 

@@ -18,7 +18,7 @@
 #include <merganser/io/strict_json.hpp>
 #include <merganser/models/beam_search.hpp>
 
-namespace merganser::io {
+namespace merganser::inline MERGANSER_ISA::io {
 
 /// The fields of a generation_config.json that mean something to us, under the names of the file; empty where the key
 /// is missing or null. Other keys are passed over.

@@ -4,7 +4,9 @@
 #include <bit>
 #include <cstdint>
 
-namespace merganser::io::detail {
+#include <merganser/core/instruction_set.hpp>
+
+namespace merganser::inline MERGANSER_ISA::io::detail {
 
 /// The number that an IEEE half has: 1 sign, 5 exponent and 10 fraction bits.
 inline float float_of_half(std::uint16_t half) {

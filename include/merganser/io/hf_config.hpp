@@ -24,7 +24,7 @@
 #include <merganser/io/hf_pooling.hpp>
 #include <merganser/io/strict_json.hpp>
 
-namespace merganser::io {
+namespace merganser::inline MERGANSER_ISA::io {
 
 /// The fields of a config.json that a model of ours is made of. Other keys of the file are passed over, but for those
 /// that would change the arithmetic (`check_foreign_keys`).

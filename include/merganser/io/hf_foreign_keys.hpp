@@ -10,7 +10,7 @@
 #include <merganser/core/types.hpp>
 #include <merganser/io/strict_json.hpp>
 
-namespace merganser::io::detail {
+namespace merganser::inline MERGANSER_ISA::io::detail {
 
 /// What the keys that we read have said.
 struct KnownKeys {

@@ -12,7 +12,7 @@
 #include <merganser/io/strict_json.hpp>
 #include <merganser/merge/token_pooling.hpp>
 
-namespace merganser::io::detail {
+namespace merganser::inline MERGANSER_ISA::io::detail {
 
 enum class BoundaryPredictorType { gumbel };
 

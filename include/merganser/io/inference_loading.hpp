@@ -19,7 +19,7 @@
 #include <merganser/nn/feed_forward.hpp>
 #include <merganser/nn/linear.hpp>
 
-namespace merganser::io::detail {
+namespace merganser::inline MERGANSER_ISA::io::detail {
 
 /// The smallest packed form that holds every number of a tensor as it is. Rounding to half precision may change the
 /// bits of a NaN, so F16 stays in full where non-finite numbers are accepted.

@@ -23,7 +23,7 @@
 #include <merganser/core/io_error.hpp>
 #include <merganser/io/atomic_file.hpp>
 
-namespace merganser::io {
+namespace merganser::inline MERGANSER_ISA::io {
 
 /// How the bytes of a file are held.
 enum class Mapping {

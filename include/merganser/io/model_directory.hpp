@@ -21,7 +21,7 @@
 #include <merganser/io/weight_files_writer.hpp>
 #include <merganser/models/encoder_decoder.hpp>
 
-namespace merganser::io {
+namespace merganser::inline MERGANSER_ISA::io {
 
 namespace detail {
 

@@ -17,7 +17,7 @@
 #include <merganser/io/tensor_table.hpp>
 #include <merganser/io/weight_files.hpp>
 
-namespace merganser::io {
+namespace merganser::inline MERGANSER_ISA::io {
 
 /// The names of Hugging Face.
 inline constexpr std::string_view config_file_name = "config.json";

@@ -15,7 +15,7 @@
 #include <merganser/io/safetensors_writer.hpp>
 #include <merganser/io/tensor_table.hpp>
 
-namespace merganser::io {
+namespace merganser::inline MERGANSER_ISA::io {
 
 /// A second name under which a file may store a tensor again, such as "encoder.embed_tokens.weight" for
 /// "shared.weight".

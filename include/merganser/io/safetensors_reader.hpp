@@ -22,7 +22,7 @@
 #include <merganser/io/tensor_data.hpp>
 #include <merganser/io/tensor_table.hpp>
 
-namespace merganser::io {
+namespace merganser::inline MERGANSER_ISA::io {
 
 namespace detail {
 

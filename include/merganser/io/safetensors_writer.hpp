@@ -26,7 +26,7 @@
 #include <merganser/io/half_float.hpp>
 #include <merganser/io/tensor_data.hpp>
 
-namespace merganser::io {
+namespace merganser::inline MERGANSER_ISA::io {
 
 /// Collects tensors and writes them into one file, in the order in which they were added.
 ///

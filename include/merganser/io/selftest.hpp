@@ -27,7 +27,7 @@
 #include <merganser/models/generation.hpp>
 #include <merganser/models/sampling.hpp>
 
-namespace merganser::io {
+namespace merganser::inline MERGANSER_ISA::io {
 
 /// What a model is asked in a self-test.
 struct SelftestInput {

@@ -24,7 +24,7 @@
 #include <merganser/io/strict_json.hpp>
 #include <merganser/merge/deletion_options.hpp>
 
-namespace merganser::io {
+namespace merganser::inline MERGANSER_ISA::io {
 
 inline constexpr std::string_view selftest_file_name = "selftest.json";
 

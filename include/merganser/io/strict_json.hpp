@@ -17,7 +17,7 @@
 #include <merganser/core/io_error.hpp>
 #include <merganser/core/types.hpp>
 
-namespace merganser::io::detail {
+namespace merganser::inline MERGANSER_ISA::io::detail {
 
 /// Deeper nesting is refused; no file of ours needs more than four levels.
 inline constexpr int json_depth_limit = 64;

@@ -18,7 +18,7 @@
 #include <merganser/core/types.hpp>
 #include <merganser/io/half_float.hpp>
 
-namespace merganser::io {
+namespace merganser::inline MERGANSER_ISA::io {
 
 static_assert(std::endian::native == std::endian::little,
               "safetensors files are little-endian, and so must be the host");

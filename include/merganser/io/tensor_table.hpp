@@ -21,7 +21,7 @@
 #include <merganser/io/mapped_file.hpp>
 #include <merganser/io/tensor_data.hpp>
 
-namespace merganser::io {
+namespace merganser::inline MERGANSER_ISA::io {
 
 /// What becomes of infinities and NaN in a file, and of F64 numbers that are infinite as float.
 enum class NonFinite {

@@ -14,7 +14,7 @@
 #include <merganser/core/types.hpp>
 #include <merganser/io/strict_json.hpp>
 
-namespace merganser::io {
+namespace merganser::inline MERGANSER_ISA::io {
 
 /// The names of Hugging Face.
 inline constexpr std::string_view weights_file_name = "model.safetensors";

@@ -22,7 +22,7 @@
 #include <merganser/io/tensor_data.hpp>
 #include <merganser/io/weight_files.hpp>
 
-namespace merganser::io {
+namespace merganser::inline MERGANSER_ISA::io {
 
 /// How weights are stored.
 struct WeightFormat {

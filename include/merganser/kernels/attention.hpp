@@ -10,7 +10,7 @@
 #include <merganser/kernels/head_scores.hpp>
 #include <merganser/kernels/packet_loop.hpp>
 
-namespace merganser::kernels {
+namespace merganser::inline MERGANSER_ISA::kernels {
 
 namespace detail {
 

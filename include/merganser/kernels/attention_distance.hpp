@@ -8,7 +8,7 @@
 #include <merganser/kernels/head_scores.hpp>
 #include <merganser/kernels/packet_loop.hpp>
 
-namespace merganser::kernels::detail {
+namespace merganser::inline MERGANSER_ISA::kernels::detail {
 
 /// Most keys in one block; whole panels.
 template <Real Scalar>

@@ -10,7 +10,7 @@
 #include <merganser/kernels/packet_loop.hpp>
 #include <merganser/kernels/register_block.hpp>
 
-namespace merganser::kernels::detail {
+namespace merganser::inline MERGANSER_ISA::kernels::detail {
 
 /// Columns of a panel.
 template <Real Scalar>

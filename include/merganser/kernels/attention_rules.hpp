@@ -12,7 +12,7 @@
 #include <merganser/kernels/head_scores.hpp>
 #include <merganser/kernels/packet_loop.hpp>
 
-namespace merganser::kernels::detail {
+namespace merganser::inline MERGANSER_ISA::kernels::detail {
 
 /// The score of a place without a key: it weighs nothing even beside nothing but hidden keys.
 template <Real Scalar>

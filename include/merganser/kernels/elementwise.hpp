@@ -9,7 +9,7 @@
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/packet_loop.hpp>
 
-namespace merganser::kernels {
+namespace merganser::inline MERGANSER_ISA::kernels {
 
 /// Calls task(r) for every row of a matrix of this shape, in parallel where it is large.
 template <class Task>

@@ -7,7 +7,7 @@
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/packet_loop.hpp>
 
-namespace merganser::kernels {
+namespace merganser::inline MERGANSER_ISA::kernels {
 
 /// How the numbers of a packed factor are stored. Sums are always of the scalar type.
 enum class Precision {

@@ -8,7 +8,7 @@
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/softmax.hpp>
 
-namespace merganser::kernels {
+namespace merganser::inline MERGANSER_ISA::kernels {
 
 /// Which keys a query may see.
 enum class Visibility {

@@ -11,7 +11,7 @@
 #include <merganser/kernels/packed_matrix.hpp>
 #include <merganser/kernels/register_block.hpp>
 
-namespace merganser::kernels {
+namespace merganser::inline MERGANSER_ISA::kernels {
 
 /// What happens to the destination of a product.
 enum class Store { overwrite, add };

@@ -10,7 +10,7 @@
 #include <merganser/kernels/half_precision.hpp>
 #include <merganser/kernels/packet_loop.hpp>
 
-namespace merganser::kernels {
+namespace merganser::inline MERGANSER_ISA::kernels {
 
 /// Which way a matrix argument is read.
 enum class Orientation { as_is, transposed };

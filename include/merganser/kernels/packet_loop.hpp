@@ -6,7 +6,7 @@
 
 #include <merganser/core/types.hpp>
 
-namespace merganser::kernels {
+namespace merganser::inline MERGANSER_ISA::kernels {
 
 /// The widest packet of this build for a scalar type, from Eigen's packet primitives (size 1 where there are none).
 template <Real Scalar>

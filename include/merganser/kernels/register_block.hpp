@@ -12,7 +12,7 @@
 #include <merganser/kernels/half_precision.hpp>
 #include <merganser/kernels/packet_loop.hpp>
 
-namespace merganser::kernels::detail {
+namespace merganser::inline MERGANSER_ISA::kernels::detail {
 
 /// Packets of sums that the register file holds beside two packets of B and a factor of A.
 inline constexpr int register_sums = EIGEN_ARCH_DEFAULT_NUMBER_OF_REGISTERS >= 32 ? 24 : 12;

@@ -7,7 +7,7 @@
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/packet_loop.hpp>
 
-namespace merganser::kernels {
+namespace merganser::inline MERGANSER_ISA::kernels {
 
 /// How a row of scores becomes weights.
 enum class SoftmaxKind {

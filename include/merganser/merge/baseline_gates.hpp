@@ -11,7 +11,7 @@
 #include <merganser/core/types.hpp>
 #include <merganser/merge/deletion_options.hpp>
 
-namespace merganser::merge {
+namespace merganser::inline MERGANSER_ISA::merge {
 
 /// Deletes every token with the same probability: value `scale` with it, 0 otherwise.
 struct RandomGate {

@@ -14,7 +14,7 @@
 #include <merganser/kernels/elementwise.hpp>
 #include <merganser/nn/linear.hpp>
 
-namespace merganser::merge {
+namespace merganser::inline MERGANSER_ISA::merge {
 
 /// Uniform draws strictly between 0 and 1, one a token.
 inline Vector<double> draw_boundary_noise(Index tokens, Rng& rng) {

@@ -10,7 +10,7 @@
 #include <merganser/core/sequence_offsets.hpp>
 #include <merganser/core/types.hpp>
 
-namespace merganser::merge {
+namespace merganser::inline MERGANSER_ISA::merge {
 
 /// Value of the loss and its gradient.
 template <Real Scalar>

@@ -9,7 +9,7 @@
 #include <merganser/core/types.hpp>
 #include <merganser/merge/merge_plan.hpp>
 
-namespace merganser::merge {
+namespace merganser::inline MERGANSER_ISA::merge {
 
 /// The plans of a batch side by side: the rows they read and the rows they make.
 ///

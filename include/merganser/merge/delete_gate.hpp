@@ -15,7 +15,7 @@
 #include <merganser/nn/linear.hpp>
 #include <merganser/nn/rms_norm.hpp>
 
-namespace merganser::merge {
+namespace merganser::inline MERGANSER_ISA::merge {
 
 /// How a logit becomes a gate value. A high logit keeps.
 enum class GateActivation {

@@ -5,7 +5,7 @@
 
 #include <merganser/core/check.hpp>
 
-namespace merganser::merge {
+namespace merganser::inline MERGANSER_ISA::merge {
 
 /// What gates do in a forward pass.
 enum class DeletionMode {

@@ -8,7 +8,7 @@
 #include <merganser/core/sequence_offsets.hpp>
 #include <merganser/core/types.hpp>
 
-namespace merganser::merge {
+namespace merganser::inline MERGANSER_ISA::merge {
 
 /// Tokens and survivors of each sequence; forced tokens (pads) count as neither.
 struct DeletionStatistics {

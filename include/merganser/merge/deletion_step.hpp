@@ -16,7 +16,7 @@
 #include <merganser/merge/deletion_options.hpp>
 #include <merganser/merge/hard_deletion.hpp>
 
-namespace merganser::merge {
+namespace merganser::inline MERGANSER_ISA::merge {
 
 /// All that is known of the T tokens between two blocks, besides their vectors.
 template <Real Scalar>

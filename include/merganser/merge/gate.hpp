@@ -16,7 +16,7 @@
 #include <merganser/merge/delete_gate.hpp>
 #include <merganser/merge/deletion_options.hpp>
 
-namespace merganser::merge {
+namespace merganser::inline MERGANSER_ISA::merge {
 
 enum class GateKind {
   learned,  ///< DeleteGate

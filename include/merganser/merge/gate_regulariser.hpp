@@ -8,7 +8,7 @@
 #include <merganser/core/check.hpp>
 #include <merganser/core/types.hpp>
 
-namespace merganser::merge {
+namespace merganser::inline MERGANSER_ISA::merge {
 
 /// A loss over the gate of a batch; lower means more deletion (but for the variance, where lower means more decided).
 enum class GateRegulariser {

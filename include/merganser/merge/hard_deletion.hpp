@@ -13,7 +13,7 @@
 #include <merganser/merge/deletion_options.hpp>
 #include <merganser/merge/merge_plan.hpp>
 
-namespace merganser::merge {
+namespace merganser::inline MERGANSER_ISA::merge {
 
 /// The rows of one sequence that survive, rising.
 ///

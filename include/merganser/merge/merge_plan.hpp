@@ -6,7 +6,7 @@
 #include <merganser/core/check.hpp>
 #include <merganser/core/types.hpp>
 
-namespace merganser::merge {
+namespace merganser::inline MERGANSER_ISA::merge {
 
 /// For one sequence of n_in tokens that becomes n_out: who goes where, with which weight, and whose place counts.
 ///

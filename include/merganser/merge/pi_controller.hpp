@@ -5,7 +5,7 @@
 
 #include <merganser/core/check.hpp>
 
-namespace merganser::merge {
+namespace merganser::inline MERGANSER_ISA::merge {
 
 /// Whether the controller may also push gates open.
 enum class ControllerRange {

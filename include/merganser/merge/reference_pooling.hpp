@@ -11,7 +11,7 @@
 #include <merganser/merge/merge_plan.hpp>
 #include <merganser/merge/segment_mean.hpp>
 
-namespace merganser::merge {
+namespace merganser::inline MERGANSER_ISA::merge {
 
 /// Lengthens the plans of segments to the longest of them with fillers at the position of the first token: the first
 /// filler is the mean of the sequence's pads, the others have no member and are meant to be 0. `pads` [T] or empty.

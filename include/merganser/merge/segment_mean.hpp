@@ -11,7 +11,7 @@
 #include <merganser/merge/compaction.hpp>
 #include <merganser/merge/merge_plan.hpp>
 
-namespace merganser::merge {
+namespace merganser::inline MERGANSER_ISA::merge {
 
 /// Weight of each of `count` tokens in their mean: sum / (count + 1e-9), as published.
 template <Real Scalar>

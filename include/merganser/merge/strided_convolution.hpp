@@ -17,7 +17,7 @@
 #include <merganser/merge/merge_plan.hpp>
 #include <merganser/nn/linear.hpp>
 
-namespace merganser::merge {
+namespace merganser::inline MERGANSER_ISA::merge {
 
 /// One plan a sequence that puts rows 0 .. rate-1 into one group, the next `rate` rows into another, and so on.
 ///

@@ -19,7 +19,7 @@
 #include <merganser/merge/strided_convolution.hpp>
 #include <merganser/nn/rms_norm.hpp>
 
-namespace merganser::merge {
+namespace merganser::inline MERGANSER_ISA::merge {
 
 enum class PoolingKind {
   boundaries,  ///< means of the segments that a BoundaryPredictor finds

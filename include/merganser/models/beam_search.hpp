@@ -13,7 +13,7 @@
 #include <merganser/models/encoder_decoder.hpp>
 #include <merganser/models/sampling.hpp>
 
-namespace merganser::models {
+namespace merganser::inline MERGANSER_ISA::models {
 
 /// When the search for a sequence stops, once it has as many ended hypotheses as beams. Names in Hugging Face
 /// transformers in brackets.

@@ -17,7 +17,7 @@
 #include <merganser/models/encoder.hpp>
 #include <merganser/models/position_encoding.hpp>
 
-namespace merganser::models {
+namespace merganser::inline MERGANSER_ISA::models {
 
 /// A stack of decoder blocks between embedding and head.
 template <Real Scalar>

@@ -10,7 +10,7 @@
 #include <merganser/models/encoder_block.hpp>
 #include <merganser/models/stack_config.hpp>
 
-namespace merganser::models {
+namespace merganser::inline MERGANSER_ISA::models {
 
 /// x + self(norm(x)), x + cross(norm(x), memory), x + feed_forward(norm(x)).
 ///

@@ -12,7 +12,7 @@
 #include <merganser/nn/attention_context.hpp>
 #include <merganser/nn/relative_position_bias.hpp>
 
-namespace merganser::models {
+namespace merganser::inline MERGANSER_ISA::models {
 
 /// The keys and values of a batch of N sequences that grow by one token a step (the key/value cache).
 ///

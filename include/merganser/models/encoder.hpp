@@ -24,7 +24,7 @@
 #include <merganser/models/position_encoding.hpp>
 #include <merganser/models/stack_config.hpp>
 
-namespace merganser::models {
+namespace merganser::inline MERGANSER_ISA::models {
 
 /// A stack of encoder blocks. A gate on entry to block K deletes softly or hard for the blocks from K on; a pooling
 /// there, which a stack has in place of gates, works in every deletion mode.

@@ -21,7 +21,7 @@
 #include <merganser/merge/token_pooling.hpp>
 #include <merganser/nn/attention_context.hpp>
 
-namespace merganser::models {
+namespace merganser::inline MERGANSER_ISA::models {
 
 /// Marks the places [T] where `ids` equals `id`; empty when there is none.
 inline Vector<std::uint8_t> mark_ids(std::span<const TokenId> ids, TokenId id) {

@@ -13,7 +13,7 @@
 #include <merganser/nn/multi_head_attention.hpp>
 #include <merganser/nn/rms_norm.hpp>
 
-namespace merganser::models {
+namespace merganser::inline MERGANSER_ISA::models {
 
 /// Attention config of a stack for a scalar type.
 template <Real Scalar>

@@ -22,7 +22,7 @@
 #include <merganser/nn/embedding.hpp>
 #include <merganser/nn/linear.hpp>
 
-namespace merganser::models {
+namespace merganser::inline MERGANSER_ISA::models {
 
 /// Where the logits come from.
 enum class Head {

@@ -14,7 +14,7 @@
 #include <merganser/models/encoder_decoder.hpp>
 #include <merganser/models/sampling.hpp>
 
-namespace merganser::models {
+namespace merganser::inline MERGANSER_ISA::models {
 
 /// Whether a sequence goes on.
 enum class Continue { no, yes };

@@ -4,7 +4,7 @@
 #include <merganser/core/types.hpp>
 #include <merganser/models/encoder.hpp>
 
-namespace merganser::models {
+namespace merganser::inline MERGANSER_ISA::models {
 
 /// What a forward pass of a model gives. L logit rows: target tokens of an encoder-decoder, sequences of a classifier.
 template <Real Scalar>

@@ -13,7 +13,7 @@
 #include <merganser/nn/embedding.hpp>
 #include <merganser/nn/relative_position_bias.hpp>
 
-namespace merganser::models {
+namespace merganser::inline MERGANSER_ISA::models {
 
 /// The position scheme of one stack. Only the parameters of the chosen scheme exist.
 template <Real Scalar>

@@ -12,7 +12,7 @@
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
 
-namespace merganser::models {
+namespace merganser::inline MERGANSER_ISA::models {
 
 /// How the next token is chosen.
 enum class Sampling {

@@ -20,7 +20,7 @@
 #include <merganser/nn/embedding.hpp>
 #include <merganser/nn/linear.hpp>
 
-namespace merganser::models {
+namespace merganser::inline MERGANSER_ISA::models {
 
 /// How the survivors of a sequence become one vector.
 enum class Pooling {

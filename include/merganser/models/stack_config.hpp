@@ -6,7 +6,7 @@
 #include <merganser/nn/feed_forward.hpp>
 #include <merganser/nn/multi_head_attention.hpp>
 
-namespace merganser::models {
+namespace merganser::inline MERGANSER_ISA::models {
 
 /// How a token knows where it stands.
 enum class PositionScheme {

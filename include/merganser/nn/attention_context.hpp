@@ -12,7 +12,7 @@
 #include <merganser/nn/packed_keys.hpp>
 #include <merganser/nn/relative_position_bias.hpp>
 
-namespace merganser::nn {
+namespace merganser::inline MERGANSER_ISA::nn {
 
 using kernels::Visibility;
 

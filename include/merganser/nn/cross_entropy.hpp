@@ -10,7 +10,7 @@
 #include <merganser/kernels/elementwise.hpp>
 #include <merganser/kernels/softmax.hpp>
 
-namespace merganser::nn {
+namespace merganser::inline MERGANSER_ISA::nn {
 
 /// The label of a token that is not scored.
 inline constexpr TokenId ignored_label = -100;

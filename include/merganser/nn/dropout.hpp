@@ -5,7 +5,7 @@
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
 
-namespace merganser::nn {
+namespace merganser::inline MERGANSER_ISA::nn {
 
 /// y = x * mask, where each mask entry is 0 with probability `rate` and 1 / (1 - rate) otherwise.
 ///

@@ -10,7 +10,7 @@
 #include <merganser/core/types.hpp>
 #include <merganser/nn/linear.hpp>
 
-namespace merganser::nn {
+namespace merganser::inline MERGANSER_ISA::nn {
 
 /// y_t = weight[id_t].
 ///

@@ -12,7 +12,7 @@
 #include <merganser/nn/dropout.hpp>
 #include <merganser/nn/linear.hpp>
 
-namespace merganser::nn {
+namespace merganser::inline MERGANSER_ISA::nn {
 
 /// What stands between the two linear maps.
 enum class Activation {

@@ -11,7 +11,7 @@
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/matmul.hpp>
 
-namespace merganser::nn {
+namespace merganser::inline MERGANSER_ISA::nn {
 
 /// Fills a tensor with normal numbers of the given standard deviation, row by row.
 template <class Tensor>

@@ -18,7 +18,7 @@
 #include <merganser/nn/relative_position_bias.hpp>
 #include <merganser/nn/score_bound.hpp>
 
-namespace merganser::nn {
+namespace merganser::inline MERGANSER_ISA::nn {
 
 using kernels::SoftmaxKind;
 

@@ -10,7 +10,7 @@
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/attention.hpp>
 
-namespace merganser::nn {
+namespace merganser::inline MERGANSER_ISA::nn {
 
 /// The keys of some sequences, head by head. Writing text one token after the other reads the same keys at every step;
 /// without this half of the time goes into packing them anew.

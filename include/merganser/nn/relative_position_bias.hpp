@@ -12,7 +12,7 @@
 #include <merganser/core/types.hpp>
 #include <merganser/nn/linear.hpp>
 
-namespace merganser::nn {
+namespace merganser::inline MERGANSER_ISA::nn {
 
 /// Whether keys after the query exist.
 enum class Direction {

@@ -10,7 +10,7 @@
 #include <merganser/kernels/elementwise.hpp>
 #include <merganser/kernels/packet_loop.hpp>
 
-namespace merganser::nn {
+namespace merganser::inline MERGANSER_ISA::nn {
 
 /// y = scale * x / sqrt(mean(x^2) + epsilon): no mean is subtracted, no bias is added.
 ///

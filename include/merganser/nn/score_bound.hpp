@@ -7,7 +7,7 @@
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/packet_loop.hpp>
 
-namespace merganser::nn {
+namespace merganser::inline MERGANSER_ISA::nn {
 
 /// What keeps the content part of a score, q . k, within reach of the gate.
 enum class ScoreBoundKind {

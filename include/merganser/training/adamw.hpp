@@ -9,7 +9,7 @@
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/types.hpp>
 
-namespace merganser::training {
+namespace merganser::inline MERGANSER_ISA::training {
 
 /// m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; p = p - rate (m^ / (sqrt(v^) + eps) + decay p), with m^, v^ corrected
 /// for their start at 0.

@@ -8,7 +8,7 @@
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/packet_loop.hpp>
 
-namespace merganser::training {
+namespace merganser::inline MERGANSER_ISA::training {
 
 /// The 2-norm over all gradients together.
 template <class Model>

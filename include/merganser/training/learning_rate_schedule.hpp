@@ -8,7 +8,7 @@
 #include <merganser/core/check.hpp>
 #include <merganser/core/types.hpp>
 
-namespace merganser::training {
+namespace merganser::inline MERGANSER_ISA::training {
 
 enum class Decay {
   constant,

@@ -12,7 +12,7 @@
 #include <merganser/merge/gate_regulariser.hpp>
 #include <merganser/nn/cross_entropy.hpp>
 
-namespace merganser::training {
+namespace merganser::inline MERGANSER_ISA::training {
 
 /// total = cross entropy + alpha * gate regulariser + beta * score excess, or + gamma * boundary prior loss where a
 /// boundary predictor stands in place of gates.

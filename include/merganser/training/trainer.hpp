@@ -21,7 +21,7 @@
 #include <merganser/training/objective.hpp>
 #include <merganser/training/trainer_state.hpp>
 
-namespace merganser::training {
+namespace merganser::inline MERGANSER_ISA::training {
 
 /// Deletion rates from `lowest` to `highest`, both in [0, 1].
 struct RateRange {

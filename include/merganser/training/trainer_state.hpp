@@ -9,7 +9,7 @@
 #include <merganser/core/types.hpp>
 #include <merganser/merge/pi_controller.hpp>
 
-namespace merganser::training {
+namespace merganser::inline MERGANSER_ISA::training {
 
 /// The memory of a `Trainer`. With the weights of the model, the Config and the batches to come it decides every bit of
 /// the steps to come; nothing else is remembered.
