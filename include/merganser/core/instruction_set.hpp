@@ -26,8 +26,10 @@
 // Units that hand each other types of the library and were compiled with different -march do not link; others each use
 // code of their own.
 
-// The widest packets there are.
-#if defined(EIGEN_DONT_VECTORIZE)
+// The widest packets there are. Eigen has none where it is told not to vectorise or not to align.
+#if defined(EIGEN_DONT_VECTORIZE) || defined(EIGEN_DONT_ALIGN)
+#define MERGANSER_ISA_PACKETS scalar
+#elif defined(EIGEN_MAX_ALIGN_BYTES) && EIGEN_MAX_ALIGN_BYTES == 0
 #define MERGANSER_ISA_PACKETS scalar
 #elif defined(__AVX512DQ__)
 #define MERGANSER_ISA_PACKETS x86_avx512dq
@@ -110,15 +112,6 @@
 #define MERGANSER_ISA_BYTES
 #endif
 
-// Eigen's own settings, where somebody makes them.
-#if defined(EIGEN_DONT_ALIGN)
-#define MERGANSER_ISA_ALIGNMENT _unaligned
-#elif defined(EIGEN_MAX_ALIGN_BYTES) || defined(EIGEN_MAX_STATIC_ALIGN_BYTES)
-#define MERGANSER_ISA_ALIGNMENT _own_alignment
-#else
-#define MERGANSER_ISA_ALIGNMENT
-#endif
-
 // Standard containers of another layout.
 #if defined(_GLIBCXX_DEBUG)
 #define MERGANSER_ISA_CONTAINERS _checked_containers
@@ -128,12 +121,11 @@
 #define MERGANSER_ISA_CONTAINERS
 #endif
 
-#define MERGANSER_ISA_JOIN(a, b, c, d, e, f, g, h) a##b##c##d##e##f##g##h
-#define MERGANSER_ISA_JOIN_VALUES(a, b, c, d, e, f, g, h) MERGANSER_ISA_JOIN(a, b, c, d, e, f, g, h)
+#define MERGANSER_ISA_JOIN(a, b, c, d, e, f, g) a##b##c##d##e##f##g
+#define MERGANSER_ISA_JOIN_VALUES(a, b, c, d, e, f, g) MERGANSER_ISA_JOIN(a, b, c, d, e, f, g)
 #define MERGANSER_ISA                                                                                         \
   MERGANSER_ISA_JOIN_VALUES(MERGANSER_ISA_PACKETS, MERGANSER_ISA_FMA, MERGANSER_ISA_F16C, MERGANSER_ISA_HALF, \
-                            MERGANSER_ISA_BFLOAT, MERGANSER_ISA_BYTES, MERGANSER_ISA_ALIGNMENT,               \
-                            MERGANSER_ISA_CONTAINERS)
+                            MERGANSER_ISA_BFLOAT, MERGANSER_ISA_BYTES, MERGANSER_ISA_CONTAINERS)
 #define MERGANSER_ISA_QUOTE(name) #name
 #define MERGANSER_ISA_TEXT(name) MERGANSER_ISA_QUOTE(name)
 

@@ -7,10 +7,17 @@
 
 #include <Eigen/Core>
 
+#include <merganser/core/instruction_set.hpp>
 #include <merganser/core/matrix.hpp>
 #include <merganser/core/vector.hpp>
 
 namespace merganser::inline MERGANSER_ISA {
+
+#ifdef EIGEN_VECTORIZE
+static_assert(!instruction_set.starts_with("scalar"), "a setting of Eigen stands behind an include of merganser");
+#else
+static_assert(instruction_set.starts_with("scalar"), "a setting of Eigen stands behind an include of merganser");
+#endif
 
 /// The scalar types that every layer is written for. Gradients are checked in double, models run in float.
 template <class Scalar>
