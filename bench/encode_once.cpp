@@ -21,6 +21,7 @@
 
 #include "measure/measurement.hpp"
 #include "measure/peak_memory.hpp"
+#include "measure/program.hpp"
 #include "measure/shapes.hpp"
 #include "measure/work.hpp"
 
@@ -111,6 +112,7 @@ std::string measured_line(const Arguments& arguments) {
   line.add("shape", name_of(job.shape));
   line.add("mode", name_of(job.mode));
   line.add("bytes", std::int64_t{job.bytes});
+  line.add("instruction_set", std::string(instruction_set));
   line.add("threads", std::int64_t{job.threads});
   line.add("weights", name_of(job.weights));
   line.add("repetitions", std::int64_t{arguments.repetitions});
@@ -133,7 +135,7 @@ std::string measured_line(const Arguments& arguments) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int bench_program(int argc, char** argv) {
   CLI::App app("Times one job of the library and prints one line of JSON.");
   Arguments arguments;
   add_options(app, arguments);

@@ -12,6 +12,7 @@
 #include <merganser/nn/linear.hpp>
 
 #include "measure/benchmark_program.hpp"
+#include "measure/program.hpp"
 
 namespace {
 
@@ -280,4 +281,4 @@ void add_cases(Selection) {
 
 }  // namespace
 
-int main(int argc, char** argv) { return merganser::bench::run_program(argc, argv, add_cases); }
+int bench_program(int argc, char** argv) { return merganser::bench::run_program(argc, argv, add_cases); }

@@ -30,6 +30,7 @@
 #include <merganser/models/encoder_decoder.hpp>
 
 #include "measure/peak_memory.hpp"
+#include "measure/program.hpp"
 #include "measure/shapes.hpp"
 
 namespace {
@@ -136,7 +137,7 @@ void load_once(const fs::path& directory, io::Mapping mapping, const char* cache
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int bench_program(int argc, char** argv) {
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   if (arguments.empty() || arguments.size() > 2 || (arguments.size() == 2 && arguments[1] != "--tiny")) {
     std::fprintf(stderr, "usage: load_model FOLDER [--tiny]\n");

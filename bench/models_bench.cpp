@@ -6,6 +6,7 @@
 #include <string>
 
 #include "measure/benchmark_program.hpp"
+#include "measure/program.hpp"
 #include "measure/work.hpp"
 
 namespace {
@@ -51,4 +52,4 @@ void add_cases(Selection selection) {
 
 }  // namespace
 
-int main(int argc, char** argv) { return merganser::bench::run_program(argc, argv, add_cases); }
+int bench_program(int argc, char** argv) { return merganser::bench::run_program(argc, argv, add_cases); }

@@ -13,6 +13,7 @@
 #include <merganser/nn/score_bound.hpp>
 
 #include "measure/benchmark_program.hpp"
+#include "measure/program.hpp"
 #include "measure/shapes.hpp"
 
 namespace {
@@ -127,4 +128,4 @@ void add_cases(Selection) {
 
 }  // namespace
 
-int main(int argc, char** argv) { return merganser::bench::run_program(argc, argv, add_cases); }
+int bench_program(int argc, char** argv) { return merganser::bench::run_program(argc, argv, add_cases); }

@@ -19,6 +19,7 @@
 #include <CLI/CLI.hpp>
 
 #include "measure/measurement.hpp"
+#include "measure/program.hpp"
 #include "measure/shapes.hpp"
 #include "measure/work.hpp"
 
@@ -213,7 +214,7 @@ std::string compiler() {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int bench_program(int argc, char** argv) {
   CLI::App app("Prints the targets of docs/performance.md beside what this machine reaches.");
   int rounds = 3;
   std::string only;

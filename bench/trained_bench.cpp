@@ -23,6 +23,7 @@
 #include <predicted_cost.hpp>
 
 #include "measure/benchmark_program.hpp"
+#include "measure/program.hpp"
 
 namespace {
 
@@ -97,7 +98,7 @@ void add_cases(Selection) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int bench_program(int argc, char** argv) {
   try {
     return run_program(argc, argv, add_cases);
   } catch (const std::exception& error) {

@@ -19,10 +19,15 @@ target_link_libraries(merganser_program INTERFACE merganser merganser_warnings)
 if(MERGANSER_OPENMP AND TARGET merganser_openmp)
   target_link_libraries(merganser_program INTERFACE merganser_openmp)
 endif()
+
+# byte_demo and the benches run at full speed on any processor: their units are compiled for each of these levels
+# (cmake/Dispatch.cmake), or for this machine's processor alone.
+set(merganser_levels ${MERGANSER_LEVELS})
 if(MERGANSER_NATIVE)
   check_cxx_compiler_flag(-march=native MERGANSER_HAS_MARCH_NATIVE)
   if(MERGANSER_HAS_MARCH_NATIVE)
     target_compile_options(merganser_program INTERFACE -march=native)
+    set(merganser_levels base)
   endif()
 endif()
 

@@ -10,6 +10,7 @@
 #include <benchmark/benchmark.h>
 
 #include <merganser/core/executor.hpp>
+#include <merganser/core/instruction_set.hpp>
 #include <merganser/core/thread_pool.hpp>
 
 #include "machine_limits.hpp"
@@ -108,6 +109,7 @@ inline int run_program(int argc, char** argv, const std::function<void(Selection
   add_cases(only_names ? Selection::all : selection);
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  benchmark::AddCustomContext("instruction_set", std::string(instruction_set));
   if (!only_names) {
     for (const int threads : {1, 2}) {
       const std::string suffix = "_threads:" + std::to_string(threads);

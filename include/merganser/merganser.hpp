@@ -2,6 +2,7 @@
 #pragma once
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/dispatch.hpp>
 #include <merganser/core/executor.hpp>
 #include <merganser/core/instruction_set.hpp>
 #include <merganser/core/io_error.hpp>
@@ -9,6 +10,7 @@
 #include <merganser/core/memory_reserve.hpp>
 #include <merganser/core/parallel.hpp>
 #include <merganser/core/parameter.hpp>
+#include <merganser/core/processor.hpp>
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/sequence_offsets.hpp>

@@ -24,7 +24,7 @@
 //   namespace merganser::inline MERGANSER_ISA::nn {
 //
 // Units that hand each other types of the library and were compiled with different -march do not link; others each use
-// code of their own.
+// code of their own. (A type of the caller's that holds one of the library is not seen.)
 
 // The widest packets there are. Eigen has none where it is told not to vectorise or not to align.
 #if defined(EIGEN_DONT_VECTORIZE) || defined(EIGEN_DONT_ALIGN)
@@ -128,6 +128,13 @@
                             MERGANSER_ISA_BFLOAT, MERGANSER_ISA_BYTES, MERGANSER_ISA_CONTAINERS)
 #define MERGANSER_ISA_QUOTE(name) #name
 #define MERGANSER_ISA_TEXT(name) MERGANSER_ISA_QUOTE(name)
+
+#if defined(__GNUC__)
+// Also into the names of functions that only return a type of the library, and of variables of one.
+namespace merganser {
+inline namespace MERGANSER_ISA __attribute__((__abi_tag__)) {}
+}  // namespace merganser
+#endif
 
 namespace merganser::inline MERGANSER_ISA {
 

@@ -1,0 +1,181 @@
+# One program for many processors: units compiled once for each of several instruction sets ("levels"); the best one that
+# the processor has is chosen when the program runs. For ELF systems with g++ or clang++ and GNU binutils, on x86-64 and
+# AArch64; elsewhere the units are compiled once, with the flags of the target.
+#
+#   merganser_add_dispatched(TARGET sources... ISAS level... HEADER header ENTRIES function... [PARTS name...])
+#
+# TARGET    an executable or library that links merganser::merganser; its other libraries, include paths, definitions and
+#           options, made before this call or after it, hold for the units too
+# sources   the units
+# ISAS      from the level that runs everywhere to the one that needs most: base (no flags), v2, v3, v4 (-march=x86-64-v3
+#           and so on; left out on other processors), or NAME=flags of your own
+# HEADER    declares the entry points
+# ENTRIES   functions with C linkage that the units define and the rest of the program calls by these names. They take and
+#           return plain types: no type of the library may cross, its layout differs from level to level.
+# PARTS     more units, which several programs share: of merganser_add_dispatched_parts(name sources... ISAS level...),
+#           an INTERFACE library that programs link to compile as its units do
+#
+# The first call of an entry point chooses the last level all of whose instructions the processor has, or the one that the
+# variable MERGANSER_LEVEL of the environment names, and initialises its static variables (core/dispatch.hpp). From then
+# on an entry point is a call by a pointer.
+#
+# Each level is linked by itself into one object in which everything but its entry points is local. Otherwise the linker
+# would keep one copy of an inline function of the standard library, Eigen or JSON for all levels, that of the first, which
+# may hold instructions that the processor does not have. Link-time optimisation is not for such units.
+
+# Sets MERGANSER_LD, MERGANSER_OBJCOPY and MERGANSER_NM in the cache to GNU's, those of the compiler; empty where a level
+# cannot be linked by itself. CMake's own choice may be of LLVM, whose linker cannot.
+function(merganser_find_binutils)
+  if(DEFINED CACHE{MERGANSER_LD})
+    return()
+  endif()
+  set(help "")
+  foreach(tool IN ITEMS ld objcopy nm)
+    unset(path)
+    if(CMAKE_CXX_COMPILER_ID MATCHES "^(GNU|Clang)$" AND UNIX AND NOT APPLE)
+      execute_process(COMMAND ${CMAKE_CXX_COMPILER} -print-prog-name=${tool} OUTPUT_VARIABLE name
+                      OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+      find_program(path ${name} NO_CACHE)
+    endif()
+    set(found_${tool} ${path})
+  endforeach()
+  if(found_ld AND found_objcopy AND found_nm)
+    execute_process(COMMAND ${found_ld} --help OUTPUT_VARIABLE help ERROR_QUIET)
+  endif()
+  if(NOT help MATCHES "--force-group-allocation")
+    set(found_ld "")
+  endif()
+  set(MERGANSER_LD "${found_ld}" CACHE INTERNAL "GNU ld, if it is there")
+  set(MERGANSER_OBJCOPY "${found_objcopy}" CACHE INTERNAL "GNU objcopy")
+  set(MERGANSER_NM "${found_nm}" CACHE INTERNAL "GNU nm")
+endfunction()
+
+# Sets OUT to the levels that this compiler and processor know, as NAME=flags: one, "base=", where there is no choice.
+function(merganser_known_levels OUT)
+  set(known "")
+  string(TOLOWER "${CMAKE_SYSTEM_PROCESSOR}" processor)
+  foreach(level IN LISTS ARGN)
+    if(level MATCHES "^[A-Za-z0-9_.-]+=")
+      list(APPEND known "${level}")
+    elseif(level STREQUAL "base")
+      list(APPEND known "base=")
+    elseif(NOT level MATCHES "^v[234]$")
+      message(FATAL_ERROR "merganser_add_dispatched: ISAS: got ${level}, expected base, v2, v3, v4 or NAME=flags")
+    elseif(processor MATCHES "^(x86_64|amd64)$")
+      list(APPEND known "${level}=-march=x86-64-${level}")
+    endif()
+  endforeach()
+  merganser_find_binutils()
+  list(LENGTH known count)
+  if(NOT MERGANSER_LD OR count EQUAL 0)
+    message(STATUS "merganser: no choice of instruction set at run time on this system")
+    set(known "base=")
+  endif()
+  set(${OUT} "${known}" PARENT_SCOPE)
+endfunction()
+
+# The object library of one level, and in the caller's scope its `id`: what the level is called in names of targets.
+macro(merganser_add_level NAME level)
+  string(REGEX MATCH "^([^=]+)=(.*)$" matched "${level}")
+  set(level_name ${CMAKE_MATCH_1})
+  string(MAKE_C_IDENTIFIER ${level_name} id)
+  separate_arguments(flags UNIX_COMMAND "${CMAKE_MATCH_2}")
+  add_library(${NAME}_${id} OBJECT ${ARGN})
+  target_compile_options(${NAME}_${id} PRIVATE ${flags} $<$<CXX_COMPILER_ID:GNU>:-fno-gnu-unique>)
+  set_target_properties(${NAME}_${id} PROPERTIES POSITION_INDEPENDENT_CODE ON INTERPROCEDURAL_OPTIMIZATION OFF)
+endmacro()
+
+function(merganser_add_dispatched_parts NAME)
+  cmake_parse_arguments(arg "" "" "ISAS" ${ARGN})
+  add_library(${NAME} INTERFACE)
+  merganser_known_levels(levels ${arg_ISAS})
+  foreach(level IN LISTS levels)
+    merganser_add_level(${NAME} "${level}" ${arg_UNPARSED_ARGUMENTS})
+    target_link_libraries(${NAME}_${id} PRIVATE ${NAME})
+  endforeach()
+endfunction()
+
+function(merganser_add_dispatched TARGET)
+  cmake_parse_arguments(arg "" "HEADER" "ISAS;ENTRIES;PARTS" ${ARGN})
+  set(units ${arg_UNPARSED_ARGUMENTS})
+  foreach(needed IN ITEMS ISAS HEADER ENTRIES)
+    if(NOT arg_${needed})
+      message(FATAL_ERROR "merganser_add_dispatched(${TARGET}): ${needed} is missing")
+    endif()
+  endforeach()
+  merganser_known_levels(levels ${arg_ISAS})
+  list(LENGTH levels count)
+  if(count LESS 2)
+    merganser_add_level(${TARGET} "${levels}" ${units})
+    merganser_inherit(${TARGET}_${id} ${TARGET})
+    target_sources(${TARGET} PRIVATE $<TARGET_OBJECTS:${TARGET}_${id}>)
+    foreach(part IN LISTS arg_PARTS)
+      target_sources(${TARGET} PRIVATE $<TARGET_OBJECTS:${part}_${id}>)
+    endforeach()
+    return()
+  endif()
+
+  string(MAKE_C_IDENTIFIER ${TARGET} symbol)
+  cmake_path(ABSOLUTE_PATH arg_HEADER OUTPUT_VARIABLE header)
+  set(dir ${CMAKE_CURRENT_BINARY_DIR}/${TARGET}_levels)
+  file(CONFIGURE OUTPUT ${dir}/needs.cpp @ONLY CONTENT [[
+// What this level needs of a processor; made by merganser_add_dispatched.
+#include <merganser/core/processor.hpp>
+
+extern "C" {
+extern const std::uint64_t merganser_needs;
+const std::uint64_t merganser_needs = merganser::needed_instructions;
+}
+]])
+  set(script ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/dispatch/link_alone.cmake)
+  list(JOIN arg_ENTRIES "|" entries)
+  set(link_alone ${CMAKE_COMMAND} "-DENTRIES=${entries}" -DSYMBOL=${symbol} -DLINKER=${MERGANSER_LD}
+                 -DOBJCOPY=${MERGANSER_OBJCOPY} -DNM=${MERGANSER_NM})
+  set(declared "")   # of each level: its functions, what it needs, its initialisers
+  set(table "")      # of levels
+  foreach(level IN LISTS levels)
+    merganser_add_level(${TARGET} "${level}" ${units} ${dir}/needs.cpp)
+    merganser_inherit(${TARGET}_${id} ${TARGET})
+    set(objects $<TARGET_OBJECTS:${TARGET}_${id}>)
+    foreach(part IN LISTS arg_PARTS)
+      list(APPEND objects $<TARGET_OBJECTS:${part}_${id}>)
+    endforeach()
+    set(renamed ${symbol}_needs_${id})
+    set(section ${symbol}_initializers_${id})
+    add_custom_command(
+      OUTPUT ${dir}/${id}.o
+      COMMAND ${link_alone} "-DOBJECTS=$<JOIN:${objects},|>" -DOUTPUT=${dir}/${id}.o -DLEVEL=${id} -P ${script}
+      DEPENDS ${objects} ${script}
+      COMMENT "Linking level ${level_name} of ${TARGET}" VERBATIM)
+    target_sources(${TARGET} PRIVATE ${dir}/${id}.o)
+    set_source_files_properties(${dir}/${id}.o PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
+    string(APPEND declared "extern const std::uint64_t ${renamed};\n"
+           "[[gnu::weak]] extern const merganser::Level::Initializer __start_${section}[], __stop_${section}[];\n")
+    foreach(entry IN LISTS arg_ENTRIES)
+      string(APPEND declared "decltype(${entry}) ${entry}_${id};\n")
+      string(APPEND ${entry}_functions "&${entry}_${id}, ")
+    endforeach()
+    string(APPEND table "      {\"${level_name}\", ${renamed}, {__start_${section}, __stop_${section}}},\n")
+  endforeach()
+  set(entries "")
+  foreach(entry IN LISTS arg_ENTRIES)
+    string(APPEND entries "MERGANSER_ENTRY(${entry}, ${${entry}_functions})\n")
+  endforeach()
+  configure_file(${CMAKE_CURRENT_FUNCTION_LIST_DIR}/dispatch/levels.cpp.in ${dir}/levels.cpp @ONLY)
+  add_library(${TARGET}_levels OBJECT ${dir}/levels.cpp)
+  merganser_inherit(${TARGET}_levels ${TARGET})
+  target_compile_options(${TARGET}_levels PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fno-gnu-unique>)
+  set_target_properties(${TARGET}_levels PROPERTIES POSITION_INDEPENDENT_CODE ON INTERPROCEDURAL_OPTIMIZATION OFF)
+  add_custom_command(
+    OUTPUT ${dir}/levels.o
+    COMMAND ${link_alone} -DOBJECTS=$<TARGET_OBJECTS:${TARGET}_levels> -DOUTPUT=${dir}/levels.o -P ${script}
+    DEPENDS $<TARGET_OBJECTS:${TARGET}_levels> ${script} VERBATIM)
+  target_sources(${TARGET} PRIVATE ${dir}/levels.o)
+  set_source_files_properties(${dir}/levels.o PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
+endfunction()
+
+# Compiles OBJECTS as TARGET.
+function(merganser_inherit OBJECTS TARGET)
+  target_link_libraries(${OBJECTS} PRIVATE $<TARGET_PROPERTY:${TARGET},LINK_LIBRARIES>)
+  target_compile_definitions(${OBJECTS} PRIVATE $<TARGET_PROPERTY:${TARGET},COMPILE_DEFINITIONS>)
+endfunction()

@@ -1,0 +1,68 @@
+# Units compiled for different instruction sets in one program: they compute what each of them computes alone, whichever
+# stands first when the program is linked, and a program in which they hand each other types of the library does not link.
+#   cmake -DROOT= -DSCRATCH= -DCOMPILER= -DEIGEN= [-DQEMU=qemu-x86_64] -P mixed_units.cmake
+cmake_minimum_required(VERSION 3.24)
+set(sources ${CMAKE_CURRENT_LIST_DIR}/mixed_units)
+file(REMOVE_RECURSE ${SCRATCH})
+file(MAKE_DIRECTORY ${SCRATCH})
+
+function(compile object source)
+  execute_process(COMMAND ${COMPILER} -std=c++20 -I${ROOT}/include -isystem ${EIGEN} ${ARGN} -c ${sources}/${source}
+                          -o ${SCRATCH}/${object}.o COMMAND_ERROR_IS_FATAL ANY)
+endfunction()
+
+function(link program)
+  list(TRANSFORM ARGN PREPEND ${SCRATCH}/)
+  list(TRANSFORM ARGN APPEND .o)
+  execute_process(COMMAND ${COMPILER} ${ARGN} -o ${SCRATCH}/${program} -pthread
+                  RESULT_VARIABLE status ERROR_VARIABLE said)
+  set(link_status ${status} PARENT_SCOPE)
+  set(link_said "${said}" PARENT_SCOPE)
+endfunction()
+
+compile(main main.cpp)
+set(plain_flags -O1)
+set(wide_flags -O3 -mavx2 -mfma)
+set(widest_flags -O3 -march=x86-64-v4)
+foreach(kind IN ITEMS plain wide widest)
+  compile(${kind} unit.cpp ${${kind}_flags} -DNAME=second)
+  compile(${kind}_maker unit.cpp ${${kind}_flags} -DMAKES_MATRICES)
+  compile(${kind}_taker takes_matrices.cpp ${${kind}_flags})
+endforeach()
+compile(first unit.cpp -O1 -DNAME=first)
+
+foreach(kind IN ITEMS plain wide)
+  foreach(order IN ITEMS "main;first;${kind}" "main;${kind};first" "${kind};first;main")
+    link(program ${order})
+    if(NOT link_status EQUAL 0)
+      message(FATAL_ERROR "units of ${order} do not link:\n${link_said}")
+    endif()
+    execute_process(COMMAND ${SCRATCH}/program RESULT_VARIABLE status OUTPUT_VARIABLE said)
+    if(NOT status EQUAL 0)
+      message(FATAL_ERROR "units linked as ${order} do not agree: ${said} (${status})")
+    endif()
+  endforeach()
+endforeach()
+
+# What is compiled for a newer processor takes nothing from a program that never calls it.
+if(QEMU)
+  foreach(order IN ITEMS "main;widest;first" "widest;first;main")
+    link(program ${order})
+    execute_process(COMMAND ${QEMU} -cpu Nehalem ${SCRATCH}/program first RESULT_VARIABLE status OUTPUT_VARIABLE said ERROR_QUIET)
+    if(NOT status EQUAL 0)
+      message(FATAL_ERROR "on an old processor, linked as ${order}: ${status} ${said}")
+    endif()
+  endforeach()
+endif()
+
+foreach(maker IN ITEMS plain wide widest)
+  foreach(taker IN ITEMS plain wide widest)
+    link(program ${taker}_taker ${maker}_maker)
+    if(maker STREQUAL taker AND NOT link_status EQUAL 0)
+      message(FATAL_ERROR "units of the same flags do not link:\n${link_said}")
+    elseif(NOT maker STREQUAL taker AND (link_status EQUAL 0 OR NOT link_said MATCHES "undefined.*make_matrix"))
+      message(FATAL_ERROR "a matrix of ${maker} links with ${taker}: ${link_said}")
+    endif()
+  endforeach()
+endforeach()
+file(REMOVE_RECURSE ${SCRATCH})

@@ -1,0 +1,40 @@
+# Flags under which the library cannot be right or cannot compile end in one sentence.
+#   cmake -DROOT= -DSCRATCH= -DCOMPILER= -DCOMPILER_ID=GNU|Clang -DEIGEN= -P refused_flags.cmake
+cmake_minimum_required(VERSION 3.24)
+file(REMOVE_RECURSE ${SCRATCH})
+file(WRITE ${SCRATCH}/all.cpp "#include <merganser/merganser.hpp>\nmerganser::Matrix<float> m;\n")
+file(WRITE ${SCRATCH}/one.cpp "#include <merganser/nn/linear.hpp>\nmerganser::nn::Linear<float> l;\n")
+# An Eigen that says it is 3.3.
+file(WRITE ${SCRATCH}/old_eigen/Eigen/Core
+     "#define EIGEN_VERSION_AT_LEAST(x,y,z) (3>x || (3>=x && (3>y || (3>=y && 9>=z))))\nnamespace Eigen {}\n")
+
+function(expect sentence)
+  foreach(unit IN ITEMS all one)
+    execute_process(COMMAND ${COMPILER} -I${ROOT}/include ${ARGN} -isystem ${EIGEN} -fsyntax-only ${SCRATCH}/${unit}.cpp
+                    RESULT_VARIABLE status ERROR_VARIABLE said)
+    string(REGEX MATCHALL "error:" errors "${said}")
+    list(LENGTH errors count)
+    if(sentence STREQUAL "none" AND NOT status EQUAL 0)
+      message(FATAL_ERROR "${unit}.cpp with ${ARGN} does not compile:\n${said}")
+    elseif(NOT sentence STREQUAL "none" AND (status EQUAL 0 OR NOT said MATCHES "error: (#error )?\"${sentence}" OR count GREATER 2))
+      string(SUBSTRING "${said}" 0 2000 said)
+      message(FATAL_ERROR "${unit}.cpp with ${ARGN}: expected \"${sentence}...\" and the end of the compilation, got:\n${said}")
+    endif()
+  endforeach()
+endfunction()
+
+expect(none -std=c++20 -O2)
+expect("merganser needs C\\+\\+20" -std=c++17)
+expect("merganser needs C\\+\\+20" -std=gnu++14)
+expect("merganser reports errors by exceptions" -std=c++20 -fno-exceptions)
+expect("merganser needs Eigen 3.4 or newer" -std=c++20 -I${SCRATCH}/old_eigen)
+set(inexact -ffast-math -Ofast -ffinite-math-only)
+if(COMPILER_ID STREQUAL "GNU")
+  list(APPEND inexact -funsafe-math-optimizations -freciprocal-math)
+  expect("merganser is right under IEEE rules only" -std=c++20 -O2 -fassociative-math -fno-signed-zeros -fno-trapping-math)
+endif()
+foreach(flags IN LISTS inexact)
+  expect("merganser is right under IEEE rules only" -std=c++20 -O2 ${flags})
+  expect("merganser is right under IEEE rules only" -std=c++20 -O2 -mavx2 -mfma ${flags})
+endforeach()
+file(REMOVE_RECURSE ${SCRATCH})
