@@ -1,22 +1,24 @@
 # Installing merganser and the package files that find_package reads. One export file a target, so that a user who does
 # not ask for merganser::io or merganser::openmp needs neither JSON nor OpenMP.
-include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 set(merganser_package_folder ${CMAKE_INSTALL_DATADIR}/cmake/merganser)
 
 function(merganser_install_target target export)
-  install(TARGETS ${target} EXPORT ${export} FILE_SET HEADERS)
+  install(TARGETS ${target} EXPORT ${export})
   install(EXPORT ${export} NAMESPACE merganser:: DESTINATION ${merganser_package_folder})
 endfunction()
 
 merganser_install_target(merganser merganserTargets)
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/merganser DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+        FILES_MATCHING PATTERN "*.hpp" PATTERN "merganser/io" EXCLUDE)
 if(TARGET merganser_io)
   merganser_install_target(merganser_io merganserIoTargets)
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/merganser/io DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/merganser
+          FILES_MATCHING PATTERN "*.hpp")
 endif()
 if(TARGET merganser_openmp)
-  install(TARGETS merganser_openmp EXPORT merganserOpenmpTargets)
-  install(EXPORT merganserOpenmpTargets NAMESPACE merganser:: DESTINATION ${merganser_package_folder})
+  merganser_install_target(merganser_openmp merganserOpenmpTargets)
 endif()
 
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/merganserConfig.cmake.in

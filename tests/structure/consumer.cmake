@@ -1,5 +1,5 @@
 # Builds and runs the project in consumer/ against an installed merganser or with merganser's tree inside it.
-#   cmake -DWAY=find_package|add_subdirectory -DROOT= -DBUILD= -DVERSION= -DSCRATCH= -DGENERATOR= -DCOMPILER=
+#   cmake -DWAY=find_package|find_package_absolute|add_subdirectory -DROOT= -DBUILD= -DVERSION= -DSCRATCH= -DGENERATOR= -DCOMPILER=
 #         -DWITH_IO=0|1 -DWITH_OPENMP=0|1 -P consumer.cmake
 cmake_minimum_required(VERSION 3.24)
 
@@ -10,6 +10,17 @@ if(WAY STREQUAL "find_package")
   execute_process(COMMAND ${CMAKE_COMMAND} --install ${BUILD} --prefix ${SCRATCH}/prefix
                   OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
   set(where -DCMAKE_PREFIX_PATH=${SCRATCH}/prefix)
+endif()
+
+# As distributions with a folder for each part configure it.
+if(WAY STREQUAL "find_package_absolute")
+  execute_process(
+    COMMAND ${CMAKE_COMMAND} -S ${ROOT} -B ${SCRATCH}/merganser -G ${GENERATOR} -DCMAKE_CXX_COMPILER=${COMPILER}
+            -DCMAKE_INSTALL_PREFIX=${SCRATCH}/prefix -DCMAKE_INSTALL_INCLUDEDIR=${SCRATCH}/headers/include
+            -DCMAKE_INSTALL_DATADIR=${SCRATCH}/package/share -DMERGANSER_BUILD_TESTS=OFF -DMERGANSER_BUILD_BENCH=OFF
+            -DMERGANSER_BUILD_EXAMPLES=OFF -DMERGANSER_VERIFY_HEADERS=OFF OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
+  execute_process(COMMAND ${CMAKE_COMMAND} --install ${SCRATCH}/merganser OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
+  set(where -Dmerganser_DIR=${SCRATCH}/package/share/cmake/merganser)
 endif()
 
 execute_process(
