@@ -2,6 +2,7 @@
 #pragma once
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/check_logits.hpp>
 #include <merganser/core/dispatch.hpp>
 #include <merganser/core/executor.hpp>
 #include <merganser/core/instruction_set.hpp>
@@ -24,6 +25,7 @@
 #include <merganser/data/denoising.hpp>
 #include <merganser/data/diagnostic_tasks.hpp>
 #include <merganser/data/example.hpp>
+#include <merganser/data/held_out.hpp>
 #include <merganser/data/span_corruption.hpp>
 #include <merganser/data/text_corpus.hpp>
 #include <merganser/data/utf8_decoder.hpp>
@@ -93,6 +95,7 @@
 #include <merganser/nn/rms_norm.hpp>
 #include <merganser/nn/score_bound.hpp>
 #include <merganser/training/adamw.hpp>
+#include <merganser/training/batch_share.hpp>
 #include <merganser/training/gradient_clipping.hpp>
 #include <merganser/training/learning_rate_schedule.hpp>
 #include <merganser/training/objective.hpp>

@@ -26,6 +26,13 @@ TokenBatch batch_of(const std::vector<std::vector<TokenId>>& sequences) {
 
 }  // namespace
 
+TEST_CASE("Accuracy reads no further than its labels", "[evaluation][accuracy]") {
+  evaluation::Accuracy accuracy;
+  TokenBatch labels = TokenBatch::from_sequences({{0, 1}});
+  labels.offsets.push_back(3);
+  CHECK_THROWS_AS(accuracy.add(Matrix<float>(Matrix<float>::Zero(2, 3)), labels), std::invalid_argument);
+}
+
 TEMPLATE_TEST_CASE("Of equal logits the first counts, with NaN none does", "[evaluation][accuracy]", float, double) {
   const std::vector<TestType> logits{1, 3, 3, 2};
   CHECK_FALSE(is_largest<TestType>(logits, 0));

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 #include <merganser/models/encoder_decoder.hpp>
@@ -346,4 +347,42 @@ TEST_CASE("A classifier is evaluated by the same function", "[evaluation][evalua
   CHECK(all.hard.target_tokens == 2);
   CHECK(all.hard.token_accuracy == all.hard.sequence_accuracy);
   CHECK(all.hard.bits_per_byte > 0.0);
+}
+
+TEST_CASE("Pads of the source count as nothing", "[evaluation][evaluate]") {
+  const Model model = small_model({learned_gate()});
+  const std::vector<data::Batch> batches = small_batches();
+  std::vector<data::Batch> padded(2);
+  for (std::size_t b = 0; b < 2; ++b)
+    for (Index i = 0; i < 3; ++i) {
+      const auto source = batches[b].source.sequence(i), target = batches[b].target.sequence(i);
+      data::Example example{{source.begin(), source.end()}, {target.begin(), target.end()}};
+      example.source.resize(20, model.config().pad);
+      padded[b].push_back(example);
+    }
+  for (const DeletionMode mode : {DeletionMode::none, DeletionMode::soft, DeletionMode::hard}) {
+    const EvaluationResult expected = evaluate(model, batches, with_mode(mode)),
+                           result = evaluate(model, padded, with_mode(mode));
+    CHECK(result.source_bytes == 48);
+    CHECK(result.source_tokens == 54);
+    CHECK_THAT(result.bits_per_byte, WithinRel(expected.bits_per_byte, 1e-5));
+    CHECK(result.deletion_rate == expected.deletion_rate);
+  }
+}
+
+TEST_CASE("A model whose logits are no numbers is not scored", "[evaluation][evaluate]") {
+  Model model = small_model({});
+  model.lm_head.weight(3, 2) = std::numeric_limits<float>::quiet_NaN();
+  const std::vector<data::Batch> batches = small_batches();
+  const auto message = [](auto&& call) -> std::string {
+    try {
+      call();
+    } catch (const std::invalid_argument& error) {
+      return error.what();
+    }
+    return "nothing thrown";
+  };
+  const std::string expected = "evaluate: logits: got nan, expected numbers; are the model's weights finite?";
+  CHECK(message([&] { evaluate(model, batches, {}); }) == expected);
+  CHECK(message([&] { compare(model, batches, {}); }) == expected);
 }

@@ -126,6 +126,24 @@ TEST_CASE("At its limits nothing winds up", "[evaluation][latency_controller]") 
   CHECK(limited.rate() == 0.2);
 }
 
+TEST_CASE("Limits beyond the table are those of the table", "[evaluation][latency_controller]") {
+  LatencyController::Config config = with_budget(6);
+  config.lowest_rate = 0.0;
+  config.highest_rate = 1.0;
+  LatencyController controller(
+      Calibration({{-20, 0.3, 0.3, 0.9, 0.5, 9}, {-10, 0.5, 0.4, 0.9, 0.5, 7}}, table().sample()), config);
+  Machine machine{10.0};
+  run(controller, machine, 500);
+  CHECK(controller.rate() == 0.5);
+  const double saturated = controller.threshold();
+  controller.update(4000, 0.5 * 6 * 4);  // half of the budget: the first that is fast enough is heard
+  CHECK(controller.threshold() < saturated);
+  for (int i = 0; i < 500; ++i) controller.update(4000, 1);
+  CHECK(controller.rate() == 0.3);
+  config.lowest_rate = 0.8;  // above the table altogether
+  CHECK(LatencyController(controller.calibration(), config).rate() == 0.5);
+}
+
 TEST_CASE("What is no measurement changes nothing", "[evaluation][latency_controller]") {
   LatencyController controller(table(), with_budget(6));
   const double rate = controller.rate(), threshold = controller.threshold();

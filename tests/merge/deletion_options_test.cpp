@@ -21,6 +21,7 @@ TEST_CASE("deletion is hard, with the trained threshold and without the referenc
   REQUIRE(options.fully_deleted == FullyDeletedSequence::keep_highest_gate);
   REQUIRE(options.filler == Filler::none);
   REQUIRE(options.fixed_rule_scope == FixedRuleScope::sequence);
+  REQUIRE(options.pads == Pads::left_out);
   REQUIRE(options.pooled_pads == PooledPads::left_out);
   REQUIRE_NOTHROW(options.check());
 }
@@ -47,6 +48,7 @@ TEST_CASE("the reference's settings are its quirks, all of them", "[DeletionOpti
     REQUIRE(options.fully_deleted == FullyDeletedSequence::keep_first);
     REQUIRE(options.filler == Filler::pad_to_longest);
     REQUIRE(options.fixed_rule_scope == FixedRuleScope::batch);
+    REQUIRE(options.pads == Pads::as_tokens);
     REQUIRE(options.pooled_pads == PooledPads::pooled);
     REQUIRE_NOTHROW(options.check());
   }

@@ -58,3 +58,10 @@ TEST_CASE("marks that are too few are named", "[DeletionStatistics]") {
             DeletionStatistics::count(offsets, Marks{1, 1, 1}, Marks{1});
           }) == "DeletionStatistics::count: forced.size(): got 1, expected 3");
 }
+
+TEST_CASE("every sequence keeps one token, so all others can be deleted", "[DeletionStatistics]") {
+  const DeletionStatistics statistics{{4, 0, 1, 2}, {1, 0, 1, 2}};
+  REQUIRE(statistics.deletable() == 4);
+  REQUIRE(statistics.deleted() == 3);
+  REQUIRE(DeletionStatistics().deletable() == 0);
+}

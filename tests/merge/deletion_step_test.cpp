@@ -82,7 +82,7 @@ TEST_CASE("soft deletion moves nothing, and gate values add up", "[DeletionStep]
   const Values again = {-30, -5, -5, -30, 0, 0, 0};
   const Step second(first.after(), again, -15.0, soft);
   REQUIRE(second.after().key_bias == sum(gate_values, again));
-  REQUIRE(second.kept_rows() == Rows{1, 2, 4, 5, 6});
+  REQUIRE(second.kept_rows() == Rows{2, 5});  // of those that the first left
 
   Rng rng(1);
   const auto x = random_matrix<double>(7, 3, rng);
@@ -94,7 +94,9 @@ TEST_CASE("hard deletion leaves the survivors and all that is known of them", "[
   State before = start();
   before.hidden = {0, 0, 0, 1, 0, 1, 0};
   before.forced = {0, 1, 1, 0, 0, 1, 0};
-  const Step step(before, gate_values, -15.0, hard);
+  DeletionOptions options = hard;
+  options.pads = Pads::as_tokens;
+  const Step step(before, gate_values, -15.0, options);
   const State& after = step.after();
   REQUIRE(after.offsets == offsets_of({3, 0, 1}));
   REQUIRE(after.total() == 4);
@@ -112,6 +114,54 @@ TEST_CASE("hard deletion leaves the survivors and all that is known of them", "[
   REQUIRE(y.rows() == 4);
   for (Index row = 0; row < 4; ++row)
     REQUIRE(identical(Matrix<double>(y.row(row)), Matrix<double>(x.row(kept[static_cast<std::size_t>(row)]))));
+}
+
+TEST_CASE("pads count in no budget and never survive, softly or hard", "[DeletionStep]") {
+  State before = start();
+  before.forced = {1, 1, 0, 0, 1, 1, 1};
+  DeletionOptions rated = hard, low = hard;
+  rated.target_rate = 0.5;
+  low.threshold = -100;
+  for (DeletionOptions options : {hard, rated, low}) {
+    // Of rows 2 and 3, with -2 and -3, half are one; a sequence of pads has nobody to keep.
+    const Rows expected = options.target_rate ? Rows{2} : Rows{2, 3};
+    REQUIRE(Step(before, gate_values, -15.0, options).after().origin == expected);
+    options.mode = DeletionMode::soft;
+    const Step step(before, gate_values, -15.0, options);
+    REQUIRE(step.kept_rows() == expected);
+    REQUIRE(step.after().hidden == before.forced);
+    for (Index row = 0; row < 7; ++row)
+      REQUIRE((step.after().deleted[static_cast<std::size_t>(row)] == 0) ==
+              (std::find(expected.begin(), expected.end(), row) != expected.end()));
+  }
+}
+
+TEST_CASE("two soft gates delete what two hard ones remove", "[DeletionStep]") {
+  const double rate = GENERATE(-1.0, 0.3, 0.5, 1.0);  // below 0: by the threshold
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    Rng rng(seed);
+    State before = State::start(offsets_of({9, 0, 1, 6}), Vector<Position>(16, 0));
+    for (int t = 0; t < 16; ++t) before.forced.push_back(rng.bernoulli(0.2) ? 1 : 0);
+    const Values first = random_values<double>(16, rng, 20.0), second = random_values<double>(16, rng, 20.0);
+    DeletionOptions options = soft;
+    if (rate >= 0) options.target_rate = rate;
+    const Step soft_first(before, first, 0.0, options), soft_second(soft_first.after(), second, 0.0, options);
+    options.mode = DeletionMode::hard;
+    const Step hard_first(before, first, 0.0, options);
+    const Step hard_second(hard_first.after(), at(second, hard_first.after().origin), 0.0, options);
+    REQUIRE(soft_first.kept_rows() == hard_first.after().origin);
+    REQUIRE(soft_second.kept_rows() == hard_second.after().origin);
+  }
+}
+
+TEST_CASE("nobody looks at a token whose gate value is no number", "[DeletionStep]") {
+  Values values = gate_values;
+  values[0] = std::nan("");
+  const Step step(start(), values, -15.0, soft);
+  REQUIRE(step.kept_rows() == Rows{2, 3, 5});
+  REQUIRE(step.after().hidden == Marks{1, 0, 0, 0, 0, 0, 0});
+  for (const double bias : step.after().key_bias) REQUIRE(std::isfinite(bias));
+  REQUIRE(Step(start(), values, -15.0, hard).after().origin == Rows{2, 3, 5});
 }
 
 TEST_CASE("after two hard gates the origin is still the first batch", "[DeletionStep]") {
@@ -256,6 +306,12 @@ TEST_CASE("a step says what does not fit", "[DeletionStep]") {
   before.key_bias = few;
   REQUIRE(argument_error([&] { Step(before, gate_values, -15.0, hard); }) ==
           "DeletionStep: key_bias.size(): got 3, expected 7");
+  REQUIRE(argument_error([&] { Step(start(), gate_values, std::nan(""), hard); }) ==
+          "DeletionStep: threshold: got nan, expected a gate value, no NaN");
+  before = start();
+  before.forced = {1};
+  REQUIRE(argument_error([&] { Step(before, gate_values, -15.0, soft); }) ==
+          "DeletionStep: forced.size(): got 1, expected 7");
   const auto error_of = [](DeletionMode mode) {
     return argument_error([&] { Step(start(), gate_values, -15.0, DeletionOptions::with_mode(mode)); });
   };

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -187,4 +188,32 @@ TEST_CASE("a gate says what it lacks", "[Gate]") {
   config = config_of(GateKind::learned);
   config.scale = 30;
   REQUIRE(argument_error([&] { Gate<float>(config, 5); }) == "DeleteGate: scale: got 30, expected a negative number");
+}
+
+TEST_CASE("a fixed gate counts the words of a sequence without its pads", "[Gate]") {
+  Setup<double> s(GateKind::fixed);
+  s.ids = {9, 5, 6, 9, 0, 1, 9};
+  const Marks forced = {1, 0, 0, 1, 0, 0, 1};
+  // Without pads: 5 6 and 0 1, of which half are kept.
+  REQUIRE(s.gate.forward(s.x, s.input(forced), nullptr).values == Vector<double>{-30, 0, -30, -30, 0, -30, -30});
+  REQUIRE(argument_error([&] { s.gate.forward(s.x, s.input(Marks(8, 1)), nullptr); }) ==
+          "Gate::forward: forced.size(): got 8, expected 7");
+}
+
+TEST_CASE("a gate refuses numbers that it cannot compare with", "[Gate]") {
+  const double nan = std::nan(""), infinity = std::numeric_limits<double>::infinity();
+  const auto error = [](GateKind kind, auto&& change) {
+    GateConfig config = config_of(kind);
+    change(config);
+    return argument_error([&] { Gate<float>(config, 5); });
+  };
+  for (const GateKind kind : all_kinds) {
+    REQUIRE(error(kind, [&](GateConfig& c) { c.threshold = nan; }) ==
+            "GateConfig: threshold: got nan, expected a gate value, no NaN");
+    REQUIRE(error(kind, [&](GateConfig& c) { c.scale = -infinity; }) ==
+            "GateConfig: scale: got -inf, expected a finite number");
+    REQUIRE(error(kind, [&](GateConfig& c) { c.rate = nan; }) == "GateConfig: rate: got nan, expected in [0, 1]");
+  }
+  REQUIRE(error(GateKind::learned, [&](GateConfig& c) { c.initial_bias = nan; }) ==
+          "DeleteGate: initial_bias: got nan, expected a finite number");
 }

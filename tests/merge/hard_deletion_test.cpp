@@ -148,6 +148,43 @@ TEST_CASE("plans need one value a row and options that can be followed", "[hard_
   const SequenceOffsets offsets = SequenceOffsets::single(4);
   REQUIRE(argument_error([&] { deletion_plans<float>(values, offsets, -15.0, {}); }) ==
           "deletion_plans: values.size(): got 3, expected 4");
+  REQUIRE(argument_error([&] {
+            deletion_plans<float>(values, SequenceOffsets::single(3), -15.0, {}, Vector<std::uint8_t>(2, 0));
+          }) == "deletion_plans: gone.size(): got 2, expected 3");
+  REQUIRE(argument_error([&] {
+            deletion_plans<float>(values, SequenceOffsets::single(3), -15.0, with_threshold(std::nan("")));
+          }) == "DeletionOptions: threshold: got nan, expected a gate value, no NaN");
   REQUIRE(argument_error([&] { deletion_plans<float>(values, SequenceOffsets::single(3), -15.0, with_rate(2)); }) ==
           "DeletionOptions: target_rate: got 2, expected a rate in [0, 1]");
+}
+
+TEST_CASE("rows that are gone count in no budget and never survive", "[hard_deletion]") {
+  const double rate = GENERATE(0.0, 0.3, 0.5, 1.0);
+  const Vector<float> tokens = {-1, -25, -3, -20, -7, -16, -2, -9, -30, -4};
+  Vector<float> padded = {0, 0};  // a pad in front that any gate would keep
+  padded.append(tokens.begin(), tokens.end());
+  padded.resize(22, 0);
+  Vector<std::uint8_t> gone(22, 1);
+  std::fill(gone.begin() + 2, gone.begin() + 12, std::uint8_t{0});
+  for (const DeletionOptions& options : {with_rate(rate), with_threshold(-35 * rate)}) {
+    Rows expected = survivors<float>(tokens, options);
+    for (Index& row : expected) row += 2;
+    REQUIRE(surviving_rows<float>(padded, -15.0, options, gone) == expected);
+  }
+  REQUIRE(surviving_rows<float>(padded, -15.0, with_rate(rate), Vector<std::uint8_t>(22, 1)).empty());
+}
+
+TEST_CASE("of rows that are not gone one is kept, by the highest value or by its place", "[hard_deletion]") {
+  const Vector<float> values = {-20, -29, -25, -26};
+  const Vector<std::uint8_t> gone = {1, 0, 0, 0};
+  REQUIRE(surviving_rows<float>(values, -15.0, {}, gone) == Rows{2});
+  REQUIRE(surviving_rows<float>(values, -15.0, keeping(FullyDeletedSequence::keep_first), gone) == Rows{1});
+}
+
+TEST_CASE("a gate value that is no number deletes nobody else", "[hard_deletion]") {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  REQUIRE(survivors({nan, -20, -29}) == Rows{1});  // nobody is above the threshold: the highest number stays
+  REQUIRE(survivors({nan, -1, -20, nan, -2}) == Rows{1, 4});
+  REQUIRE(survivors({nan, -1, -20, -2}, with_rate(0.5)) == Rows{1, 3});
+  REQUIRE(survivors({nan, nan}) == Rows{0});
 }

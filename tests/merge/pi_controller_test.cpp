@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <fstream>
 #include <string>
 #include <utility>
@@ -198,4 +199,16 @@ TEST_CASE("a controller says which setting it cannot follow", "[PiController]") 
           "PiController: integral_gain: got -1, expected at least 0");
   REQUIRE(error_of([](auto& c) { c.limit = 0; }) == "PiController: limit: got 0, expected a positive number");
   REQUIRE(error_of([](auto&) {}) == "nothing thrown");
+}
+
+TEST_CASE("a controller takes finite numbers only, and others leave it alone", "[PiController]") {
+  PiController controller({0.5, 0.5, 1e-3});
+  controller.update(0.25);
+  const double alpha = controller.alpha();
+  REQUIRE(argument_error([&] { controller.update(std::nan("")); }) ==
+          "PiController::update: target - measured_rate: got nan, expected a finite number");
+  REQUIRE_THROWS_AS(controller.update(0.5, std::nan("")), std::invalid_argument);
+  REQUIRE(controller.alpha() == alpha);
+  REQUIRE_THROWS_AS(PiController({0.5, std::numeric_limits<double>::infinity(), 1e-3}), std::invalid_argument);
+  REQUIRE_THROWS_AS(PiController({0.5, 0.5, std::numeric_limits<double>::infinity()}), std::invalid_argument);
 }

@@ -119,3 +119,9 @@ TEST_CASE("no rows make no groups, and what does not fit is named", "[StridedCon
   REQUIRE_THROWS_AS(strided_plans<float>(SequenceOffsets::single(2), 2, Marks{0}), std::invalid_argument);
   REQUIRE_THROWS_AS(StridedConvolution<float>({5, 0}), std::invalid_argument);
 }
+
+TEST_CASE("a rate that no memory holds is refused", "[StridedConvolution]") {
+  REQUIRE(argument_error([] {
+            StridedConvolution<float>({5, Index{1} << 60});
+          }) == "StridedConvolution: rate: got 1152921504606846976, expected at most 65536 rows of a group");
+}

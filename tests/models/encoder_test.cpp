@@ -471,6 +471,42 @@ TEST_CASE("an encoder says what does not fit", "[Encoder]") {
   REQUIRE(argument_error([&] { s.forward({}); }) == "Encoder::forward: embedded.values.cols(): got 5, expected 6");
 }
 
+TEST_CASE("an encoder reads nothing beyond the end of a short input", "[Encoder]") {
+  Setup<float> s(config_of<float>(three_blocks(), {1}));
+  const auto error = [&s](auto&& change) {
+    EncoderInput<float> input = s.input();
+    change(input);
+    return argument_error([&] { s.encoder.forward(input, deletion(DeletionMode::hard)); });
+  };
+  const Vector<std::uint8_t> marks(8, 1);
+  const Vector<double> noise(8, 0.5);
+  REQUIRE(error([](auto& input) { input.ids = input.ids.first(8); }) ==
+          "Encoder::forward: ids.size(): got 8, expected 9");
+  REQUIRE(error([&](auto& input) { input.hidden = marks; }) == "Encoder::forward: hidden.size(): got 8, expected 9");
+  REQUIRE(error([&](auto& input) { input.forced = marks; }) == "Encoder::forward: forced.size(): got 8, expected 9");
+  REQUIRE(error([&](auto& input) { input.boundary_noise = noise; }) ==
+          "Encoder::forward: boundary_noise.size(): got 8, expected 9");
+  REQUIRE(error([&](auto& input) { input.embedded.positions.pop_back(); }) ==
+          "Encoder::forward: embedded.positions.size(): got 8, expected 9");
+  REQUIRE(error([&](auto& input) { input.embedded.offsets = SequenceOffsets::single(8); }) ==
+          "Encoder::forward: embedded.values.rows(): got 9, expected 8");
+  REQUIRE(error([&](auto& input) { input.embedded.positions = Vector<Position>(9, -5); }) ==
+          "PositionEncoding::bias: positions: got -5, expected positions from 0");
+}
+
+TEST_CASE("backward says which gradient does not fit", "[Encoder]") {
+  Setup<double> s(config_of<double>(three_blocks(), {1}));
+  Encoder<double>::Cache cache;
+  const EncoderOutput<double> output = s.forward(deletion(DeletionMode::soft), cache);
+  Encoder<double> gradients = zeros_like(s.encoder);
+  const Matrix<double> grad = Matrix<double>::Zero(9, 6);
+  const Vector<GateGradient<double>> gates = {{Vector<double>(8, 0.0), {}}};
+  REQUIRE(argument_error([&] { s.encoder.backward(grad, Vector<double>(9, 0.0), gates, 0, cache, gradients); }) ==
+          "add_gradient: more.size(): got 8, expected 9");
+  REQUIRE(argument_error([&] { s.encoder.backward(grad, Vector<double>(8, 0.0), {}, 0, cache, gradients); }) ==
+          "add_gradient: more.size(): got 9, expected 8");
+}
+
 TEST_CASE("ids are marked where they equal one, and not at all without one", "[Encoder]") {
   REQUIRE(mark_ids(Vector<TokenId>{3, 0, 4, 0}, 0) == Vector<std::uint8_t>{0, 1, 0, 1});
   REQUIRE(mark_ids(Vector<TokenId>{3, 4}, 0).empty());

@@ -1,6 +1,7 @@
 #include <merganser/models/generation.hpp>
 
 #include <algorithm>
+#include <limits>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include <merganser/data/byte_stream.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
+#include <merganser/models/beam_search.hpp>
 
 #include "models/tiny_models.hpp"
 #include "support/catch.hpp"
@@ -306,4 +308,14 @@ TEST_CASE("generation says what does not fit", "[generation]") {
   options.sampling.temperature = 0;
   REQUIRE(argument_error([&] { generate(model, {}, options); }) ==
           "generate: temperature: got 0, expected a positive number");
+}
+
+TEST_CASE("nothing is generated from logits that are no numbers", "[generation]") {
+  EncoderDecoder<float> model = model_of<float>(1);
+  model.lm_head.weight(7, 0) = std::numeric_limits<float>::quiet_NaN();
+  const TokenBatch source = random_tokens(lengths, 11, 2);
+  REQUIRE(argument_error([&] { generate(model, source); }) ==
+          "generate: logits: got nan, expected numbers; are the model's weights finite?");
+  REQUIRE(argument_error([&] { beam_search(model, source); }) ==
+          "beam_search: logits: got nan, expected numbers; are the model's weights finite?");
 }

@@ -83,6 +83,9 @@ TEST_CASE("the gradients of a classifier's objective agree with finite differenc
 }
 
 TEST_CASE("mean pooling weighs survivors by softmax of their key bias, first takes the first", "[SequenceClassifier]") {
+  const auto survives = [](const auto& encoded, Index t) {
+    return encoded.deleted.empty() || encoded.deleted[static_cast<std::size_t>(t)] == 0;
+  };
   for (const DeletionOptions& options : all_deletions()) {
     const Setup<double> mean(config_of<double>({1}), options), first(config_of<double>({1}, Pooling::first), options);
     const auto output = mean.inferred();
@@ -91,13 +94,14 @@ TEST_CASE("mean pooling weighs survivors by softmax of their key bias, first tak
     for (Index i = 0; i < 5; ++i) {
       double total = 0;
       for (Index t = hidden.offsets.begin(i); t < hidden.offsets.end(i); ++t) {
+        if (!survives(output.encoded, t)) continue;
+        if (total == 0) of_first.row(i) = hidden.values.row(t);
         const double weight =
             output.encoded.key_bias.empty() ? 1.0 : std::exp(output.encoded.key_bias[static_cast<std::size_t>(t)]);
         of_mean.row(i) += weight * hidden.values.row(t);
         total += weight;
       }
       if (total > 0) of_mean.row(i) /= total;
-      if (hidden.offsets.length(i) > 0) of_first.row(i) = hidden.values.row(hidden.offsets.begin(i));
     }
     REQUIRE(relative_difference(output.logits, mean.model.head.forward(of_mean)) <= agreement<double>);
     REQUIRE(relative_difference(first.inferred().logits, first.model.head.forward(of_first)) <= agreement<double>);
@@ -158,6 +162,43 @@ TEST_CASE("a softly deleted token weighs next to nothing in the mean", "[Sequenc
   REQUIRE(relative_difference(soft, hard.logits) < 1e-9);
   s.deletion.mode = DeletionMode::none;
   REQUIRE(relative_difference(soft, s.inferred().logits) > 1e-3);
+}
+
+TEST_CASE("soft deletion gives the logits of hard deletion, by either readout", "[SequenceClassifier]") {
+  const Pooling pooling = GENERATE(Pooling::mean, Pooling::first);
+  Index deleted = 0, first_deleted = 0;
+  for (const Vector<Index>& gates : {Vector<Index>{0}, Vector<Index>{1}, Vector<Index>{0, 1}})
+    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+      auto config = config_of<double>(gates, pooling);
+      for (merge::GateConfig& gate : config.gates) gate.scale = -1000;  // sure of what it deletes
+      Setup<double> s(config, deletion(DeletionMode::soft), seed, {9, 1, 4, 0, 6});
+      s.source = with_pads(s.source, s.model.config().pad, seed);
+      const auto soft = s.inferred();
+      s.deletion.mode = DeletionMode::hard;
+      const auto hard = s.inferred();
+      CAPTURE(gates.size(), seed);
+      REQUIRE(soft.encoded.deletion.kept == hard.encoded.deletion.kept);
+      REQUIRE(relative_difference(soft.logits, hard.logits) < 1e-9);
+      deleted += hard.encoded.deletion.deleted();
+      for (Index i = 0; i < s.source.count(); ++i)
+        if (hard.encoded.hidden.offsets.length(i) > 0 &&
+            hard.encoded.kept[static_cast<std::size_t>(hard.encoded.hidden.offsets.begin(i))] !=
+                s.source.offsets.begin(i))
+          ++first_deleted;
+    }
+  REQUIRE(deleted > 100);
+  REQUIRE(first_deleted > 100);  // so that both readouts had a first row to pass over
+}
+
+TEST_CASE("a padded batch gives a classifier's logits of a ragged one, in every mode", "[SequenceClassifier]") {
+  for (const Pooling pooling : {Pooling::mean, Pooling::first})
+    for (const DeletionOptions& options : all_deletions())
+      for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+        Setup<double> s(config_of<double>({1}, pooling), options, seed);
+        const Matrix<double> expected = s.inferred().logits;
+        s.source = with_pads(s.source, s.model.config().pad, seed);
+        REQUIRE(relative_difference(s.inferred().logits, expected) <= 1e-12);
+      }
 }
 
 TEST_CASE("when everything is deleted a classifier answers with zeros", "[SequenceClassifier]") {

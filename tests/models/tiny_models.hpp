@@ -95,6 +95,19 @@ inline TokenBatch random_tokens(const Vector<Index>& lengths, Index vocabulary, 
   return batch;
 }
 
+/// The same sequences with up to three pads in front, up to ten behind, and here and there none or both.
+inline TokenBatch with_pads(const TokenBatch& batch, TokenId pad, std::uint64_t seed) {
+  Rng rng(seed);
+  TokenBatch result;
+  for (Index i = 0; i < batch.count(); ++i) {
+    Vector<TokenId> ids(rng.below(4), pad);
+    ids.append(batch.sequence(i).begin(), batch.sequence(i).end());
+    ids.resize(ids.size() + rng.below(11), pad);
+    result.push_back(ids);
+  }
+  return result;
+}
+
 /// One sequence of a batch as a batch of its own.
 inline TokenBatch alone(const TokenBatch& batch, Index sequence) {
   TokenBatch result;

@@ -29,6 +29,16 @@ struct Model {
   }
 };
 
+struct Biased : Model<double> {
+  Matrix<double> table = Matrix<double>::Ones(2, 2);
+
+  template <class Visitor>
+  void visit(Visitor&& visitor, const std::string& prefix) {
+    Model<double>::visit(visitor, prefix);
+    visitor(prefix + "relative_attention_bias.weight", table);
+  }
+};
+
 template <Real Scalar>
 Model<Scalar> random_model(std::uint64_t seed) {
   Model<Scalar> model;
@@ -112,4 +122,54 @@ TEST_CASE("AdamW refuses settings out of range", "[AdamW]") {
   REQUIRE(error(0, 0, 0, 0) == "AdamW: epsilon: got 0, expected a positive number");
   REQUIRE(error(0, 0, 1e-8, -1) == "AdamW: weight_decay: got -1, expected at least 0");
   REQUIRE(error(std::nan(""), 0, 1e-8, 0) == "AdamW: beta1: got nan, expected in [0, 1)");
+}
+
+TEST_CASE("AdamW does not decay a matrix that is a bias by its name", "[AdamW]") {
+  Biased model;
+  model.weight.setOnes();
+  Biased zeros = zeros_like(model);
+  AdamW<Biased> optimizer(model, {0.9, 0.999, 1e-8, 0.5});
+  REQUIRE(optimizer.step(model, zeros, 0.1));
+  REQUIRE(model.table == Matrix<double>::Ones(2, 2));
+  REQUIRE_THAT(model.weight(0, 0), WithinRel(0.95, 1e-15));
+}
+
+TEST_CASE("an update that would leave a number that is not finite is refused, and nothing changes", "[AdamW]") {
+  struct Trial {
+    double rate, decay, gradient;
+  };
+  for (const Trial& trial : {Trial{1e300, 0, 1}, Trial{1e-3, 1e300, 1}, Trial{1e38, 1, 1}, Trial{1e-3, 0, 1e25},
+                             Trial{std::nan(""), 0, 1}}) {
+    CAPTURE(trial.rate, trial.decay, trial.gradient);
+    Model<float> model = random_model<float>(1), gradients = random_model<float>(2);
+    AdamW<Model<float>> optimizer(model, {0.9, 0.999, 1e-8, trial.decay});
+    REQUIRE(optimizer.step(model, gradients, 0.5 / (1 + trial.decay)));
+    const auto numbers = [&] {
+      Vector<float> all = numbers_of(model);
+      for (const auto* moment : {&optimizer.first_moment, &optimizer.second_moment})
+        for (const float value : numbers_of(*moment)) all.push_back(value);
+      return all;
+    };
+    const Vector<float> before = numbers();
+    for (const auto& view : parameter_views(gradients)) view.array() *= static_cast<float>(trial.gradient);
+    REQUIRE_FALSE(optimizer.step(model, gradients, trial.rate));
+    REQUIRE(numbers() == before);
+    REQUIRE(optimizer.steps == 1);
+  }
+}
+
+TEST_CASE("large numbers that stay finite are taken, with the bits of the formula", "[AdamW]") {
+  Model<float> model = random_model<float>(1), gradients = random_model<float>(2);
+  AdamW<Model<float>> optimizer(model, {0.9, 0.999, 1e-8, 0});
+  REQUIRE(optimizer.step(model, gradients, 1e30));  // beyond what is proven without looking
+  REQUIRE(all_finite(model));
+  REQUIRE(optimizer.steps == 1);
+}
+
+TEST_CASE("AdamW refuses settings that its type cannot hold", "[AdamW]") {
+  REQUIRE_THROWS_AS((AdamW<Model<float>>(Model<float>(), {0.9, 0.999, 1e-60, 0})), std::invalid_argument);
+  REQUIRE_NOTHROW(AdamW<Model<double>>(Model<double>(), {0.9, 0.999, 1e-60, 0}));
+  const double infinity = std::numeric_limits<double>::infinity();
+  REQUIRE_THROWS_AS((AdamW<Model<double>>(Model<double>(), {0.9, 0.999, infinity, 0})), std::invalid_argument);
+  REQUIRE_THROWS_AS((AdamW<Model<double>>(Model<double>(), {0.9, 0.999, 1e-8, infinity})), std::invalid_argument);
 }

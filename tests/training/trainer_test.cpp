@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <limits>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include <merganser/data/batcher.hpp>
@@ -454,7 +456,7 @@ TEST_CASE("a run of steps that are not finite ends", "[Trainer]") {
 
 TEST_CASE("a collapse is reported once, when it has lasted", "[Trainer]") {
   ScriptedModel model;
-  model.script->tokens = 100;
+  model.script->tokens = 101;  // of which one stays
   ScriptedTrainer::Config config;
   config.deletion.collapse_rate = 0.95;
   config.deletion.collapse_steps = 4;
@@ -471,7 +473,7 @@ TEST_CASE("a collapse is reported once, when it has lasted", "[Trainer]") {
   REQUIRE(run(1, 1) == 1);
   REQUIRE(listener.events[0] == TrainingEvent::deletion_collapse);
   REQUIRE(run(1, 20) == 1);
-  REQUIRE(run(5, 20) == 1);  // a rate of 0.95 is not above it
+  REQUIRE(run(6, 20) == 1);  // 95 of 100 are not above it
   REQUIRE(run(1, 4) == 2);
 
   listener.on_events = Continue::no;
@@ -479,6 +481,130 @@ TEST_CASE("a collapse is reported once, when it has lasted", "[Trainer]") {
   listener.steps.clear();
   REQUIRE(run(1, 20) == 3);
   REQUIRE(listener.steps.size() == 4);  // the event stopped the run
+}
+
+TEST_CASE("short sequences can collapse, too, and those of one token say nothing", "[Trainer]") {
+  ScriptedModel model;
+  model.script->tokens = 16;
+  model.script->kept = 1;  // a deletion rate of 0.9375
+  ScriptedTrainer::Config config;
+  config.deletion.collapse_steps = 4;
+  ScriptedTrainer trainer(model, config);
+  Listener listener;
+  trainer.run(3, scripted_batch, listener.callbacks());
+  model.script->tokens = 1;
+  trainer.run(5, scripted_batch, listener.callbacks());
+  REQUIRE(listener.events.empty());
+  model.script->tokens = 16;
+  trainer.run(1, scripted_batch, listener.callbacks());
+  REQUIRE(listener.events == std::vector{TrainingEvent::deletion_collapse});
+}
+
+TEST_CASE("a step that would leave weights that are not finite is an event, and nothing changes", "[Trainer]") {
+  for (const auto& [rate, decay] : {std::pair{1e38, 0.0}, std::pair{1e-3, 1e300}, std::pair{1e38, 1e300}}) {
+    Model model = tiny_model(1, 0.1);
+    auto config = settings();
+    config.schedule = {rate, 0, 1000, Decay::constant};
+    config.optimizer.weight_decay = decay;
+    config.optimizer.epsilon = 1e-8;
+    Trainer<Model> trainer(model, config);
+    const Vector<float> weights = numbers_of(model), moments = numbers_of(trainer.optimizer().first_moment);
+    Rng data(2);
+    Listener listener;
+    for (int step = 0; step < 3; ++step) trainer.step(copy_batch(data), listener.callbacks());
+    CAPTURE(rate, decay);
+    REQUIRE(listener.events == std::vector(3, TrainingEvent::not_finite));
+    REQUIRE(numbers_of(model) == weights);
+    REQUIRE(numbers_of(trainer.optimizer().first_moment) == moments);
+    REQUIRE(numbers_of(trainer.optimizer().second_moment) == moments);
+    REQUIRE(trainer.optimizer().steps == 0);
+    REQUIRE(trainer.rng().state() == Rng(config.seed).state());
+    REQUIRE(trainer.steps_taken() == 0);
+  }
+}
+
+TEST_CASE("a batch that throws leaves everything as it was", "[Trainer]") {
+  Model model = tiny_model(1, 0.1), untouched = model;
+  auto config = settings();
+  config.accumulated_batches = 2;
+  Trainer<Model> trainer(model, config), other(untouched, config);
+  Rng data(2);
+  const std::vector good = {copy_batch(data), copy_batch(data)};
+  std::vector bad = good;
+  bad[1].source.ids[0] = vocabulary;  // the first batch has drawn its dropout by then
+  REQUIRE_THROWS_AS(trainer.step(bad), std::invalid_argument);
+  bad = good;
+  bad[1].target.ids[0] = -7;
+  REQUIRE_THROWS_AS(trainer.step(bad), std::invalid_argument);
+  REQUIRE(trainer.steps_tried() == 0);
+  REQUIRE(trainer.rng().state() == Rng(config.seed).state());
+  REQUIRE(numbers_of(model) == numbers_of(untouched));
+  trainer.step(good);
+  other.step(good);
+  REQUIRE(numbers_of(model) == numbers_of(untouched));
+}
+
+TEST_CASE("the gradient of parts of any size is that of the whole", "[Trainer]") {
+  using Double = models::EncoderDecoder<double>;
+  const Threads one(1);
+  const bool pooled = GENERATE(false, true);
+  Double::Config sizes;
+  sizes.vocabulary = vocabulary;
+  sizes.encoder = tiny_stack();
+  if (pooled)
+    sizes.pooling = merge::PoolingConfig{1};
+  else
+    sizes.gates = {gate_at(1)};
+  const auto labels = [](int count) {
+    std::vector<TokenId> result;
+    for (int t = 0; t < count; ++t) result.push_back(static_cast<TokenId>(2 + t % 7));
+    return result;
+  };
+  // 2 and 98 labels, 4 and 16 tokens, 1 and 2 sequences that have any.
+  std::vector<data::Example> examples = {{{5, 6, 7, 2}, labels(2)},
+                                         {{2, 3, 0, 4, 5, 6, 7, 8, 2, 0}, labels(50)},
+                                         {{2, 3, 0, 4, 5, 6, 7, 8, 2, 0}, labels(48)},
+                                         {{0, 0}, labels(1)}};
+  examples[1].target[7] = nn::ignored_label;
+  const data::Batch whole = data::make_batch(examples), small = data::make_batch(std::span(examples).first(1)),
+                    large = data::make_batch(std::span(examples).subspan(1));
+  Trainer<Double>::Config config;
+  config.max_gradient_norm = 1e9;
+  config.deletion.controller.range = merge::ControllerRange::two_sided;
+  const auto after_one = [&](Index parts, std::vector<data::Batch> batches, Vector<double>& gradient) {
+    Double model(sizes);
+    fill_model(model, 3);
+    config.accumulated_batches = parts;
+    Trainer<Double> trainer(model, config);
+    auto state = trainer.state();
+    state.controller.integral = 0.5;  // alpha
+    trainer.set_state(state);
+    const StepReport report = trainer.step(batches);
+    gradient = numbers_of(trainer.gradients());
+    return report;
+  };
+  Vector<double> at_once, in_parts;
+  const StepReport a = after_one(1, {whole}, at_once), b = after_one(2, {small, large}, in_parts);
+  double product = 0, first = 0, second = 0;
+  for (std::size_t i = 0; i < at_once.size(); ++i) {
+    product += at_once[i] * in_parts[i];
+    first += at_once[i] * at_once[i];
+    second += in_parts[i] * in_parts[i];
+  }
+  REQUIRE(a.alpha == 0.5);
+  REQUIRE(a.deletion_rate > 0);
+  REQUIRE_THAT(product / std::sqrt(first * second), WithinAbs(1.0, 1e-12));
+  REQUIRE_THAT(second, WithinRel(first, 1e-12));
+  REQUIRE_THAT(b.total, WithinRel(a.total, 1e-12));
+  REQUIRE(b.parts.size() == a.parts.size());
+  for (std::size_t i = 0; i < a.parts.size(); ++i) {
+    CAPTURE(a.parts[i].name);
+    REQUIRE_THAT(b.parts[i].value, WithinAbs(a.parts[i].value, 1e-12));
+  }
+  REQUIRE_THAT(b.token_accuracy, WithinAbs(a.token_accuracy, 1e-15));
+  REQUIRE_THAT(b.deletion_rate, WithinAbs(a.deletion_rate, 1e-15));
+  REQUIRE(b.source_tokens == 20);  // without pads
+  REQUIRE(a.source_tokens == 20);
 }
 
 TEST_CASE("a callback can stop a run", "[Trainer]") {

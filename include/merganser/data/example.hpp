@@ -1,6 +1,7 @@
 // One training example, and a ragged batch of them.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <type_traits>
 #include <vector>
@@ -43,6 +44,15 @@ inline Batch make_batch(std::span<const Example> examples) {
   Batch batch;
   for (const Example& example : examples) batch.push_back(example);
   return batch;
+}
+
+/// The id that the Config of a model calls `pad`, if it has one: source tokens with it count nowhere.
+template <class Model>
+std::optional<TokenId> pad_of(const Model& model) {
+  if constexpr (requires { model.config().pad; })
+    return model.config().pad;
+  else
+    return std::nullopt;
 }
 
 /// Anything that draws a fresh example: a callable `Example(Rng&)`.

@@ -32,6 +32,7 @@ class Accuracy {
   template <Real Scalar>
   void add(const Matrix<Scalar>& logits, const TokenBatch& labels) {
     check_labels("Accuracy::add", logits, labels.ids);
+    check_equal("Accuracy::add", "labels.offsets.total()", labels.total(), logits.rows());
     for (Index i = 0; i < labels.count(); ++i) {
       Index scored = 0, right = 0;
       for (Index t = labels.offsets.begin(i); t < labels.offsets.end(i); ++t) {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <optional>
 #include <span>
 
 #include <merganser/core/types.hpp>
@@ -30,7 +31,8 @@ double label_bits(std::span<const Scalar> logits, TokenId label) {
 
 /// bits per byte = sum over the scored labels of -log2 p(label) / bytes of the source.
 ///
-/// The denominator is the number of source tokens that are not the end id: each stands for one byte of the source text.
+/// The denominator is the number of source tokens that are neither the end id nor pads: each stands for one byte of the
+/// source text.
 /// A token that stands for several bytes (the sentinel of a corrupted span) counts as one all the same, so compare only
 /// figures of the same task. Labels of the target, its end included, are all paid for. Low is good.
 class BitsPerByte {
@@ -48,8 +50,8 @@ class BitsPerByte {
   }
 
   /// Adds the bytes of source ids.
-  void add_source(std::span<const TokenId> ids, TokenId end_id) {
-    bytes_ += static_cast<Index>(ids.size()) - static_cast<Index>(std::count(ids.begin(), ids.end(), end_id));
+  void add_source(std::span<const TokenId> ids, TokenId end_id, std::optional<TokenId> pad = std::nullopt) {
+    bytes_ += std::count_if(ids.begin(), ids.end(), [=](TokenId id) { return id != end_id && id != pad; });
   }
 
   /// Bits a source byte; 0 when nothing was paid, infinite when bits were paid for no bytes.

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/check_logits.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/data/example.hpp>
@@ -45,7 +46,7 @@ struct EvaluationResult {
   double sequence_accuracy = 0.0;  ///< in [0, 1]
   double milliseconds = 0.0;       ///< wall time of the forward passes over all batches
   Index sequences = 0;
-  Index source_tokens = 0;
+  Index source_tokens = 0;             ///< that are no pads
   Index source_bytes = 0;              ///< source tokens that are not the end id
   Index target_tokens = 0;             ///< scored labels
   merge::DeletionStatistics deletion;  ///< sequence by sequence, in the order of the batches
@@ -76,22 +77,26 @@ double timed_pass(const Model& model, std::span<const data::Batch> batches, type
   return elapsed.count();
 }
 
-/// Runs the model over the batches once and scores it; `milliseconds` is the time of this pass.
+/// Runs the model over the batches once and scores it; `milliseconds` is the time of this pass. Pads of the source,
+/// which the Config of the model may name, count as nothing.
+/// @throws std::invalid_argument if the model's logits are no numbers
 template <class Clock = std::chrono::steady_clock, EvaluableModel Model>
 EvaluationResult scored_pass(const Model& model, std::span<const data::Batch> batches,
                              const typename Model::ForwardOptions& options, TokenId end_id) {
   EvaluationResult result;
   BitsPerByte bits;
   Accuracy accuracy;
+  const std::optional<TokenId> pad = data::pad_of(model);
   result.milliseconds = timed_pass<Clock>(model, batches, options, [&](const data::Batch& batch, const auto& output) {
+    check_logits<typename Model::ScalarType>("evaluate", output.logits);
     bits.add_labels(output.logits, batch.target.ids);
-    bits.add_source(batch.source.ids, end_id);
+    bits.add_source(batch.source.ids, end_id, pad);
     accuracy.add(output.logits, batch.target);
     const merge::DeletionStatistics& deletion = output.encoded.deletion;
     result.deletion.tokens.append(deletion.tokens.begin(), deletion.tokens.end());
     result.deletion.kept.append(deletion.kept.begin(), deletion.kept.end());
     result.sequences += batch.source.count();
-    result.source_tokens += batch.source.total();
+    for (const TokenId id : batch.source.ids) result.source_tokens += id != pad ? 1 : 0;
   });
   result.deletion_rate = result.deletion.deletion_rate();
   result.bits_per_byte = bits.bits_per_byte();
@@ -105,7 +110,7 @@ EvaluationResult scored_pass(const Model& model, std::span<const data::Batch> ba
 /// One result for each of the options. The passes take turns (options 0, 1, ..., 0, 1, ...), so that what slows the
 /// machine slows all of them: compare times of one call only. With several options an untimed pass over the first batch
 /// comes first, so that none pays for the start.
-/// @throws std::invalid_argument if there is not at least one repetition
+/// @throws std::invalid_argument if there is not at least one repetition or the model's logits are no numbers
 template <class Clock = std::chrono::steady_clock, EvaluableModel Model>
 std::vector<EvaluationResult> evaluate_in_turns(const Model& model, std::span<const data::Batch> batches,
                                                 std::span<const typename Model::ForwardOptions> options,
@@ -129,7 +134,7 @@ std::vector<EvaluationResult> evaluate_in_turns(const Model& model, std::span<co
 
 /// Scores and times the model with the same options for all batches (so they carry nothing that belongs to one batch,
 /// such as marks of hidden tokens). No batches, or batches without tokens, give zeros.
-/// @throws std::invalid_argument if there is not at least one repetition
+/// @throws std::invalid_argument if there is not at least one repetition or the model's logits are no numbers
 template <class Clock = std::chrono::steady_clock, EvaluableModel Model>
 EvaluationResult evaluate(const Model& model, std::span<const data::Batch> batches,
                           const typename Model::ForwardOptions& options, const EvaluationConfig& config = {}) {
@@ -159,7 +164,7 @@ struct Comparison {
 
 /// Evaluates the model in every mode in turns. Threshold, target rate and the rest of `base_options` hold in all of
 /// them. Without gates none, soft and hard agree.
-/// @throws std::invalid_argument if there is not at least one repetition
+/// @throws std::invalid_argument if there is not at least one repetition or the model's logits are no numbers
 template <class Clock = std::chrono::steady_clock, EvaluableModel Model>
 Comparison compare(const Model& model, std::span<const data::Batch> batches,
                    const typename Model::ForwardOptions& base_options, const EvaluationConfig& config = {}) {

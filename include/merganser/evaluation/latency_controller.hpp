@@ -33,7 +33,7 @@ class LatencyController {
     double gain = 0.2;
     double largest_error = 1.0;         ///< what one measurement can say at most, as a multiple of the budget
     Index full_weight_bytes = 1000;     ///< a measurement of fewer bytes counts in proportion
-    std::optional<double> lowest_rate;  ///< in [0, 1]; that of the table unless given
+    std::optional<double> lowest_rate;  ///< in [0, 1]; that of the table unless given, and where it is beyond the table
     std::optional<double> highest_rate;
   };
 
@@ -59,6 +59,10 @@ class LatencyController {
     const double rate =
         attainable ? calibration_.expected_at(calibration_.threshold_for_milliseconds(config.budget)).deletion_rate
                    : highest_;
+    // A rate that the table does not have has the threshold of the nearest that it has: there the integral would move
+    // on with nothing to show for it, and all the way back.
+    lowest_ = std::clamp(lowest_, calibration_.lowest_rate(), calibration_.highest_rate());
+    highest_ = std::clamp(highest_, calibration_.lowest_rate(), calibration_.highest_rate());
     rate_ = std::clamp(rate, lowest_, highest_);
   }
 

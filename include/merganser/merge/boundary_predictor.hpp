@@ -66,7 +66,8 @@ class BoundaryPredictor {
         outer({config.hidden, 1}),
         outer_bias(RowVector<Scalar>::Zero(1)),
         temperature_(static_cast<Scalar>(config.temperature)) {
-    check_argument(config.temperature > 0, "BoundaryPredictor", "temperature", config.temperature, "a positive number");
+    check_argument(config.temperature > 0 && std::isfinite(config.temperature), "BoundaryPredictor", "temperature",
+                   config.temperature, "a positive number");
   }
 
   /// Weights normal with deviation factor * D^-0.5 and factor * F^-0.5, biases 0.

@@ -67,13 +67,16 @@ class DeleteGate {
 
   DeleteGate() = default;
 
-  /// @throws std::invalid_argument if the width is not positive or the scale not negative
+  /// @throws std::invalid_argument if the width is not positive, the scale not negative or a number not finite
   explicit DeleteGate(const Config& config)
       : norm({config.width}),
         weight(Matrix<Scalar>::Zero(1, config.width)),
         bias(RowVector<Scalar>::Constant(1, static_cast<Scalar>(config.initial_bias))),
         config_(config) {
-    check_argument(config.scale < 0, "DeleteGate", "scale", config.scale, "a negative number");
+    check_argument(config.scale < 0 && std::isfinite(config.scale), "DeleteGate", "scale", config.scale,
+                   "a negative number");
+    check_argument(std::isfinite(config.initial_bias), "DeleteGate", "initial_bias", config.initial_bias,
+                   "a finite number");
   }
 
   /// Weight normal with deviation factor * D^-0.5.

@@ -1,6 +1,7 @@
 // What a call asks of deletion: soft, hard or none, how much, and which of the reference's quirks.
 #pragma once
 
+#include <cmath>
 #include <optional>
 
 #include <merganser/core/check.hpp>
@@ -45,6 +46,12 @@ enum class FixedRuleScope {
   batch,  ///< the reference: segment lengths are counted over all sequences together, one mask serves all
 };
 
+/// What an encoder makes of pads, its forced tokens.
+enum class Pads {
+  left_out,   ///< nobody looks at them, they count in no budget and never survive: padded is as good as ragged
+  as_tokens,  ///< the reference: seen where nobody hides them; gates give them the value `scale` and treat it as any
+};
+
 /// What a pooling makes of pads.
 enum class PooledPads {
   left_out,  ///< a sequence is pooled as if it had none
@@ -64,6 +71,7 @@ struct DeletionOptions {
   FullyDeletedSequence fully_deleted = FullyDeletedSequence::keep_highest_gate;
   Filler filler = Filler::none;
   FixedRuleScope fixed_rule_scope = FixedRuleScope::sequence;
+  Pads pads = Pads::left_out;
   PooledPads pooled_pads = PooledPads::left_out;
 
   static DeletionOptions with_mode(DeletionMode mode) {
@@ -81,12 +89,15 @@ struct DeletionOptions {
     options.fully_deleted = FullyDeletedSequence::keep_first;
     options.filler = Filler::pad_to_longest;
     options.fixed_rule_scope = FixedRuleScope::batch;
+    options.pads = Pads::as_tokens;
     options.pooled_pads = PooledPads::pooled;
     return options;
   }
 
-  /// @throws std::invalid_argument if the target rate is outside [0, 1] or both overrides are given
+  /// @throws std::invalid_argument if the target rate is outside [0, 1], the threshold is no number or both are given
   void check() const {
+    if (threshold)
+      check_argument(!std::isnan(*threshold), "DeletionOptions", "threshold", *threshold, "a gate value, no NaN");
     if (target_rate)
       check_argument(*target_rate >= 0 && *target_rate <= 1, "DeletionOptions", "target_rate", *target_rate,
                      "a rate in [0, 1]");

@@ -1,6 +1,7 @@
 // How much was deleted, sequence by sequence.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 
@@ -28,6 +29,20 @@ struct DeletionStatistics {
       survivors += kept[i];
     }
     return rate(all, survivors);
+  }
+
+  /// Tokens that can be deleted: all but the one that every sequence keeps.
+  Index deletable() const {
+    Index all = 0;
+    for (const Index count : tokens) all += std::max<Index>(count - 1, 0);
+    return all;
+  }
+
+  /// Tokens that were deleted.
+  Index deleted() const {
+    Index all = 0;
+    for (std::size_t i = 0; i < tokens.size(); ++i) all += tokens[i] - kept[i];
+    return all;
   }
 
   double keep_rate() const { return 1.0 - deletion_rate(); }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <numeric>
@@ -27,6 +28,8 @@ struct TokenState {
   Vector<Scalar> key_bias;      ///< [T] or empty: sum of the gate values so far, added to the scores of each key
   Vector<std::uint8_t> hidden;  ///< [T] or empty: not 0 where no query may look (pads)
   Vector<std::uint8_t> forced;  ///< [T] or empty: not 0 where gates must delete (pads)
+  /// [T] or empty: not 0 where a token is softly deleted, so that hard deletion would have removed it.
+  Vector<std::uint8_t> deleted = {};
 
   static TokenState start(const SequenceOffsets& offsets, Vector<Position> positions) {
     TokenState state;
@@ -40,18 +43,26 @@ struct TokenState {
   Index total() const { return offsets.total(); }
 };
 
+/// Marks in `marks` what is marked in `more`; each is [T] or empty.
+inline void add_marks(std::span<const std::uint8_t> more, Vector<std::uint8_t>& marks) {
+  marks.resize(std::max(marks.size(), more.size()), 0);
+  for (std::size_t t = 0; t < more.size(); ++t) marks[t] = marks[t] != 0 || more[t] != 0 ? 1 : 0;
+}
+
 /// One application of gate values to a token state. Kept as the cache of its own backward pass.
 ///
 /// Soft: the gate value of each token is added to its key bias; no row moves. Hard: tokens at or below the threshold
-/// go; survivors keep their gate value as key bias or lose it (`SurvivorBias`). Kallini et al. 2025, arXiv 2410.20771,
-/// section 3.1.
+/// go; survivors keep their gate value as key bias or lose it (`SurvivorBias`). Of pads (`Pads::left_out`) and of
+/// tokens whose gate value is no number nobody hears again: soft deletion hides them. Kallini et al. 2025, arXiv
+/// 2410.20771, section 3.1.
 template <Real Scalar>
 class DeletionStep {
  public:
   DeletionStep() = default;
 
   /// `before` has T tokens, `gate_values` [T].
-  /// @throws std::invalid_argument if a length is not T, or the mode is neither soft nor hard
+  /// @throws std::invalid_argument if a length is not T, the threshold is no number, or the mode is neither soft nor
+  /// hard
   DeletionStep(const TokenState<Scalar>& before, std::span<const Scalar> gate_values, double threshold,
                const DeletionOptions& options)
       : hard_(options.mode == DeletionMode::hard),
@@ -60,9 +71,15 @@ class DeletionStep {
         had_bias_(!before.key_bias.empty()) {
     check_argument(hard_ || options.mode == DeletionMode::soft, "DeletionStep", "options.mode",
                    options.mode == DeletionMode::none ? "none" : "everything", "soft or hard");
+    check_argument(!std::isnan(threshold), "DeletionStep", "threshold", threshold, "a gate value, no NaN");
     check_equal("DeletionStep", "gate_values.size()", static_cast<Index>(gate_values.size()), before.total());
-    if (had_bias_)
-      check_equal("DeletionStep", "key_bias.size()", static_cast<Index>(before.key_bias.size()), before.total());
+    const auto fits = [&](const char* name, std::size_t size) {
+      if (size > 0) check_equal("DeletionStep", name, static_cast<Index>(size), before.total());
+    };
+    fits("key_bias.size()", before.key_bias.size());
+    fits("hidden.size()", before.hidden.size());
+    fits("forced.size()", before.forced.size());
+    fits("deleted.size()", before.deleted.size());
     Vector<Scalar> bias = before.key_bias;
     if (carries_bias_) {
       bias.resize(gate_values.size(), Scalar{0});
@@ -70,10 +87,14 @@ class DeletionStep {
     }
     DeletionOptions selection = options;
     if (!hard_) selection.filler = Filler::none;
-    compaction_ = Compaction<Scalar>(deletion_plans(gate_values, before.offsets, threshold, selection), before.offsets);
+    Vector<std::uint8_t> gone = before.deleted;
+    if (options.pads == Pads::left_out) add_marks(before.forced, gone);
+    compaction_ =
+        Compaction<Scalar>(deletion_plans(gate_values, before.offsets, threshold, selection, gone), before.offsets);
     if (!hard_) {
       after_ = before;
       after_.key_bias = std::move(bias);
+      mark_deleted(gate_values, options);
       return;
     }
     const auto pick = [&](const auto& values) {
@@ -137,6 +158,19 @@ class DeletionStep {
   Index input_tokens() const { return tokens_; }
 
  private:
+  /// After soft deletion, where hard deletion would leave no row.
+  void mark_deleted(std::span<const Scalar> gate_values, const DeletionOptions& options) {
+    after_.deleted.assign(gate_values.size(), 1);
+    for (const Index row : kept_rows()) after_.deleted[static_cast<std::size_t>(row)] = 0;
+    if (options.pads == Pads::left_out) add_marks(after_.forced, after_.hidden);
+    for (std::size_t row = 0; row < gate_values.size(); ++row) {
+      if (!std::isnan(gate_values[row])) continue;
+      after_.hidden.resize(gate_values.size(), 0);
+      after_.hidden[row] = 1;
+      after_.key_bias[row] = 0;
+    }
+  }
+
   /// By key bias, as the reference does: a filler weighs nothing, but its scores count in the score penalty.
   void hide_filler() {
     after_.key_bias.resize(static_cast<std::size_t>(after_.total()), Scalar{0});

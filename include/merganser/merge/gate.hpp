@@ -1,6 +1,7 @@
 // A gate of any kind on entry to one block: learned, random or by rule.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -47,7 +48,7 @@ struct GateConfig {
 struct GateInput {
   const SequenceOffsets& offsets;             ///< N sequences over the T rows
   std::span<const TokenId> ids = {};          ///< [T]; the fixed rule needs them
-  std::span<const std::uint8_t> forced = {};  ///< [T] or empty: not 0 deletes, but not for the fixed rule (pads)
+  std::span<const std::uint8_t> forced = {};  ///< [T] or empty: not 0 deletes (pads); the batch-wide rule overlooks it
   FixedRuleScope fixed_rule_scope = FixedRuleScope::sequence;
 };
 
@@ -61,8 +62,13 @@ class Gate {
 
   Gate() = default;
 
+  /// @throws std::invalid_argument if a setting is out of range
   Gate(const GateConfig& config, Index width) : config_(config) {
     check_argument(config.rate >= 0 && config.rate <= 1, "GateConfig", "rate", config.rate, "in [0, 1]");
+    check_argument(std::isfinite(config.scale), "GateConfig", "scale", config.scale, "a finite number");
+    if (config.threshold)
+      check_argument(!std::isnan(*config.threshold), "GateConfig", "threshold", *config.threshold,
+                     "a gate value, no NaN");
     if (config.kind == GateKind::learned)
       learned =
           DeleteGate<Scalar>({width, config.activation, config.scale, config.norm, config.noise, config.initial_bias});
@@ -113,10 +119,32 @@ class Gate {
         if (input.forced[t] != 0) result.values[t] = static_cast<Scalar>(config_.scale);
     } else {
       check_equal("Gate::forward", "ids.size() for a fixed-rule gate", static_cast<Index>(input.ids.size()), tokens);
-      result.values = FixedRuleGate{config_.rate, config_.scale, config_.separators}.values<Scalar>(
-          input.ids, input.offsets, input.fixed_rule_scope);
+      result.values = fixed_values(input);
     }
     result.logits = result.values;
+    return result;
+  }
+
+  /// The words of a sequence are counted without its pads.
+  Vector<Scalar> fixed_values(const GateInput& input) const {
+    const FixedRuleGate rule{config_.rate, config_.scale, config_.separators};
+    if (input.forced.empty() || input.fixed_rule_scope == FixedRuleScope::batch)
+      return rule.values<Scalar>(input.ids, input.offsets, input.fixed_rule_scope);
+    check_equal("Gate::forward", "forced.size()", input.forced.size(), input.ids.size());
+    Vector<TokenId> ids;
+    SequenceOffsets offsets;
+    for (Index i = 0; i < input.offsets.count(); ++i) {
+      const std::size_t before = ids.size();
+      for (auto t = static_cast<std::size_t>(input.offsets.begin(i));
+           t < static_cast<std::size_t>(input.offsets.end(i)); ++t)
+        if (input.forced[t] == 0) ids.push_back(input.ids[t]);
+      offsets.push_back(static_cast<Index>(ids.size() - before));
+    }
+    const Vector<Scalar> values = rule.values<Scalar>(ids, offsets, FixedRuleScope::sequence);
+    Vector<Scalar> result(input.ids.size(), static_cast<Scalar>(config_.scale));
+    std::size_t next = 0;
+    for (std::size_t t = 0; t < result.size(); ++t)
+      if (input.forced[t] == 0) result[t] = values[next++];
     return result;
   }
 

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
-#include <numeric>
 #include <span>
 
 #include <merganser/core/check.hpp>
@@ -17,49 +17,58 @@ namespace merganser::inline MERGANSER_ISA::merge {
 
 /// The rows of one sequence that survive, rising.
 ///
-/// `values` [n] are gate values: near 0 keeps, negative deletes. A row is kept when its value is greater than the
-/// threshold; with a target rate, the round(rate * n) rows of lowest value go instead (of equal ones the later). A
-/// non-empty sequence keeps at least one row.
+/// `values` [n] are gate values: near 0 keeps, negative deletes; one that is no number is below all others. A row is
+/// kept when its value is greater than the threshold; with a target rate, the round(rate * n) rows of lowest value go
+/// instead (of equal ones the later). Rows that are not 0 in `gone` [n] (or empty) are as if they were not there: pads,
+/// and what an earlier gate deleted. Of the others, if there are any, at least one is kept.
 template <Real Scalar>
-Vector<Index> surviving_rows(std::span<const Scalar> values, double trained_threshold, const DeletionOptions& options) {
-  const Index count = static_cast<Index>(values.size());
-  Vector<Index> kept;
-  if (count == 0) return kept;
-  const auto value = [&](Index row) { return values[static_cast<std::size_t>(row)]; };
+Vector<Index> surviving_rows(std::span<const Scalar> values, double trained_threshold, const DeletionOptions& options,
+                             std::span<const std::uint8_t> gone = {}) {
+  if (!gone.empty()) check_equal("surviving_rows", "gone.size()", gone.size(), values.size());
+  Vector<Index> rows;
+  for (std::size_t row = 0; row < values.size(); ++row)
+    if (gone.empty() || gone[row] == 0) rows.push_back(static_cast<Index>(row));
+  if (rows.empty()) return rows;
+  const auto value = [&](Index row) {
+    const Scalar own = values[static_cast<std::size_t>(row)];
+    return std::isnan(own) ? -std::numeric_limits<Scalar>::infinity() : own;
+  };
+  const auto before = [&](Index a, Index b) { return value(a) != value(b) ? value(a) > value(b) : a < b; };
   if (options.target_rate) {
-    kept.resize(values.size());
-    std::iota(kept.begin(), kept.end(), Index{0});
-    const auto rank = [&](Index row) {  // what is no number is deleted first
-      return std::isnan(value(row)) ? -std::numeric_limits<Scalar>::infinity() : value(row);
-    };
-    std::sort(kept.begin(), kept.end(),
-              [&](Index a, Index b) { return rank(a) != rank(b) ? rank(a) > rank(b) : a < b; });
+    const auto count = static_cast<Index>(rows.size());
     const auto deleted = static_cast<Index>(std::lround(*options.target_rate * static_cast<double>(count)));
-    kept.resize(static_cast<std::size_t>(std::max<Index>(count - deleted, 1)));
-    std::sort(kept.begin(), kept.end());
-    return kept;
+    std::sort(rows.begin(), rows.end(), before);
+    rows.resize(static_cast<std::size_t>(std::max<Index>(count - deleted, 1)));
+    std::sort(rows.begin(), rows.end());
+    return rows;
   }
   const auto threshold = static_cast<Scalar>(options.threshold.value_or(trained_threshold));
-  for (Index row = 0; row < count; ++row)
-    if (value(row) > threshold) kept.push_back(row);
-  if (!kept.empty()) return kept;
-  if (options.fully_deleted == FullyDeletedSequence::keep_first) return {0};
-  return {static_cast<Index>(std::max_element(values.begin(), values.end()) - values.begin())};
+  Vector<Index> kept;
+  for (const Index row : rows)
+    if (values[static_cast<std::size_t>(row)] > threshold) kept.push_back(row);
+  if (kept.empty())
+    kept.push_back(options.fully_deleted == FullyDeletedSequence::keep_first
+                       ? rows.front()
+                       : *std::min_element(rows.begin(), rows.end(), before));
+  return kept;
 }
 
-/// One plan a sequence that keeps the surviving rows; with a filler, every plan is as long as the longest.
+/// One plan a sequence that keeps the surviving rows; with a filler, every plan is as long as the longest. `gone` [T]
+/// or empty as in `surviving_rows`.
 /// @throws std::invalid_argument if there is not one value a row or the options contradict themselves
 template <Real Scalar>
 Vector<MergePlan<Scalar>> deletion_plans(std::span<const Scalar> values, const SequenceOffsets& offsets,
-                                         double trained_threshold, const DeletionOptions& options) {
+                                         double trained_threshold, const DeletionOptions& options,
+                                         std::span<const std::uint8_t> gone = {}) {
   check_equal("deletion_plans", "values.size()", static_cast<Index>(values.size()), offsets.total());
+  if (!gone.empty()) check_equal("deletion_plans", "gone.size()", gone.size(), values.size());
   options.check();
   Vector<MergePlan<Scalar>> plans;
   Index longest = 0;
   for (Index i = 0; i < offsets.count(); ++i) {
-    const auto sequence =
-        values.subspan(static_cast<std::size_t>(offsets.begin(i)), static_cast<std::size_t>(offsets.length(i)));
-    const Vector<Index> kept = surviving_rows(sequence, trained_threshold, options);
+    const auto begin = static_cast<std::size_t>(offsets.begin(i)), count = static_cast<std::size_t>(offsets.length(i));
+    const Vector<Index> kept = surviving_rows(values.subspan(begin, count), trained_threshold, options,
+                                              gone.empty() ? gone : gone.subspan(begin, count));
     plans.push_back(MergePlan<Scalar>::keep(kept, offsets.length(i)));
     longest = std::max(longest, plans.back().output_count());
   }

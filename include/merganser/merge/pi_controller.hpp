@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 
 #include <merganser/core/check.hpp>
 
@@ -35,12 +36,14 @@ class PiController {
 
   PiController() = default;
 
-  /// @throws std::invalid_argument if the target is outside [0, 1], a gain negative or the limit not positive
+  /// @throws std::invalid_argument if the target is outside [0, 1], a gain negative or not finite, or the limit not
+  /// positive
   explicit PiController(const Config& config) : config_(config) {
     check_argument(config.target >= 0 && config.target <= 1, "PiController", "target", config.target, "in [0, 1]");
-    check_argument(config.proportional_gain >= 0, "PiController", "proportional_gain", config.proportional_gain,
-                   "at least 0");
-    check_argument(config.integral_gain >= 0, "PiController", "integral_gain", config.integral_gain, "at least 0");
+    check_argument(config.proportional_gain >= 0 && std::isfinite(config.proportional_gain), "PiController",
+                   "proportional_gain", config.proportional_gain, "at least 0");
+    check_argument(config.integral_gain >= 0 && std::isfinite(config.integral_gain), "PiController", "integral_gain",
+                   config.integral_gain, "at least 0");
     check_argument(config.limit > 0, "PiController", "limit", config.limit, "a positive number");
   }
 
@@ -48,8 +51,10 @@ class PiController {
   double update(double measured_rate) { return update(measured_rate, config_.target); }
 
   /// The same with a target of this step alone, in [0, 1].
+  /// @throws std::invalid_argument if one of them is not finite; nothing changes then
   double update(double measured_rate, double target) {
     const double error = target - measured_rate;
+    check_argument(std::isfinite(error), "PiController::update", "target - measured_rate", error, "a finite number");
     state_.proportional = 0.9 * state_.proportional + 0.1 * config_.proportional_gain * error;
     const double before = state_.integral;
     state_.integral += config_.integral_gain * error;

@@ -66,10 +66,14 @@ class StridedConvolution {
 
   StridedConvolution() = default;
 
-  /// @throws std::invalid_argument if width or rate is not positive
+  static constexpr Index largest_rate = Index{1} << 16;
+
+  /// @throws std::invalid_argument if width or rate is not positive or the rate above `largest_rate`
   explicit StridedConvolution(const Config& config) {
     check_argument(config.width > 0, "StridedConvolution", "width", config.width, "at least 1");
     check_argument(config.rate > 0, "StridedConvolution", "rate", config.rate, "at least 1");
+    check_argument(config.rate <= largest_rate, "StridedConvolution", "rate", config.rate,
+                   "at most " + std::to_string(largest_rate) + " rows of a group");
     weight.setZero(config.width, config.width * config.rate);
     weight.taps = config.rate;
     bias.setZero(config.width);

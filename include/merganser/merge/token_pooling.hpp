@@ -142,8 +142,7 @@ class TokenPooling {
 
   static Vector<std::uint8_t> pads_of(const State& state) {
     Vector<std::uint8_t> pads = state.hidden;
-    if (pads.empty()) return state.forced;
-    for (std::size_t t = 0; t < state.forced.size(); ++t) pads[t] = pads[t] != 0 || state.forced[t] != 0 ? 1 : 0;
+    add_marks(state.forced, pads);
     return pads;
   }
 

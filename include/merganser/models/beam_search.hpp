@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/check_logits.hpp>
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/models/encoder_decoder.hpp>
@@ -185,7 +186,7 @@ class BeamSearch {
 ///
 /// A step runs all beams of all sequences whose search goes on; the beams of one sequence share its encoder rows and
 /// their projections. Results do not depend on the batch (but for random gates) nor on the number of threads.
-/// @throws std::invalid_argument if an option is out of its range
+/// @throws std::invalid_argument if an option is out of its range or the model's logits are no numbers
 template <Real Scalar>
 BeamSearchResult<Scalar> beam_search(const EncoderDecoder<Scalar>& model, const TokenBatch& source,
                                      const BeamSearchOptions& options = {},
@@ -202,6 +203,7 @@ BeamSearchResult<Scalar> beam_search(const EncoderDecoder<Scalar>& model, const 
       for (const auto& beam : search.running()) last.push_back(beam.ids.back());
     if (last.empty()) break;
     const Matrix<Scalar> logits = model.head(model.decoder.step(model.shared.forward(last), state));
+    check_logits<Scalar>("beam_search", logits);
     Vector<Index> chosen;
     Index row = 0;
     for (BeamSearch<Scalar>& search : searches) {

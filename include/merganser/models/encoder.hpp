@@ -181,10 +181,11 @@ EncoderOutput<Scalar> Encoder<Scalar>::run(const EncoderInput<Scalar>& input, co
   };
   options.check();
   const RaggedBatch<Scalar>& embedded = input.embedded;
-  check_equal("Encoder::forward", "embedded.values.cols()", embedded.values.cols(), config_.stack.width);
+  check_input("Encoder::forward", input, config_.stack.width);
   State state = State::start(embedded.offsets, embedded.positions);
   state.hidden.assign(input.hidden.begin(), input.hidden.end());
   state.forced.assign(input.forced.begin(), input.forced.end());
+  if (options.pads == merge::Pads::left_out) merge::add_marks(state.forced, state.hidden);
   const bool gated = options.mode == merge::DeletionMode::soft || options.mode == merge::DeletionMode::hard;
 
   Matrix<Scalar> x = embedded.values;
@@ -267,6 +268,7 @@ EncoderOutput<Scalar> Encoder<Scalar>::run(const EncoderInput<Scalar>& input, co
   output.hidden = RaggedBatch<Scalar>(std::move(x), state.offsets, std::move(positions));
   output.key_bias = std::move(state.key_bias);
   output.hidden_keys = std::move(pooling ? unread : state.hidden);
+  output.deleted = std::move(state.deleted);
   output.kept = std::move(state.origin);
   return output;
 }

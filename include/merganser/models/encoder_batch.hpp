@@ -10,6 +10,7 @@
 #include <span>
 #include <utility>
 
+#include <merganser/core/check.hpp>
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
@@ -60,6 +61,7 @@ struct EncoderOutput {
   RaggedBatch<Scalar> hidden;        ///< [T' x D] behind the final norm, with original positions
   Vector<Scalar> key_bias;           ///< [T'] or empty: sum of gate values, for cross-attention and pooling
   Vector<std::uint8_t> hidden_keys;  ///< [T'] or empty: not 0 where nobody may look
+  Vector<std::uint8_t> deleted;      ///< [T'] or empty: not 0 where a row is softly deleted: readouts pass it over
   Vector<Index> kept;                ///< [T'] row of the incoming batch of every row handed on
   Vector<GateReport<Scalar>> gates;  ///< in block order; empty when deletion is off
   std::optional<merge::PoolingReport<Scalar>> pooling;
@@ -73,6 +75,23 @@ struct GateGradient {
   Vector<Scalar> logits;  ///< [T_g]
 };
 
+/// Requires the parts of an input to be as long as its batch, so that nothing is read beyond an end.
+/// @throws std::invalid_argument if one is not
+template <Real Scalar>
+void check_input(const char* where, const EncoderInput<Scalar>& input, Index width) {
+  const RaggedBatch<Scalar>& embedded = input.embedded;
+  check_equal(where, "embedded.values.cols()", embedded.values.cols(), width);
+  check_equal(where, "embedded.values.rows()", embedded.values.rows(), embedded.total());
+  check_equal(where, "embedded.positions.size()", static_cast<Index>(embedded.positions.size()), embedded.total());
+  const auto fits = [&](const char* name, std::size_t size) {
+    if (size > 0) check_equal(where, name, static_cast<Index>(size), embedded.total());
+  };
+  fits("ids.size()", input.ids.size());
+  fits("hidden.size()", input.hidden.size());
+  fits("forced.size()", input.forced.size());
+  fits("boundary_noise.size()", input.boundary_noise.size());
+}
+
 /// Unmarks everything in `alive` [T] that is not among the rows `survivors`.
 inline void keep_only(std::span<const Index> survivors, Vector<std::uint8_t>& alive) {
   Vector<std::uint8_t> still(alive.size(), 0);
@@ -81,9 +100,11 @@ inline void keep_only(std::span<const Index> survivors, Vector<std::uint8_t>& al
 }
 
 /// Adds gradients of one length; an empty one is 0.
+/// @throws std::invalid_argument if the lengths differ
 template <Real Scalar>
 void add_gradient(std::span<const Scalar> more, Vector<Scalar>& sum) {
   if (sum.empty()) sum.resize(more.size(), Scalar{0});
+  if (!more.empty()) check_equal("add_gradient", "more.size()", more.size(), sum.size());
   if (!more.empty()) std::transform(sum.begin(), sum.end(), more.begin(), sum.begin(), std::plus<>());
 }
 

@@ -31,7 +31,9 @@ enum class Head {
 };
 
 /// The decoder's input for given labels: shifted right by one, `start` first, ignored labels replaced by `pad`.
+/// @throws std::invalid_argument if the labels are not as many as their offsets say
 inline TokenBatch shift_right(const TokenBatch& labels, TokenId start, TokenId pad) {
+  check_equal("shift_right", "labels.ids.size()", static_cast<Index>(labels.ids.size()), labels.total());
   TokenBatch shifted = labels;
   for (Index i = 0; i < labels.count(); ++i) {
     for (Index t = labels.offsets.end(i) - 1; t > labels.offsets.begin(i); --t) {
@@ -46,8 +48,8 @@ inline TokenBatch shift_right(const TokenBatch& labels, TokenId start, TokenId p
 /// A T5 encoder-decoder with delete gates: MrT5 (Kallini et al. 2025, arXiv 2410.20771); with a pooling instead, one of
 /// its baselines; without either, T5.
 ///
-/// Ids are any numbers below `vocabulary`. Source ids equal to `pad`, if any, are forced through the gates as deleted;
-/// ragged batches need no pads. Thread-safe while nobody writes to the parameters.
+/// Ids are any numbers below `vocabulary`. Source ids equal to `pad`, if any, are as if they were not there, but in
+/// their positions (`merge::Pads`); ragged batches need no pads. Thread-safe while nobody writes to the parameters.
 template <Real Scalar>
 class EncoderDecoder {
  public:

@@ -8,6 +8,7 @@
 #include <span>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/check_logits.hpp>
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
@@ -58,8 +59,8 @@ struct Generation {
 /// A sequence that has ended leaves the batch. The cost of a step grows with the running sequences, their tokens so far
 /// and the survivors of their sources. A sequence has the same bits alone and in any batch (given its stream; a random
 /// gate draws for the whole batch), with any number of threads.
-/// @throws std::invalid_argument if max_length is below 1 or a sampling option out of its range; what the callback
-/// throws
+/// @throws std::invalid_argument if max_length is below 1, a sampling option out of its range, or the model's logits
+/// are no numbers; what the callback throws
 template <Real Scalar>
 Generation<Scalar> generate(const EncoderDecoder<Scalar>& model, const TokenBatch& source,
                             const GenerationOptions& options = {},
@@ -79,6 +80,7 @@ Generation<Scalar> generate(const EncoderDecoder<Scalar>& model, const TokenBatc
   DecoderState<Scalar> state = model.decoder.start(result.encoded, options.max_length);
   for (Index length = 1; length < options.max_length && !running.empty(); ++length) {
     const Matrix<Scalar> logits = model.head(model.decoder.step(model.shared.forward(last), state));
+    check_logits<Scalar>("generate", logits);
     if (options.step_logits == StepLogits::kept) {
       Matrix<Scalar>& kept = result.step_logits.emplace_back(Matrix<Scalar>::Zero(source.count(), logits.cols()));
       for (std::size_t row = 0; row < running.size(); ++row)

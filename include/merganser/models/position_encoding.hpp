@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 
+#include <merganser/core/check.hpp>
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
@@ -49,9 +50,12 @@ class PositionEncoding {
   }
 
   /// The bias of the relative scheme, wide enough for the positions; empty otherwise.
+  /// @throws std::invalid_argument if a position is negative
   nn::DistanceBias<Scalar> bias(std::span<const Position> positions) const {
-    const Position largest = positions.empty() ? 0 : *std::max_element(positions.begin(), positions.end());
-    return bias_up_to(largest);
+    if (positions.empty()) return bias_up_to(0);
+    const auto [smallest, largest] = std::minmax_element(positions.begin(), positions.end());
+    check_argument(*smallest >= 0, "PositionEncoding::bias", "positions", *smallest, "positions from 0");
+    return bias_up_to(*largest);
   }
 
   nn::DistanceBias<Scalar> bias_up_to(Index largest_position) const {

@@ -22,13 +22,14 @@
 
 namespace merganser::inline MERGANSER_ISA::models {
 
-/// How the survivors of a sequence become one vector.
+/// How the survivors of a sequence become one vector. Rows that are deleted softly are passed over as those that are
+/// gone, and so are pads.
 enum class Pooling {
-  mean,   ///< mean weighted by softmax(key bias): a softly deleted token weighs next to nothing
+  mean,   ///< mean weighted by softmax(key bias)
   first,  ///< the first survivor
 };
 
-/// logits_i = head(pool(encoder(embed(ids_i)))). A sequence without tokens pools to 0.
+/// logits_i = head(pool(encoder(embed(ids_i)))). A sequence without survivors pools to 0. Pads as in EncoderDecoder.
 template <Real Scalar>
 class SequenceClassifier {
  public:
@@ -161,27 +162,37 @@ class SequenceClassifier {
   nn::Linear<Scalar> head;
 
  private:
-  /// One row a sequence; `weights` [T'] receives the weight of every survivor.
+  /// One row a sequence; `weights` [T'] receives the weight of every row, 0 where it is passed over.
   Matrix<Scalar> pool(const EncoderOutput<Scalar>& encoded, Vector<Scalar>& weights) const {
     const RaggedBatch<Scalar>& hidden = encoded.hidden;
     Matrix<Scalar> pooled = Matrix<Scalar>::Zero(hidden.count(), config_.encoder.width);
     weights.assign(static_cast<std::size_t>(hidden.total()), Scalar{0});
     for (Index i = 0; i < hidden.count(); ++i) {
-      const RowRange range = hidden.offsets.range(i);
-      if (range.length == 0) continue;
-      const std::span<Scalar> row_weights =
-          std::span(weights).subspan(static_cast<std::size_t>(range.begin), static_cast<std::size_t>(range.length));
-      if (config_.pooling == Pooling::first) {
-        row_weights[0] = Scalar{1};
-      } else {
-        if (!encoded.key_bias.empty())
-          std::copy_n(encoded.key_bias.begin() + range.begin, range.length, row_weights.begin());
-        kernels::softmax_row(range.length, row_weights.data(), kernels::SoftmaxKind::softmax);
+      Vector<Index> rows = survivors(encoded, hidden.offsets.range(i));
+      if (rows.empty()) continue;
+      if (config_.pooling == Pooling::first) rows.resize(1);
+      Vector<Scalar> row_weights(rows.size(), Scalar{0});
+      if (!encoded.key_bias.empty())
+        for (std::size_t r = 0; r < rows.size(); ++r)
+          row_weights[r] = encoded.key_bias[static_cast<std::size_t>(rows[r])];
+      kernels::softmax_row(static_cast<Index>(rows.size()), row_weights.data(), kernels::SoftmaxKind::softmax);
+      for (std::size_t r = 0; r < rows.size(); ++r) {
+        weights[static_cast<std::size_t>(rows[r])] = row_weights[r];
+        pooled.row(i) += row_weights[r] * hidden.values.row(rows[r]);
       }
-      for (Index t = 0; t < range.length; ++t)
-        pooled.row(i) += row_weights[static_cast<std::size_t>(t)] * hidden.values.row(range.begin + t);
     }
     return pooled;
+  }
+
+  /// The rows of a sequence that are neither deleted nor hidden.
+  static Vector<Index> survivors(const EncoderOutput<Scalar>& encoded, const RowRange& range) {
+    const auto marked = [](const Vector<std::uint8_t>& marks, Index row) {
+      return !marks.empty() && marks[static_cast<std::size_t>(row)] != 0;
+    };
+    Vector<Index> rows;
+    for (Index row = range.begin; row < range.begin + range.length; ++row)
+      if (!marked(encoded.deleted, row) && !marked(encoded.hidden_keys, row)) rows.push_back(row);
+    return rows;
   }
 
   Config config_;

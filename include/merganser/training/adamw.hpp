@@ -1,21 +1,27 @@
 // The AdamW optimizer.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
+#include <utility>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/parallel.hpp>
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/types.hpp>
+#include <merganser/training/gradient_clipping.hpp>
 
 namespace merganser::inline MERGANSER_ISA::training {
 
 /// m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; p = p - rate (m^ / (sqrt(v^) + eps) + decay p), with m^, v^ corrected
 /// for their start at 0.
 ///
-/// Weight decay acts on matrices only, not on norms and biases. Kingma and Ba 2015, arXiv 1412.6980; Loshchilov and
-/// Hutter 2019, arXiv 1711.05101. The moments have the type of the model, so that they are stored like one.
+/// Weight decay acts on matrices only, not on norms and biases, and not on a matrix with `bias` in its name, as the
+/// relative_attention_bias of T5 (Hugging Face's trainer goes by such names, too). Kingma and Ba 2015, arXiv 1412.6980;
+/// Loshchilov and Hutter 2019, arXiv 1711.05101. The moments have the type of the model, so that they are stored like
+/// one.
 template <class Model>
 class AdamW {
  public:
@@ -30,22 +36,77 @@ class AdamW {
 
   AdamW(const Model& model, const Config& config)
       : first_moment(zeros_like(model)), second_moment(zeros_like(model)), config_(config) {
-    check_argument(config.beta1 >= 0 && config.beta1 < 1, "AdamW", "beta1", config.beta1, "in [0, 1)");
-    check_argument(config.beta2 >= 0 && config.beta2 < 1, "AdamW", "beta2", config.beta2, "in [0, 1)");
-    check_argument(config.epsilon > 0, "AdamW", "epsilon", config.epsilon, "a positive number");
-    check_argument(config.weight_decay >= 0, "AdamW", "weight_decay", config.weight_decay, "at least 0");
+    const auto check = [](bool holds, const char* name, double got, const char* expected) {
+      check_argument(holds && std::isfinite(got), "AdamW", name, got, expected);
+    };
+    check(config.beta1 >= 0 && config.beta1 < 1, "beta1", config.beta1, "in [0, 1)");
+    check(config.beta2 >= 0 && config.beta2 < 1, "beta2", config.beta2, "in [0, 1)");
+    check(static_cast<Scalar>(config.epsilon) > 0, "epsilon", config.epsilon, "a positive number");
+    check(config.weight_decay >= 0, "weight_decay", config.weight_decay, "at least 0");
+    for (const auto& view : parameter_views(first_moment))
+      decays_.push_back(!view.is_vector && view.name.find("bias") == std::string::npos);
   }
 
-  /// One update of the model's parameters; gradients are read only.
-  void step(Model& model, Model& gradients, double learning_rate) {
-    ++steps;
-    const double correction1 = 1 - std::pow(config_.beta1, static_cast<double>(steps));
-    const double correction2 = 1 - std::pow(config_.beta2, static_cast<double>(steps));
+  /// One update of the model's parameters; gradients are read only. False where it would leave a number in the model or
+  /// the moments that is not finite: then nothing has changed.
+  bool step(Model& model, Model& gradients, double learning_rate) {
+    return step(model, gradients, learning_rate, gradient_norm(gradients));
+  }
+
+  /// The same for gradients whose norm is known; a little too much does no harm.
+  bool step(Model& model, Model& gradients, double learning_rate, double norm) {
+    const double largest_before = largest_moment_;
+    largest_moment_ = std::max(norm, largest_moment_);
+    if (stays_finite(learning_rate, norm)) {
+      update(model, gradients, learning_rate);
+      return true;
+    }
+    const Model model_before = model, first_before = first_moment, second_before = second_moment;
+    update(model, gradients, learning_rate);
+    if (all_finite(model) && all_finite(first_moment) && all_finite(second_moment)) return true;
+    model = model_before;
+    first_moment = first_before;
+    second_moment = second_before;
+    largest_moment_ = largest_before;
+    --steps;
+    return false;
+  }
+
+  /// Goes on from other moments, behind so many updates.
+  void restore(Model first, Model second, Index updates) {
+    first_moment = std::move(first);
+    second_moment = std::move(second);
+    steps = updates;
+    largest_moment_ = gradient_norm(first_moment);
+  }
+
+  const Config& config() const { return config_; }
+
+  Model first_moment, second_moment;
+  Index steps = 0;  ///< updates so far
+
+ private:
+  /// Whether an update makes finite numbers of all finite ones, whatever they are. Moments are means of what is finite;
+  /// a parameter does not grow by decay, and what is added is less than the largest number can feel.
+  bool stays_finite(double learning_rate, double norm) const {
+    const auto largest = static_cast<double>(std::numeric_limits<Scalar>::max());
+    const double decay = learning_rate * config_.weight_decay;
+    const double first = std::abs(learning_rate) / (1 - config_.beta1) * largest_moment_;
+    const double added = first * std::max(1.0, 1 / config_.epsilon);
+    return norm <= std::sqrt(largest) / 4 && decay >= 0 && decay <= 1 &&
+           added <= largest * static_cast<double>(std::numeric_limits<Scalar>::epsilon()) / 8;
+  }
+
+  void update(Model& model, Model& gradients, double learning_rate) {
     const auto p = parameter_views(model, ParameterName::unread());
     const auto g = parameter_views(gradients, ParameterName::unread());
     const auto m = parameter_views(first_moment, ParameterName::unread());
     const auto v = parameter_views(second_moment, ParameterName::unread());
+    check_equal("AdamW::step", "tensors of the model", p.size(), m.size());
     check_equal("AdamW::step", "tensors of the gradients", g.size(), p.size());
+    ++steps;
+    const double correction1 = 1 - std::pow(config_.beta1, static_cast<double>(steps));
+    const double correction2 = 1 - std::pow(config_.beta2, static_cast<double>(steps));
     const auto b1 = static_cast<Scalar>(config_.beta1), b2 = static_cast<Scalar>(config_.beta2);
     const auto one = Scalar{1};
     const auto rate = static_cast<Scalar>(learning_rate / correction1);
@@ -60,18 +121,14 @@ class AdamW {
       auto second = v[i].array();
       first = b1 * first + (one - b1) * gradient;
       second = b2 * second + (one - b2) * gradient.square();
-      if (!p[i].is_vector) parameter *= static_cast<Scalar>(1 - learning_rate * config_.weight_decay);
+      if (decays_[i]) parameter *= static_cast<Scalar>(1 - learning_rate * config_.weight_decay);
       parameter -= rate * first / (second.sqrt() * root + epsilon);
     });
   }
 
-  const Config& config() const { return config_; }
-
-  Model first_moment, second_moment;
-  Index steps = 0;  ///< updates so far
-
- private:
   Config config_;
+  Vector<bool> decays_;
+  double largest_moment_ = 0.0;  ///< no number in the first moment is larger
 };
 
 }  // namespace merganser::training

@@ -35,7 +35,7 @@ class LearningRateSchedule {
   /// run
   explicit LearningRateSchedule(const Config& config) : config_(config) {
     const char* where = "LearningRateSchedule";
-    check_argument(config.peak > 0, where, "peak", config.peak, "a positive number");
+    check_argument(config.peak > 0 && std::isfinite(config.peak), where, "peak", config.peak, "a positive number");
     check_argument(config.floor >= 0 && config.floor <= config.peak, where, "floor", config.floor, "in [0, peak]");
     check_argument(config.warmup_steps >= 0, where, "warmup_steps", config.warmup_steps, "at least 0");
     check_argument(config.total_steps >= config.warmup_steps, where, "total_steps", config.total_steps,

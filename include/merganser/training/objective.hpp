@@ -11,6 +11,7 @@
 #include <merganser/merge/boundary_prior.hpp>
 #include <merganser/merge/gate_regulariser.hpp>
 #include <merganser/nn/cross_entropy.hpp>
+#include <merganser/training/batch_share.hpp>
 
 namespace merganser::inline MERGANSER_ISA::training {
 
@@ -30,6 +31,7 @@ struct ObjectivePart {
   std::string name;    ///< "cross_entropy", "gate", "score_excess"; with a boundary predictor "boundary_prior"
   double value = 0.0;  ///< before weighting
   double weight = 1.0;
+  double share = 1.0;  ///< that the batch has in the mean over all batches of a step, see BatchShare
 };
 
 /// The objective of one batch and its gradients.
@@ -85,11 +87,12 @@ std::optional<double> regularise_boundaries(const typename Model::Output& output
   return std::nullopt;
 }
 
-/// Evaluates the objective of one forward pass. `labels` are those of the logit rows; `factor` scales the gradients
-/// (one over the number of accumulated batches).
+/// Evaluates the objective of one forward pass. `labels` are those of the logit rows; `share` scales the gradients of
+/// each part. Exact over several batches but for the variance of gates, which is no mean, the tokens of a second gate
+/// under hard deletion, and score excess where lengths differ (it is a mean over pairs of tokens).
 template <class Model>
 ObjectiveResult<Model> evaluate_objective(const typename Model::Output& output, std::span<const TokenId> labels,
-                                          const ObjectiveConfig& config, double alpha, double factor = 1.0) {
+                                          const ObjectiveConfig& config, double alpha, const BatchShare& share = {}) {
   using Scalar = typename Model::ScalarType;
   ObjectiveResult<Model> result;
   const nn::CrossEntropy<Scalar> cross_entropy;
@@ -101,14 +104,14 @@ ObjectiveResult<Model> evaluate_objective(const typename Model::Output& output, 
     output.logits.row(t).maxCoeff(&best);
     if (labels[static_cast<std::size_t>(t)] == best) ++result.correct;
   }
-  result.grad.logits = cross_entropy.backward(factor, cache);
-  result.parts.push_back({"cross_entropy", loss.mean, 1.0});
-  const double gate = regularise_gates<Model>(output, config.regulariser, alpha * factor, result.grad);
-  result.parts.push_back({"gate", gate, alpha});
-  result.grad.score_excess = config.score_penalty * factor;
-  result.parts.push_back({"score_excess", output.score_excess, config.score_penalty});
-  const auto prior = regularise_boundaries<Model>(output, config.boundary_weight * factor, result.grad);
-  if (prior) result.parts.push_back({"boundary_prior", *prior, config.boundary_weight});
+  result.grad.logits = cross_entropy.backward(share.labels, cache);
+  result.parts.push_back({"cross_entropy", loss.mean, 1.0, share.labels});
+  const double gate = regularise_gates<Model>(output, config.regulariser, alpha * share.tokens, result.grad);
+  result.parts.push_back({"gate", gate, alpha, share.tokens});
+  result.grad.score_excess = config.score_penalty * share.tokens;
+  result.parts.push_back({"score_excess", output.score_excess, config.score_penalty, share.tokens});
+  const auto prior = regularise_boundaries<Model>(output, config.boundary_weight * share.sequences, result.grad);
+  if (prior) result.parts.push_back({"boundary_prior", *prior, config.boundary_weight, share.sequences});
   for (const ObjectivePart& part : result.parts) result.total += part.weight * part.value;
   return result;
 }

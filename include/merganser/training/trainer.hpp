@@ -1,6 +1,7 @@
 // The training loop: generic over the model, driven by callbacks, silent.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <optional>
@@ -14,8 +15,10 @@
 #include <merganser/core/types.hpp>
 #include <merganser/data/example.hpp>
 #include <merganser/merge/deletion_options.hpp>
+#include <merganser/merge/deletion_statistics.hpp>
 #include <merganser/merge/pi_controller.hpp>
 #include <merganser/training/adamw.hpp>
+#include <merganser/training/batch_share.hpp>
 #include <merganser/training/gradient_clipping.hpp>
 #include <merganser/training/learning_rate_schedule.hpp>
 #include <merganser/training/objective.hpp>
@@ -45,7 +48,7 @@ struct DeletionSchedule {
   /// the model learns what can be known without it. Nobody steers.
   bool without_source = false;
   merge::PiController::Config controller;
-  double collapse_rate = 0.95;  ///< a deletion rate above this ...
+  double collapse_rate = 0.95;  ///< more than this share deleted of all tokens but one a sequence, which stays, ...
   Index collapse_steps = 100;   ///< ... for so many steps in a row is a collapse
 };
 
@@ -55,17 +58,19 @@ struct StepReport {
   double total = 0.0;           ///< objective, nats
   Vector<ObjectivePart> parts;  ///< its terms
   double token_accuracy = 0.0;  ///< share of the labels with the largest logit
-  double deletion_rate = 0.0;   ///< mean over the gated batches of this step; 0 if there are none
+  double deletion_rate = 0.0;   ///< of the tokens of all gated batches of this step; 0 if there are none
   Index gated_batches = 0;      ///< batches of this step whose deletion rate was that of the gate
   double alpha = 0.0;           ///< weight of the gate regulariser in this step
   double next_alpha = 0.0;
   double learning_rate = 0.0;
   double gradient_norm = 0.0;  ///< before clipping
-  Index source_tokens = 0, target_tokens = 0;
+  Index source_tokens = 0;     ///< that are no pads
+  Index target_tokens = 0;
 };
 
 enum class TrainingEvent {
-  not_finite,         ///< loss or gradient is not finite: the step was not taken, nothing changed
+  /// The loss, the gradient or what the step would leave is not finite: the step was not taken, nothing changed.
+  not_finite,
   deletion_collapse,  ///< nearly everything deleted for many steps
 };
 
@@ -91,7 +96,7 @@ class Trainer {
     typename AdamW<Model>::Config optimizer;
     LearningRateSchedule::Config schedule;
     double max_gradient_norm = 1.0;
-    Index accumulated_batches = 1;  ///< batches whose mean gradient makes one step
+    Index accumulated_batches = 1;  ///< batches that make one step, with the gradient of all their examples together
     ObjectiveConfig objective;
     DeletionSchedule deletion;
     std::uint64_t seed = 0;  ///< of dropout, gate noise and the choice of hard batches
@@ -106,6 +111,13 @@ class Trainer {
         controller_(config.deletion.controller),
         gradients_(zeros_like(model)),
         rng_(config.seed) {
+    const auto check_finite = [](const char* name, double got) {
+      check_argument(std::isfinite(got), "Trainer", name, got, "a finite number");
+    };
+    check_finite("objective.score_penalty", config.objective.score_penalty);
+    check_finite("objective.score_limit", config.objective.score_limit);
+    check_finite("objective.boundary_weight", config.objective.boundary_weight);
+    check_finite("deletion.collapse_rate", config.deletion.collapse_rate);
     check_argument(config.accumulated_batches >= 1, "Trainer", "accumulated_batches", config.accumulated_batches,
                    "at least 1");
     check_argument(config.max_gradient_norm > 0, "Trainer", "max_gradient_norm", config.max_gradient_norm,
@@ -130,27 +142,32 @@ class Trainer {
     }
   }
 
-  /// One step over `accumulated_batches` batches.
+  /// One step over `accumulated_batches` batches. One of them that throws leaves everything as it was.
   /// @throws std::invalid_argument if there are more or fewer
   StepReport step(std::span<const data::Batch> batches, const TrainerCallbacks& callbacks = {}) {
     check_equal("Trainer::step", "batches.size()", static_cast<Index>(batches.size()), config_.accumulated_batches);
     const Rng rng_before = rng_;
-    ++attempts_;
-    set_zero(gradients_);
     StepReport report;
     report.step = step_;
     report.alpha = step_ >= config_.deletion.regulariser_from ? controller_.alpha() : 0.0;
     report.learning_rate = schedule_.rate(step_);
-    for (const data::Batch& batch : batches) accumulate(batch, report);
+    try {
+      accumulate(batches, report);
+    } catch (...) {
+      rng_ = rng_before;
+      throw;
+    }
+    ++attempts_;
     report.gradient_norm = clip_gradients(gradients_, config_.max_gradient_norm);
+    const double clipped = std::min(report.gradient_norm, config_.max_gradient_norm);
     last_answer_ = Continue::yes;
-    if (!std::isfinite(report.total) || !std::isfinite(report.gradient_norm)) {
+    if (!std::isfinite(report.total) || !std::isfinite(report.gradient_norm) ||
+        !optimizer_.step(model_, gradients_, report.learning_rate, clipped)) {
       rng_ = rng_before;
       report.next_alpha = report.alpha;
       notify(callbacks, TrainingEvent::not_finite, report);
       return report;
     }
-    optimizer_.step(model_, gradients_, report.learning_rate);
     const Index taken = step_++;
     if (report.gated_batches > 0) watch_deletion(taken, report, callbacks);
     report.next_alpha = controller_.alpha();
@@ -203,9 +220,7 @@ class Trainer {
   /// @throws std::invalid_argument as `check_trainer_state`; nothing changes then
   void set_state(TrainerState<Model> state) {
     check_trainer_state(state, model_);
-    optimizer_.first_moment = std::move(state.first_moment);
-    optimizer_.second_moment = std::move(state.second_moment);
-    optimizer_.steps = state.updates;
+    optimizer_.restore(std::move(state.first_moment), std::move(state.second_moment), state.updates);
     controller_.set_state(state.controller);
     rng_ = state.rng;
     step_ = state.step;
@@ -238,13 +253,27 @@ class Trainer {
   void watch_deletion(Index taken, StepReport& report, const TrainerCallbacks& callbacks) {
     if (taken >= config_.deletion.regulariser_from) controller_.update(report.deletion_rate, target(taken));
     report.next_alpha = controller_.alpha();
-    collapsed_steps_ = report.deletion_rate > config_.deletion.collapse_rate ? collapsed_steps_ + 1 : 0;
+    if (gated_.deletable() == 0) return;
+    const double collapsed = config_.deletion.collapse_rate * static_cast<double>(gated_.deletable());
+    collapsed_steps_ = static_cast<double>(gated_.deleted()) > collapsed ? collapsed_steps_ + 1 : 0;
     if (collapsed_steps_ == config_.deletion.collapse_steps)
       notify(callbacks, TrainingEvent::deletion_collapse, report);
   }
 
+  /// The gradients and the report of all batches together.
+  void accumulate(std::span<const data::Batch> batches, StepReport& report) {
+    set_zero(gradients_);
+    gated_ = {};
+    const std::optional<TokenId> pad = data::pad_of(model_);
+    BatchExtent whole;
+    for (const data::Batch& batch : batches) whole += BatchExtent::of(batch, pad);
+    report.source_tokens = whole.tokens;
+    for (const data::Batch& batch : batches) accumulate(batch, BatchExtent::of(batch, pad).share_of(whole), report);
+    report.deletion_rate = gated_.deletion_rate();
+  }
+
   /// Adds one batch to the gradients and the report.
-  void accumulate(const data::Batch& batch, StepReport& report) {
+  void accumulate(const data::Batch& batch, const BatchShare& share, StepReport& report) {
     typename Model::ForwardOptions options;
     options.deletion.mode = draw_mode();
     options.deletion.survivor_bias = config_.deletion.survivor_bias;
@@ -253,25 +282,27 @@ class Trainer {
     if (drawn) options.deletion.target_rate = rates->lowest + (rates->highest - rates->lowest) * rng_.uniform();
     if (config_.objective.score_penalty != 0) options.excess_limit = config_.objective.score_limit;
     const auto output = model_.forward_targets(batch.source, batch.target, options, rng_, cache_);
-    const double share = 1.0 / static_cast<double>(config_.accumulated_batches);
     const auto result = evaluate_objective<Model>(output, batch.target.ids, config_.objective, report.alpha, share);
     model_.backward(result.grad, cache_, gradients_);
-    report.total += share * result.total;
     if (report.parts.empty()) {
       report.parts = result.parts;
-      for (ObjectivePart& part : report.parts) part.value = 0;
+      for (ObjectivePart& part : report.parts) part.value = 0, part.share = 1;
     }
-    for (std::size_t i = 0; i < report.parts.size(); ++i) report.parts[i].value += share * result.parts[i].value;
+    for (std::size_t i = 0; i < report.parts.size(); ++i) {
+      const ObjectivePart& part = result.parts[i];
+      report.parts[i].value += part.share * part.value;
+      report.total += part.weight * (part.share * part.value);
+    }
     if (result.counted > 0)
-      report.token_accuracy += share * static_cast<double>(result.correct) / static_cast<double>(result.counted);
+      report.token_accuracy += share.labels * static_cast<double>(result.correct) / static_cast<double>(result.counted);
     const bool gated =
         options.deletion.mode == merge::DeletionMode::soft || options.deletion.mode == merge::DeletionMode::hard;
     if (gated && !drawn) {
       ++report.gated_batches;
-      report.deletion_rate +=
-          (output.encoded.deletion.deletion_rate() - report.deletion_rate) / static_cast<double>(report.gated_batches);
+      const merge::DeletionStatistics& deletion = output.encoded.deletion;
+      gated_.tokens.append(deletion.tokens.begin(), deletion.tokens.end());
+      gated_.kept.append(deletion.kept.begin(), deletion.kept.end());
     }
-    report.source_tokens += batch.source.total();
     report.target_tokens += batch.target.total();
   }
 
@@ -286,6 +317,7 @@ class Trainer {
   merge::PiController controller_;
   Model gradients_;
   typename Model::Cache cache_;
+  merge::DeletionStatistics gated_;  ///< of the gated batches of the last step
   Rng rng_;
   Index step_ = 0;
   Index attempts_ = 0;
