@@ -203,3 +203,51 @@ TEMPLATE_TEST_CASE("softmax1 gives the golden values and gradients inside attent
     }
   }
 }
+
+TEST_CASE("a hidden key that holds what is no number leaves all other gradients alone", "[attention_backward]") {
+  constexpr double bad = std::numeric_limits<double>::quiet_NaN();
+  for (const double cap : {0.0, 2.0}) {
+    Features features{SoftmaxKind::softmax1, Visibility::all, cap, 4, Places::counting, Places::counting, true, false};
+    Head<double> head = make_head<double>(60, 90, features, 50);
+    head.hidden.assign(90, 0);
+    head.hidden[3] = head.hidden[88] = 1;
+    Rng rng(51);
+    const auto grad_y = random_matrix<double>(60, head_width, rng);
+    const AllGradients expected = gradients_of(head, grad_y, 0.3, 0.2);
+    for (const Index key : {3, 88}) {
+      head.k.row(key).setConstant(bad);
+      head.v.row(key).setConstant(bad);
+      head.key_bias[static_cast<std::size_t>(key)] = bad;
+    }
+    const AllGradients got = gradients_of(head, grad_y, 0.3, 0.2);
+    CAPTURE(cap);
+    REQUIRE(identical(got.q, expected.q));
+    REQUIRE(identical(got.k, expected.k));
+    REQUIRE(identical(got.v, expected.v));
+    REQUIRE(got.distance_bias == expected.distance_bias);
+    REQUIRE(got.key_bias == expected.key_bias);
+  }
+}
+
+TEST_CASE("a later key that holds what is no number has no gradient from queries before it", "[attention_backward]") {
+  const Features features{SoftmaxKind::softmax, Visibility::causal, 0.0,  4,
+                          Places::counting,     Places::counting,   true, false};
+  Head<double> head = make_head<double>(60, 60, features, 52);
+  Rng rng(53);
+  const auto grad_y = random_matrix<double>(60, head_width, rng);
+  const AllGradients expected = gradients_of(head, grad_y, 0.0, 0.0);
+  head.k(40, 0) = head.v(40, 2) = std::numeric_limits<double>::quiet_NaN();
+  const AllGradients got = gradients_of(head, grad_y, 0.0, 0.0);
+  REQUIRE(identical(Matrix<double>(got.q.topRows(40)), Matrix<double>(expected.q.topRows(40))));
+  REQUIRE(got.q.row(40).hasNaN());
+}
+
+TEST_CASE("keys whose biases are all -infinity have no gradient", "[attention_backward]") {
+  Features features;
+  features.key_bias = true;
+  Head<double> head = make_head<double>(4, 7, features, 54);
+  std::fill(head.key_bias.begin(), head.key_bias.end(), -std::numeric_limits<double>::infinity());
+  Rng rng(55);
+  const AllGradients got = gradients_of(head, random_matrix<double>(4, head_width, rng), 0.0, 0.0);
+  for (const Matrix<double>* grad : {&got.q, &got.k, &got.v}) REQUIRE(grad->isZero(0));
+}

@@ -76,15 +76,17 @@ TEMPLATE_TEST_CASE("a row of a product has the same bits in a tile of any height
   }
 }
 
-TEMPLATE_TEST_CASE("a call finds memory on the stack and beyond", "[attention_panels]", float, double) {
-  for (const Index count : {0, 10, 128, 129, 100000}) {
-    CallMemory<TestType, 128 * sizeof(TestType)> memory(count);
-    TestType* first = memory.take(count / 2);
-    TestType* second = memory.take(count - count / 2);
-    REQUIRE(second == first + count / 2);
-    std::fill_n(first, count, TestType{1});
-    const auto* object = reinterpret_cast<const char*>(&memory);
-    const auto* place = reinterpret_cast<const char*>(first);
-    REQUIRE((place >= object && place < object + sizeof(memory)) == (count <= 128));
+TEMPLATE_TEST_CASE("a call finds memory for each of its arrays, on lines of the cache, and none on the stack",
+                   "[attention_panels]", float, double) {
+  for (const Index count : {0, 1, 10, 128, 129, 100000}) {
+    CallMemory<TestType> memory({count, 3, count});
+    TestType* const first = memory.take(count);
+    TestType* const second = memory.take(3);
+    TestType* const third = memory.take(count);
+    REQUIRE(second >= first + count);
+    REQUIRE(third >= second + 3);
+    for (const TestType* array : {first, second, third}) REQUIRE(reinterpret_cast<std::uintptr_t>(array) % 64 == 0);
+    std::fill_n(third, count, TestType{1});
+    REQUIRE(sizeof(memory) <= 64);
   }
 }

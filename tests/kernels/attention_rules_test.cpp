@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "support/attention_head.hpp"
@@ -137,6 +138,26 @@ TEMPLATE_TEST_CASE("hidden places are set and no others", "[attention_rules]", f
     for (std::size_t k = 0; k < row.size(); ++k) {
       const bool hidden = k < 30 && (head.hidden[k] != 0 || head.key_positions[k] > head.query_positions[8]);
       REQUIRE(row[k] == TestType(hidden ? 0 : 1));
+    }
+  }
+}
+
+TEMPLATE_TEST_CASE("a soft cap far above the scores leaves them as they are", "[attention_rules]", float, double) {
+  for (const double cap : {1e4, 1e6, 1e9, 1e30}) {
+    Features features;
+    features.soft_cap = cap;
+    const auto head = make_head<TestType>(1, 40, features, 60);
+    Rules<TestType> given(head);
+    given.rules.enter(0, 40);
+    std::vector<TestType> row(static_cast<std::size_t>(key_block<TestType>), TestType{0});
+    for (std::size_t k = 0; k < 40; ++k) row[k] = static_cast<TestType>(std::ldexp(1.1, static_cast<int>(k) - 30));
+    std::vector<TestType> capped = row;
+    given.rules.score(0, capped.data(), key_block<TestType>, nullptr);
+    for (std::size_t k = 0; k < 40; ++k) {
+      CAPTURE(cap, row[k], capped[k]);
+      const double expected = cap * std::tanh(static_cast<double>(row[k]) / cap);
+      REQUIRE(std::abs(static_cast<double>(capped[k]) / expected - 1) <=
+              5 * static_cast<double>(std::numeric_limits<TestType>::epsilon()));
     }
   }
 }

@@ -222,3 +222,59 @@ TEMPLATE_TEST_CASE("a query that sees no key takes the mean, beside one that see
   head.softmax = SoftmaxKind::softmax1;
   REQUIRE((run(head).y.row(0).array() == TestType{0}).all());
 }
+
+TEMPLATE_TEST_CASE("hidden keys may hold what is no number, and who sees one shows it", "[attention]", float, double) {
+  constexpr TestType bad = std::numeric_limits<TestType>::quiet_NaN();
+  std::uint64_t seed = 700;
+  for (const Features& features : all_features()) {
+    if (features.visibility == Visibility::all && !features.hidden) continue;
+    const Head<TestType> head = make_head<TestType>(31, 300, features, seed++);
+    const Matrix<TestType> before = run(head).y;
+    for (const Index key : {1, 9, 30, 150, 299}) {
+      Head<TestType> spoiled = head;
+      spoiled.k.row(key).setConstant(bad);
+      spoiled.v.row(key).setConstant(bad);
+      if (!spoiled.key_bias.empty()) spoiled.key_bias[static_cast<std::size_t>(key)] = bad;
+      const Matrix<TestType> after = run(spoiled).y;
+      for (Index query = 0; query < head.q.rows(); ++query) {
+        INFO(describe(features) << ", query " << query << ", key " << key);
+        if (plain_score(head, query, key) == hidden_score)
+          REQUIRE(identical(Matrix<TestType>(after.row(query)), Matrix<TestType>(before.row(query))));
+        else
+          REQUIRE(after.row(query).hasNaN());
+      }
+    }
+  }
+}
+
+TEMPLATE_TEST_CASE("each of key, value and bias may hold what is no number where it is hidden", "[attention]", float,
+                   double) {
+  for (const TestType bad : {std::numeric_limits<TestType>::quiet_NaN(), std::numeric_limits<TestType>::infinity()})
+    for (const int part : {0, 1, 2}) {
+      const Features features{SoftmaxKind::softmax1, Visibility::causal, 2.0,  4,
+                              Places::counting,      Places::counting,   true, false};
+      const Head<TestType> head = make_head<TestType>(8, 8, features, 40);
+      Head<TestType> spoiled = head;
+      if (part == 0) spoiled.k(5, 1) = bad;
+      if (part == 1) spoiled.v(5, 1) = bad;
+      if (part == 2) spoiled.key_bias[5] = bad;
+      const Matrix<TestType> before = run(head).y, after = run(spoiled).y;
+      CAPTURE(bad, part);
+      REQUIRE(identical(Matrix<TestType>(after.topRows(5)), Matrix<TestType>(before.topRows(5))));
+      REQUIRE_FALSE(identical(Matrix<TestType>(after.row(5)), Matrix<TestType>(before.row(5))));
+    }
+}
+
+TEMPLATE_TEST_CASE("keys whose biases are all -infinity weigh nothing", "[attention]", float, double) {
+  for (const SoftmaxKind softmax : {SoftmaxKind::softmax, SoftmaxKind::softmax1})
+    for (const Index keys : {5, 300}) {
+      Features features;
+      features.softmax = softmax;
+      features.key_bias = true;
+      Head<TestType> head = make_head<TestType>(4, keys, features, 41);
+      std::fill(head.key_bias.begin(), head.key_bias.end(), -std::numeric_limits<TestType>::infinity());
+      REQUIRE(run(head).y.isZero(0));
+      head.key_bias.back() = -3;  // alone it has all of the weight, or its share beside the one
+      REQUIRE(relative_difference(run(head).y, plain_attend(head).y) <= agreement<TestType>);
+    }
+}

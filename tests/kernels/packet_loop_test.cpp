@@ -131,7 +131,10 @@ TEMPLATE_TEST_CASE("sums and dot products are those of plain loops", "[packet_lo
     const double tolerance =
         10.0 * static_cast<double>(count) * static_cast<double>(std::numeric_limits<TestType>::epsilon());
     const TestType mixed = sum<TestType>(
-        count, [](const auto& x, const auto& y) { return Eigen::internal::pmul(Eigen::internal::pmul(x, x), y); },
+        count,
+        [](const auto& total, const auto& x, const auto& y) {
+          return multiply_add(Eigen::internal::pmul(x, x), y, total);
+        },
         a.data(), b.data());
     CAPTURE(count);
     REQUIRE_THAT(static_cast<double>(sum(count, a.data())), WithinAbs(plain_sum, tolerance));

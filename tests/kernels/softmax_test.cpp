@@ -154,3 +154,12 @@ TEMPLATE_TEST_CASE("a score that is not a number spoils its row visibly", "[soft
     REQUIRE(std::isnan(weights_of(x, kind).values[0]));
   }
 }
+
+TEMPLATE_TEST_CASE("a row of nothing but -infinity weighs nothing", "[softmax]", float, double) {
+  constexpr TestType infinite = std::numeric_limits<TestType>::infinity();
+  const std::vector<TestType> nothing(37, -infinite);
+  for (const SoftmaxKind kind : kinds)
+    for (const TestType weight : weights_of(nothing, kind).values) REQUIRE(weight == TestType{0});
+  std::vector<TestType> row = nothing;
+  REQUIRE(softmax_row(37, row.data(), SoftmaxKind::softmax) == -infinite);
+}

@@ -54,6 +54,9 @@ TEST_CASE("a bound that needs a value must have one", "[ScoreBound]") {
           "Layer: score_bound.value: got -2, expected a positive number");
   REQUIRE(argument_error([] { ScoreBound::soft_cap(std::nan("")).check("Layer"); }) ==
           "Layer: score_bound.value: got nan, expected a positive number");
+  for (const double value : {1e39, 1e-39, std::numeric_limits<double>::infinity()})
+    REQUIRE(
+        argument_error([&] { ScoreBound::soft_cap(value).check("Layer"); }).ends_with("expected from 1e-30 to 1e30"));
 }
 
 TEMPLATE_TEST_CASE("each head's slice gets the length, and keeps its direction", "[normalise_heads]", float, double) {

@@ -45,8 +45,8 @@ Scalar exponentiate(Scalar* x, Index width, Scalar largest) {
 /// The state of a chunk of queries between blocks of keys: y holds the sum of exp(score - largest) v so far.
 template <Real Scalar>
 struct RunningSoftmax {
-  Scalar largest[attention_chunk];
-  Scalar total[attention_chunk];
+  Scalar* largest;  ///< [attention_chunk]
+  Scalar* total;    ///< [attention_chunk]
 
   /// The extra one of softmax1 is a key of score 0 and value 0.
   void start(Index rows, SoftmaxKind kind) {
@@ -75,8 +75,9 @@ void pack_keys(const MatrixRef<Scalar>& k, Scalar* out) {
 /// q [t_q x K], k and v [t_k x K]; `packed_keys` may hold what `pack_keys` made of k. `rows` receive what backward
 /// needs, unless null. Keys are taken in blocks of a fixed
 /// size with a running maximum and sum; a block that is hidden from all queries at hand is left out. So memory beside
-/// the output is constant in t_q and t_k, on the stack unless K is above 64, and causal attention takes half the time.
-/// The bits of a row of y depend on its query and the keys alone. With no keys, y is 0.
+/// the output is constant in t_q and t_k, and causal attention takes half the time. The bits of a row of y depend on
+/// its query and the keys that it sees alone, whatever hidden ones hold, also NaN. With no keys, or if the bias of all
+/// is -infinity, y is 0.
 ///
 /// Milakov and Gimelshein 2018, arXiv 1805.02867 (running softmax); Dao et al. 2022, arXiv 2205.14135 (in blocks).
 /// @return the sum over all pairs of max(score - excess_limit, 0); hidden pairs count 0. Not computed (0) unless
@@ -92,12 +93,14 @@ double attend(const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, const Matr
   // For few queries values are read where they lie: packing would cost more than the product.
   const bool in_place = q.rows() < block_rows && width % attention_panel<Scalar> == 0;
   const Index key_numbers = block * depth, value_numbers = block * whole_panels<Scalar>(width);
-  CallMemory<Scalar, 136 * 1024> memory(key_numbers + value_numbers + DistanceTable<Scalar>::size(scores));
+  const Index table_size = DistanceTable<Scalar>::size(scores);
+  CallMemory<Scalar> memory(
+      {key_numbers, value_numbers, table_size, attention_rows * stride, attention_chunk, attention_chunk});
   Scalar* const key_panels = memory.take(key_numbers);
   Scalar* const value_panels = memory.take(value_numbers);
-  AttentionRules<Scalar> rules(scores, keys, memory.take(DistanceTable<Scalar>::size(scores)));
-  alignas(64) Scalar weights[static_cast<std::size_t>(attention_rows * stride)];
-  RunningSoftmax<Scalar> running;
+  AttentionRules<Scalar> rules(scores, keys, memory.take(table_size));
+  Scalar* const weights = memory.take(attention_rows * stride);
+  RunningSoftmax<Scalar> running{memory.take(attention_chunk), memory.take(attention_chunk)};
   Scalar largest[attention_rows], factors[attention_rows], sums[attention_rows];
   double excess = 0;
 
@@ -108,6 +111,7 @@ double attend(const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, const Matr
       const Index count = std::min(block, keys - first);
       rules.enter(first, count);
       if (rules.visible_keys(chunk, chunk_rows) == 0) continue;
+      FiniteBlock<Scalar> finite;
       if (packed_keys == nullptr) pack_rows<Scalar>(k.middleRows(first, count), key_panels);
       if (!in_place) pack_columns<Scalar>(v.middleRows(first, count), value_panels);
       const Scalar* const block_keys = packed_keys == nullptr ? key_panels : packed_keys + first * depth;
@@ -142,16 +146,26 @@ double attend(const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, const Matr
             largest);
         for (Index r = 0; r < group; ++r) sums[r] = exponentiate(weights + r * stride, columns, largest[r]);
         transform(
-            group, total, [](const auto& t, const auto& f, const auto& s) { return Eigen::internal::pmadd(t, f, s); },
-            total, factors, sums);
+            group, total, [](const auto& t, const auto& f, const auto& s) { return multiply_add(t, f, s); }, total,
+            factors, sums);
         std::copy_n(largest, group, before);
+        if (hides && !finite.of(v.middleRows(first, count))) {
+          for (Index r = 0; r < group; ++r) {
+            const Scalar* const row_weights = weights + r * stride;
+            y.row(query + r) *= factors[r];
+            rules.for_each_part(query + r, row_weights, std::min(columns, count), [&](Index key) {
+              add_scaled(width, row_weights[key], v.row(first + key).data(), y.row(query + r).data());
+            });
+          }
+          continue;
+        }
         multiply_panels<Scalar>(group, std::min(columns, count), width, {weights, stride, 1}, block_values,
                                 y.data() + query * y.outerStride(), y.outerStride(), BlockStart::scale, factors);
       }
     }
     for (Index r = 0; r < chunk_rows; ++r) {
-      const Scalar factor = keys > 0 ? 1 / running.total[r] : Scalar{0};
-      if (keys > 0) y.row(chunk + r) *= factor;
+      const Scalar factor = running.total[r] == 0 ? Scalar{0} : 1 / running.total[r];
+      y.row(chunk + r) *= factor;
       if (rows.largest != nullptr) rows.largest[chunk + r] = running.largest[r];
       if (rows.factor != nullptr) rows.factor[chunk + r] = factor;
     }

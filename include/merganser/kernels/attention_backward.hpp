@@ -25,20 +25,24 @@ template <Real Scalar>
 class GradientBlock {
  public:
   static constexpr Index stride = gradient_keys<Scalar> + PacketOf<Scalar>::size;
+  static constexpr Index numbers = gradient_rows * stride;  ///< of each array
+
+  GradientBlock(const HeadScores<Scalar>& scores, const HeadGradients<Scalar>& gradients, CallMemory<Scalar>& memory)
+      : weights(memory.take(numbers)),
+        grad(memory.take(numbers)),
+        slopes_(scores.soft_cap != 0 ? memory.take(numbers) : nullptr),
+        excess_(gradients.excess_weight != 0 ? memory.take(numbers) : nullptr) {}
 
   /// Turns q . k in `weights` [rows x width] into weights; keeps what `to_products` needs.
-  void to_weights(AttentionRules<Scalar>& rules, const HeadScores<Scalar>& scores,
-                  const HeadGradients<Scalar>& gradients, Index query, Index rows, Index width, bool hides,
-                  SoftmaxRows<const Scalar> softmax) {
+  void to_weights(AttentionRules<Scalar>& rules, const HeadGradients<Scalar>& gradients, Index query, Index rows,
+                  Index width, bool hides, SoftmaxRows<const Scalar> softmax) {
     namespace simd = Eigen::internal;
-    capped_ = scores.soft_cap != 0;
-    excessive_ = gradients.excess_weight != 0;
     const Packet limit = broadcast(gradients.excess_limit), excess = broadcast(gradients.excess_weight);
     for (Index r = 0; r < rows; ++r) {
       Scalar* const row = weights + r * stride;
-      if (hides || capped_ || excessive_) {
-        rules.score(query + r, row, width, capped_ ? slopes_ + r * stride : nullptr);
-        if (excessive_)
+      if (hides || slopes_ != nullptr || excess_ != nullptr) {
+        rules.score(query + r, row, width, slopes_ != nullptr ? slopes_ + r * stride : nullptr);
+        if (excess_ != nullptr)
           transform(
               width, excess_ + r * stride, [&](const auto& s) { return simd::pand(simd::pcmp_lt(limit, s), excess); },
               static_cast<const Scalar*>(row));
@@ -67,6 +71,16 @@ class GradientBlock {
     }
   }
 
+  /// Sets the gradient of scores that are hidden and weigh nothing to 0, also where a value is not finite.
+  void clear_hidden(AttentionRules<Scalar>& rules, Index query, Index rows, Index width) {
+    for (Index r = 0; r < rows; ++r) {
+      Scalar* const row = grad + r * stride;
+      std::copy_n(row, width, spare_);
+      std::fill_n(row, width, Scalar{0});
+      rules.for_each_part(query + r, weights + r * stride, width, [&](Index key) { row[key] = spare_[key]; });
+    }
+  }
+
   /// Adds the sums of the columns of `grad` to `sum` [keys].
   void add_column_sums(Index rows, Index keys, Scalar* sum) const {
     namespace simd = Eigen::internal;
@@ -87,15 +101,35 @@ class GradientBlock {
     namespace simd = Eigen::internal;
     for (Index r = 0; r < rows; ++r) {
       Scalar* const row = grad + r * stride;
-      if (excessive_) combine(row, excess_ + r * stride, width, [](auto a, auto b) { return simd::padd(a, b); });
+      if (excess_ != nullptr)
+        combine(row, excess_ + r * stride, width, [](auto a, auto b) { return simd::padd(a, b); });
       if (hides) rules.hide(query + r, row, width, Scalar{0});  // a hidden score is a constant
       if (table != nullptr) rules.add_distance_gradient(query + r, row, width, table);
-      if (capped_) combine(row, slopes_ + r * stride, width, [](auto a, auto b) { return simd::pmul(a, b); });
+      if (slopes_ != nullptr)
+        combine(row, slopes_ + r * stride, width, [](auto a, auto b) { return simd::pmul(a, b); });
     }
   }
 
-  alignas(64) Scalar weights[static_cast<std::size_t>(gradient_rows * stride)];
-  alignas(64) Scalar grad[static_cast<std::size_t>(gradient_rows * stride)];
+  /// Adds the gradients of q, k and v pair by pair, without the pairs that are hidden: in place of products, for which
+  /// 0 times what is not finite is not 0. The block's first key is row `first`.
+  void add_by_pairs(AttentionRules<Scalar>& rules, Index query, Index rows, Index first, Index keys,
+                    const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, const MatrixRef<Scalar>& grad_y,
+                    MutableMatrixRef<Scalar>& grad_q, MutableMatrixRef<Scalar>& grad_k,
+                    MutableMatrixRef<Scalar>& grad_v) const {
+    for (Index r = query; r < query + rows; ++r) {
+      const Scalar *const weight = weights + (r - query) * stride, *const slope = grad + (r - query) * stride;
+      rules.for_each_part(r, weight, keys, [&](Index key) {
+        add_scaled(grad_y.cols(), weight[key], grad_y.row(r).data(), grad_v.row(first + key).data());
+      });
+      rules.for_each_visible(r, keys, [&](Index key) {
+        add_scaled(k.cols(), slope[key], k.row(first + key).data(), grad_q.row(r).data());
+        add_scaled(q.cols(), slope[key], q.row(r).data(), grad_k.row(first + key).data());
+      });
+    }
+  }
+
+  Scalar* const weights;
+  Scalar* const grad;
 
  private:
   using Packet = typename PacketOf<Scalar>::Type;
@@ -105,9 +139,9 @@ class GradientBlock {
     transform(width, row, op, static_cast<const Scalar*>(row), other);
   }
 
-  bool capped_ = false, excessive_ = false;
-  alignas(64) Scalar slopes_[static_cast<std::size_t>(gradient_rows * stride)];  // d bound / d (q . k)
-  alignas(64) Scalar excess_[static_cast<std::size_t>(gradient_rows * stride)];  // gradient of the excess
+  Scalar spare_[static_cast<std::size_t>(gradient_keys<Scalar>)];
+  Scalar* const slopes_;  // d bound / d (q . k), or none
+  Scalar* const excess_;  // gradient of the excess, or none
 };
 
 }  // namespace detail
@@ -127,8 +161,11 @@ void attend_backward(const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, con
   if (keys == 0) return;
   const Index padded_depth = whole_panels<Scalar>(depth), padded_width = whole_panels<Scalar>(width);
   const Index table_size = DistanceTable<Scalar>::size(scores);
-  CallMemory<Scalar, 128 * 1024> memory(block * (depth + width + padded_depth) +
-                                        gradient_rows * (padded_depth + padded_width) + 2 * table_size);
+  const Index part_size = GradientBlock<Scalar>::numbers;
+  CallMemory<Scalar> memory({block * depth, block * width, block * padded_depth, gradient_rows * padded_depth,
+                             gradient_rows * padded_width, table_size, table_size, attention_chunk, part_size,
+                             part_size, scores.soft_cap != 0 ? part_size : 0,
+                             gradients.excess_weight != 0 ? part_size : 0});
   Scalar* const key_rows = memory.take(block * depth);
   Scalar* const value_rows = memory.take(block * width);
   Scalar* const key_columns = memory.take(block * padded_depth);
@@ -137,8 +174,8 @@ void attend_backward(const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, con
   AttentionRules<Scalar> rules(scores, keys, memory.take(table_size));
   Scalar* const grad_table = gradients.distance_bias != nullptr ? memory.take(table_size) : nullptr;
   if (grad_table != nullptr) std::fill_n(grad_table, table_size, Scalar{0});
-  GradientBlock<Scalar> part;
-  Scalar inner[attention_chunk];
+  Scalar* const inner = memory.take(attention_chunk);
+  GradientBlock<Scalar> part(scores, gradients, memory);
 
   for (Index chunk = 0; chunk < q.rows(); chunk += attention_chunk) {
     const Index chunk_rows = std::min(attention_chunk, q.rows() - chunk);
@@ -150,6 +187,7 @@ void attend_backward(const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, con
       pack_rows<Scalar>(k.middleRows(first, count), key_rows);
       pack_rows<Scalar>(v.middleRows(first, count), value_rows);
       pack_columns<Scalar>(k.middleRows(first, count), key_columns);
+      FiniteBlock<Scalar> finite_keys, finite_values;
       for (Index row = 0; row < chunk_rows; row += gradient_rows) {
         const Index query = chunk + row, group = std::min(gradient_rows, chunk_rows - row);
         const Index visible = rules.visible_keys(query, group);
@@ -160,21 +198,30 @@ void attend_backward(const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, con
           return Strided<Scalar>{m.data() + query * m.outerStride(), m.outerStride(), 1};
         };
 
+        const bool by_pairs =
+            hides && !(finite_keys.of(k.middleRows(first, count)) && finite_values.of(v.middleRows(first, count)) &&
+                       FiniteBlock<Scalar>().of(q.middleRows(query, group)) &&
+                       FiniteBlock<Scalar>().of(grad_y.middleRows(query, group)));
         multiply_panels<Scalar>(group, depth, columns, rows_of(q), Panels<Scalar>::packed(key_rows, depth),
                                 part.weights, stride, BlockStart::zero);
-        part.to_weights(rules, scores, gradients, query, group, columns, hides, rows);
+        part.to_weights(rules, gradients, query, group, columns, hides, rows);
 
+        multiply_panels<Scalar>(group, width, columns, rows_of(grad_y), Panels<Scalar>::packed(value_rows, width),
+                                part.grad, stride, BlockStart::zero);
+        part.to_scores(group, columns, inner + row);
+        if (by_pairs) part.clear_hidden(rules, query, group, used);
+        if (gradients.key_bias != nullptr) part.add_column_sums(group, used, gradients.key_bias + first);
+        part.to_products(rules, query, group, columns, hides, grad_table);
+
+        if (by_pairs) {
+          part.add_by_pairs(rules, query, group, first, used, q, k, grad_y, grad_q, grad_k, grad_v);
+          continue;
+        }
         pack_columns<Scalar>(grad_y.middleRows(query, group), grad_columns);
         multiply_panels<Scalar>(used, group, width, {part.weights, 1, stride},
                                 Panels<Scalar>::packed(grad_columns, group),
                                 grad_v.data() + first * grad_v.outerStride(), grad_v.outerStride(),
                                 BlockStart::add);  // y = weights v
-        multiply_panels<Scalar>(group, width, columns, rows_of(grad_y), Panels<Scalar>::packed(value_rows, width),
-                                part.grad, stride, BlockStart::zero);
-        part.to_scores(group, columns, inner + row);
-        if (gradients.key_bias != nullptr) part.add_column_sums(group, used, gradients.key_bias + first);
-        part.to_products(rules, query, group, columns, hides, grad_table);
-
         multiply_panels<Scalar>(group, used, depth, {part.grad, stride, 1}, Panels<Scalar>::packed(key_columns, count),
                                 grad_q.data() + query * grad_q.outerStride(), grad_q.outerStride(),
                                 BlockStart::add);  // s = q k^T

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <algorithm>
-#include <cstddef>
+#include <initializer_list>
 #include <utility>
 
 #include <merganser/core/types.hpp>
@@ -21,25 +21,30 @@ constexpr Index whole_panels(Index count) {
   return (count + attention_panel<Scalar> - 1) / attention_panel<Scalar> * attention_panel<Scalar>;
 }
 
-/// Memory of a call: in the object, on the stack, while `bytes` are enough, and on the heap for very wide heads.
-template <Real Scalar, std::size_t bytes>
+/// Memory of a call, from the reserve: threads may have little stack.
+template <Real Scalar>
 class CallMemory {
  public:
-  explicit CallMemory(Index count) {
-    if (static_cast<std::size_t>(count) > capacity) heap_.resize(static_cast<std::size_t>(count));
-    next_ = heap_.empty() ? stack_ : heap_.data();
+  /// Memory for arrays of so many numbers.
+  explicit CallMemory(std::initializer_list<Index> counts) {
+    Index sum = 0;
+    for (const Index count : counts) sum += whole_lines(count);
+    memory_.resize(sum);
+    next_ = memory_.data();
   }
   CallMemory(const CallMemory&) = delete;
   CallMemory& operator=(const CallMemory&) = delete;
 
-  /// The next `count` numbers, not yet written to.
-  Scalar* take(Index count) { return std::exchange(next_, next_ + count); }
+  /// One of the arrays, not yet written to, from the beginning of a cache line on.
+  Scalar* take(Index count) { return std::exchange(next_, next_ + whole_lines(count)); }
 
  private:
-  static constexpr std::size_t capacity = bytes / sizeof(Scalar);
+  static constexpr Index whole_lines(Index count) {
+    constexpr Index line = 64 / static_cast<Index>(sizeof(Scalar));
+    return (count + line - 1) / line * line;
+  }
 
-  alignas(64) Scalar stack_[capacity];
-  Vector<Scalar> heap_;
+  RowVector<Scalar> memory_;
   Scalar* next_ = nullptr;
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -13,6 +14,22 @@
 #include <merganser/kernels/packet_loop.hpp>
 
 namespace merganser::inline MERGANSER_ISA::kernels::detail {
+
+/// Whether all numbers of a block of rows are finite: looked at once, when it is first asked.
+template <Real Scalar>
+class FiniteBlock {
+ public:
+  bool of(const MatrixRef<Scalar>& rows) {
+    if (!known_) {
+      known_ = true;
+      for (Index r = 0; r < rows.rows() && finite_; ++r) finite_ = all_finite(rows.cols(), rows.row(r).data());
+    }
+    return finite_;
+  }
+
+ private:
+  bool known_ = false, finite_ = true;
+};
 
 /// The score of a place without a key: it weighs nothing even beside nothing but hidden keys.
 template <Real Scalar>
@@ -54,6 +71,9 @@ class AttentionRules {
     else
       std::copy_n(scores_.key_bias.data() + first, count, key_bias_);
     std::fill(key_bias_ + count, key_bias_ + block, no_score<Scalar>);
+    first_ = first;
+    spoiled_ = spoils(sum(count, key_bias_));
+    if (spoiled_) std::replace_if(key_bias_, key_bias_ + count, spoils, Scalar{0});  // `score` adds it where it is seen
     hidden_count_ = 0;
     if (!scores_.hidden_keys.empty())
       for (Index k = 0; k < count; ++k)
@@ -83,9 +103,10 @@ class AttentionRules {
     return count;
   }
 
-  /// Whether one of the first `keys` keys of the block is hidden from one of `rows` queries from `query` on.
+  /// Whether one of the first `keys` keys of the block is hidden from one of `rows` queries from `query` on, or its
+  /// bias is NaN or infinite: scores are then made by `score` and `weigh`.
   bool hides(Index query, Index rows, Index keys) const {
-    if (hidden_count_ > 0) return true;
+    if (hidden_count_ > 0 || spoiled_) return true;
     if (!causal_) return false;
     const Position least = *std::min_element(position(query), position(query) + rows);
     if (order_ != KeyOrder::any) return keys > 0 && positions_[static_cast<std::size_t>(keys - 1)] > least;
@@ -103,6 +124,11 @@ class AttentionRules {
     } else {
       pass<false, false>(row, width, distance_row(query));
     }
+    if (spoiled_)
+      for (Index k = 0; k < std::min(width, count_); ++k) {
+        const Scalar bias = scores_.key_bias[static_cast<std::size_t>(first_ + k)];
+        if (spoils(bias)) row[k] += bias;
+      }
     hide(query, row, width, static_cast<Scalar>(hidden_score));
   }
 
@@ -131,6 +157,22 @@ class AttentionRules {
     }
   }
 
+  /// Calls visit(key) for every one of the first `keys` keys of the block that a query sees.
+  template <class Visit>
+  void for_each_visible(Index query, Index keys, Visit&& visit) {
+    for_each_part(query, zeros_, keys, visit);
+  }
+
+  /// The same for every one that has a part in the result of a query: all but those that are hidden and weigh nothing.
+  /// For values that are not finite, of which 0 times is not 0.
+  template <class Visit>
+  void for_each_part(Index query, const Scalar* weights, Index keys, Visit&& visit) {
+    std::fill_n(looked_up_, keys, Scalar{1});
+    hide(query, looked_up_, keys, Scalar{0});
+    for (Index key = 0; key < keys; ++key)
+      if (looked_up_[key] != 0 || weights[key] != 0) visit(key);
+  }
+
   /// Adds the gradient of a row of scores to a gradient table.
   void add_distance_gradient(Index query, const Scalar* grad, Index width, Scalar* table) const {
     distances_.add(table, *position(query), positions_.first(static_cast<std::size_t>(std::min(width, count_))), grad);
@@ -141,6 +183,9 @@ class AttentionRules {
  private:
   using Packet = typename PacketOf<Scalar>::Type;
 
+  /// Whether a key bias is NaN or infinite, so that not even a hidden score beside it is hidden.
+  static bool spoils(Scalar bias) { return !(bias < std::numeric_limits<Scalar>::infinity()); }
+
   const Position* position(Index query) const { return scores_.query_positions.data() + query; }
 
   const Scalar* distance_row(Index query) {
@@ -148,20 +193,18 @@ class AttentionRules {
     return distances_.row(table_, *position(query), positions_, looked_up_);
   }
 
-  /// c tanh(s / c) and its slope 1 - tanh^2, from f = (1 - tanh(s / c)) / 2. The last step of the value is one pmadd,
-  /// which no compiler can merge with an addition that follows: the bits are the same in every pass.
+  /// c tanh(s / c) and its slope 1 - tanh^2.
   struct SoftCap {
-    Packet cap, minus_double, stretch;
+    Packet cap, stretch;
 
-    explicit SoftCap(Scalar c) : cap(broadcast(c)), minus_double(broadcast(-2 * c)), stretch(broadcast(2 / c)) {}
+    explicit SoftCap(Scalar c) : cap(broadcast(c)), stretch(broadcast(1 / c)) {}
 
-    Packet falling(const Packet& s) const {
-      return packet_falling_logistic<Scalar>(Packet(Eigen::internal::pmul(s, stretch)));
-    }
-    Packet value(const Packet& f) const { return Eigen::internal::pmadd(minus_double, f, cap); }
-    Packet slope(const Packet& f) const {
+    Packet tanh(const Packet& s) const { return packet_tanh<Scalar>(Packet(Eigen::internal::pmul(s, stretch))); }
+    Packet value(const Packet& tanh) const { return rounded(Packet(Eigen::internal::pmul(cap, tanh))); }
+    Packet slope(const Packet& tanh) const {
       namespace simd = Eigen::internal;
-      return simd::pmul(simd::pmul(broadcast(Scalar{4}), f), simd::psub(broadcast(Scalar{1}), f));
+      const Packet one = broadcast(Scalar{1});
+      return simd::pmul(simd::psub(one, tanh), simd::padd(one, tanh));
     }
   };
 
@@ -169,9 +212,9 @@ class AttentionRules {
     namespace simd = Eigen::internal;
     const SoftCap cap(scores_.soft_cap);
     for (Index k = 0; k < width; k += PacketOf<Scalar>::size) {
-      const Packet falling = cap.falling(simd::ploadu<Packet>(row + k));
-      simd::pstoreu(row + k, cap.value(falling));
-      simd::pstoreu(slope + k, cap.slope(falling));
+      const Packet tanh = cap.tanh(simd::ploadu<Packet>(row + k));
+      simd::pstoreu(row + k, cap.value(tanh));
+      simd::pstoreu(slope + k, cap.slope(tanh));
     }
   }
 
@@ -184,7 +227,7 @@ class AttentionRules {
     if (bias == nullptr) bias = zeros_;
     const auto step = [&](Index k) {
       Packet x = simd::ploadu<Packet>(row + k);
-      if constexpr (capped) x = cap.value(cap.falling(x));
+      if constexpr (capped) x = cap.value(cap.tanh(x));
       x = simd::padd(x, simd::ploadu<Packet>(bias + k));
       if constexpr (weighed) x = simd::padd(x, simd::ploadu<Packet>(key_bias_ + k));
       simd::pstoreu(row + k, x);
@@ -205,7 +248,8 @@ class AttentionRules {
   bool causal_;
   bool any_seen_ = false;                                     // some key of the sequence is not hidden
   Position earliest_ = std::numeric_limits<Position>::max();  // of those
-  Index count_ = 0;                                           // keys in the block
+  Index first_ = 0, count_ = 0;                               // keys in the block
+  bool spoiled_ = false;                                      // the bias of one of them is NaN or infinite
   std::span<const Position> positions_;                       // theirs
   Index hidden_count_ = 0;
   std::uint16_t hidden_[static_cast<std::size_t>(block)];

@@ -22,35 +22,40 @@ void for_each_row(Index rows, Index cols, Task&& task) {
 }
 
 /// The tanh form of GELU (Hendrycks and Gimpel 2016, arXiv 1606.08415, section 2) on packets:
-/// gelu(x) = x/2 (1 + tanh(u)), u = sqrt(2/pi) (x + 0.044715 x^3).
+/// gelu(x) = x/2 (1 + tanh(u)), u = sqrt(2/pi) (x + 0.044715 x^3), which is x s(2u) with the logistic function s.
+///
+/// Below -20 the value is that of -20, nearly 0, so that infinities do no harm.
 template <Real Scalar, class Packet>
 struct PacketGelu {
-  Packet x, tanh, square;
+  Packet x, square;
+  PacketLogistic<Scalar, Packet> logistic;
 
-  explicit PacketGelu(const Packet& input) : x(input) {
-    namespace simd = Eigen::internal;
-    square = simd::pmul(x, x);
-    const Packet stretched = simd::pmadd(simd::pmul(broadcast(cubic), square), x, x);
-    tanh = packet_tanh<Scalar>(simd::pmul(broadcast(slope), stretched));
-  }
+  explicit PacketGelu(const Packet& input)
+      : x(Eigen::internal::pmax(input, broadcast(Scalar{-20}))),
+        square(Eigen::internal::pmul(x, x)),
+        logistic(twice_u(x, square)) {}
 
-  Packet value() const {
-    namespace simd = Eigen::internal;
-    const Packet half = simd::pmul(broadcast(Scalar{0.5}), x);
-    return simd::pmadd(half, tanh, half);
-  }
+  Packet value() const { return Eigen::internal::pmul(x, logistic.value()); }
 
-  /// (1 + tanh u + x (1 - tanh^2 u) du/dx) / 2
+  /// s + x s (1 - s) 2 du/dx
   Packet derivative() const {
     namespace simd = Eigen::internal;
-    const Packet one = broadcast(Scalar{1});
-    const Packet inner = simd::pmul(broadcast(slope), simd::pmadd(broadcast(3 * cubic), square, one));
-    const Packet bend = simd::pmul(simd::pmul(x, simd::psub(one, simd::pmul(tanh, tanh))), inner);
-    return simd::pmul(broadcast(Scalar{0.5}), simd::padd(simd::padd(one, tanh), bend));
+    const Packet s = logistic.value();
+    const Packet bend = simd::pmul(simd::pmul(x, s), logistic.complement());
+    const Packet inner =
+        simd::pmul(broadcast(2 * slope), multiply_add(broadcast(3 * cubic), square, broadcast(Scalar{1})));
+    return multiply_add(bend, inner, s);
   }
 
   static constexpr Scalar slope = static_cast<Scalar>(std::numbers::sqrt2 * std::numbers::inv_sqrtpi);
   static constexpr Scalar cubic = static_cast<Scalar>(0.044715);
+
+ private:
+  static Packet twice_u(const Packet& x, const Packet& square) {
+    namespace simd = Eigen::internal;
+    const Packet stretched = multiply_add(Packet(simd::pmul(broadcast(cubic), square)), x, x);
+    return simd::pmul(broadcast(2 * slope), stretched);
+  }
 };
 
 /// gelu(x) * gate of packets.
@@ -98,7 +103,7 @@ Scalar exact_gelu(Scalar x) {
 template <Real Scalar>
 Scalar exact_gelu_derivative(Scalar x) {
   constexpr Scalar density = std::numbers::inv_sqrtpi_v<Scalar> / std::numbers::sqrt2_v<Scalar>;
-  return std::erfc(-x / std::numbers::sqrt2_v<Scalar>) / 2 + x * density * std::exp(-x * x / 2);
+  return multiply_add(x * density, std::exp(-x * x / 2), std::erfc(-x / std::numbers::sqrt2_v<Scalar>) / 2);
 }
 
 /// sigmoid(x) = 1 / (1 + exp(-x)), without overflow.

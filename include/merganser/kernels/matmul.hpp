@@ -115,9 +115,10 @@ class RowProduct {
       if (there > 0) {
         multiply(kernel, row, rows, column, columns, c, destination_.stride);
       } else {
-        destination_.give(row, rows, column, columns, tile_);
-        multiply(kernel, row, rows, column, columns, tile_, columns);
-        destination_.take(row, rows, column, columns, tile_);
+        tile_.resize(task_rows * width);
+        destination_.give(row, rows, column, columns, tile_.data());
+        multiply(kernel, row, rows, column, columns, tile_.data(), columns);
+        destination_.take(row, rows, column, columns, tile_.data());
       }
       column += columns;
     }
@@ -164,10 +165,12 @@ class RowProduct {
 
   /// The same for panels in 16 bits that several rows are multiplied with.
   void expand(Index column, Index panels, Index k, BlockProduct<Scalar>& block) {
-    block.b = expanded_;
+    expanded_.resize(block_depth * width);
+    block.b = expanded_.data();
     block.b_stride = width;
     block.panel_step = block.depth * width;
-    for (Index p = 0; p < panels; ++p) b_.expand(column + p * width, k, block.depth, expanded_ + p * block.panel_step);
+    for (Index p = 0; p < panels; ++p)
+      b_.expand(column + p * width, k, block.depth, expanded_.data() + p * block.panel_step);
   }
 
   /// One block alone reads a few lines ahead in its panels, so that the processor's own prefetching, which goes
@@ -188,7 +191,7 @@ class RowProduct {
     constexpr Index far = 1024;  // bytes
     const Strided<Scalar> a = a_.from(row, k);
     if (rows == filled && a.col_stride * static_cast<Index>(sizeof(Scalar)) < far) return a;
-    if (filled > few_rows) rows_.resize(static_cast<std::size_t>(block_depth * task_rows));
+    if (filled > few_rows) rows_.resize(block_depth * task_rows);
     Scalar* const copies = filled > few_rows ? rows_.data() : few_;
     for (Index j = 0; j < depth; ++j) {
       Scalar* const out = copies + j * filled;
@@ -204,10 +207,11 @@ class RowProduct {
   Strided<Scalar> a_;
   const PackedMatrix<Scalar>& b_;
   const Destination<Scalar>& destination_;
-  Vector<Scalar> rows_;  ///< of one part, if they are copied; a few go here:
+  // In memory from the reserve, where needed: threads may have little stack.
+  RowVector<Scalar> rows_;  ///< of one part, if they are copied; a few go here:
   alignas(64) Scalar few_[static_cast<std::size_t>(few_rows * block_depth)];
-  alignas(64) Scalar tile_[static_cast<std::size_t>(task_rows * width)];
-  alignas(64) Scalar expanded_[static_cast<std::size_t>(block_depth * width)];
+  RowVector<Scalar> tile_;      ///< [task_rows x width] sums of panels that are not made in place
+  RowVector<Scalar> expanded_;  ///< [block_depth x width] panels in full precision
 };
 
 /// Hands the sums of a [rows x depth] b to the destination, in parallel.

@@ -119,7 +119,7 @@ void multiply_block(const BlockProduct<Scalar>& product, std::index_sequence<sum
     Packet row_of_b[columns], factor;
     (Source::load(b + Index{panel} * product.panel_step, row_of_b + 2 * panel), ...);
     ((factor = sum % columns == 0 ? simd::pset1<Packet>(a[Index{sum / columns} * product.a.row_stride]) : factor,
-      sums[sum] = simd::pmadd(factor, row_of_b[sum % columns], sums[sum])),
+      sums[sum] = multiply_add(factor, row_of_b[sum % columns], sums[sum])),
      ...);
     (ahead.touch<row_bytes>(Index{panel} * panel_bytes), ...);
     ahead.next += ahead.step;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/packet_loop.hpp>
@@ -18,19 +19,20 @@ enum class SoftmaxKind {
 
 /// Turns one row of scores x [C] into weights, in place; returns the log denominator, with which weights = exp(x - it).
 ///
-/// An empty row has no weights and returns 0.
+/// An empty row has no weights and returns 0. A row of nothing but -infinity weighs nothing and returns -infinity.
 template <Real Scalar>
 Scalar softmax_row(Index count, Scalar* x, SoftmaxKind kind) {
   namespace simd = Eigen::internal;
   if (count == 0) return Scalar{0};
-  Scalar largest = Eigen::Map<const PlainRowVector<Scalar>>(x, count).maxCoeff();
+  const Scalar row_largest = Eigen::Map<const PlainRowVector<Scalar>>(x, count).maxCoeff();
+  Scalar largest = std::max(row_largest, std::numeric_limits<Scalar>::lowest());  // finite, or not a number
   if (kind == SoftmaxKind::softmax1) largest = std::max(largest, Scalar{0});
   const auto shift = broadcast(largest);
   transform(
       count, x, [&](const auto& p) { return packet_exp<Scalar>(simd::psub(p, shift)); }, x);
   Scalar total = sum(count, x);
   if (kind == SoftmaxKind::softmax1) total += std::exp(-largest);
-  const auto factor = broadcast(Scalar{1} / total);
+  const auto factor = broadcast(total == Scalar{0} ? Scalar{0} : Scalar{1} / total);
   transform(
       count, x, [&](const auto& p) { return simd::pmul(p, factor); }, x);
   return largest + std::log(total);

@@ -7,6 +7,7 @@
 #include <merganser/core/check.hpp>
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/types.hpp>
+#include <merganser/kernels/packet_loop.hpp>
 #include <merganser/merge/merge_plan.hpp>
 
 namespace merganser::inline MERGANSER_ISA::merge {
@@ -51,7 +52,9 @@ class Compaction {
   Matrix<Scalar> compact(const MatrixRef<Scalar>& x) const {
     check_equal("Compaction::compact", "x.rows()", x.rows(), input_.total());
     Matrix<Scalar> y = Matrix<Scalar>::Zero(output_.total(), x.cols());
-    for_each_member([&](Index in, Index out, Scalar weight) { y.row(out) += weight * x.row(in); });
+    for_each_member([&](Index in, Index out, Scalar weight) {
+      kernels::add_scaled(x.cols(), weight, x.row(in).data(), y.row(out).data());
+    });
     for (const Copy& copy : copies_) y.row(copy.out) = x.row(copy.in);
     return y;
   }
@@ -60,7 +63,9 @@ class Compaction {
   Matrix<Scalar> compact_backward(const MatrixRef<Scalar>& grad_y) const {
     check_equal("Compaction::compact_backward", "grad_y.rows()", grad_y.rows(), output_.total());
     Matrix<Scalar> grad_x = Matrix<Scalar>::Zero(input_.total(), grad_y.cols());
-    for_each_member([&](Index in, Index out, Scalar weight) { grad_x.row(in) += weight * grad_y.row(out); });
+    for_each_member([&](Index in, Index out, Scalar weight) {
+      kernels::add_scaled(grad_y.cols(), weight, grad_y.row(out).data(), grad_x.row(in).data());
+    });
     for (const Copy& copy : copies_) grad_x.row(copy.in) += grad_y.row(copy.out);
     return grad_x;
   }

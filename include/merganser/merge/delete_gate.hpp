@@ -119,10 +119,12 @@ class DeleteGate {
     for (Index t = 0; t < tokens; ++t) {
       const auto i = static_cast<std::size_t>(t);
       const bool is_forced = !cache.forced.empty() && cache.forced[i] != 0;
-      if (!grad_values.empty() && !is_forced) grad[t] += grad_values[i] * slope(cache.logits[i]);
+      if (!grad_values.empty() && !is_forced)
+        grad[t] = kernels::multiply_add(grad_values[i], slope(cache.logits[i]), grad[t]);
       if (!grad_logits.empty()) grad[t] += grad_logits[i];
     }
-    for (Index t = 0; t < tokens; ++t) gradients.weight += grad[t] * cache.normalised.row(t);
+    for (Index t = 0; t < tokens; ++t)
+      kernels::add_scaled(weight.cols(), grad[t], cache.normalised.row(t).data(), gradients.weight.data());
     gradients.bias[0] += kernels::sum(tokens, grad.data());
     Matrix<Scalar> grad_normalised(tokens, weight.cols());
     for (Index t = 0; t < tokens; ++t) grad_normalised.row(t) = grad[t] * weight.row(0);

@@ -8,6 +8,7 @@
 #include <merganser/core/check.hpp>
 #include <merganser/core/sequence_offsets.hpp>
 #include <merganser/core/types.hpp>
+#include <merganser/kernels/packet_loop.hpp>
 #include <merganser/merge/compaction.hpp>
 #include <merganser/merge/merge_plan.hpp>
 
@@ -77,7 +78,9 @@ Vector<Scalar> segment_boundary_gradient(const MatrixRef<Scalar>& x, const Compa
       Scalar& sum = behind[static_cast<std::size_t>(group)];
       const Index t = input.begin(i) + row, mean = output.begin(i) + group;
       gradient[static_cast<std::size_t>(t)] = sum;
-      sum += plan.weight[static_cast<std::size_t>(row)] * grad_means.row(mean).dot(x.row(t) - means.row(mean));
+      const Scalar slope =
+          kernels::dot_difference(x.cols(), grad_means.row(mean).data(), x.row(t).data(), means.row(mean).data());
+      sum = kernels::multiply_add(plan.weight[static_cast<std::size_t>(row)], slope, sum);
     }
   }
   return gradient;

@@ -15,6 +15,8 @@
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
+#include <merganser/kernels/packet_loop.hpp>
+#include <merganser/kernels/softmax.hpp>
 #include <merganser/models/encoder.hpp>
 #include <merganser/models/model_output.hpp>
 #include <merganser/nn/embedding.hpp>
@@ -140,7 +142,9 @@ class SequenceClassifier {
         const auto row = static_cast<std::size_t>(t);
         grad_hidden.row(t) = cache.weights[row] * grad_pooled.row(i);
         if (config_.pooling == Pooling::mean && !grad_bias.empty())  // weights = softmax(key bias)
-          grad_bias[row] = cache.weights[row] * grad_pooled.row(i).dot(hidden.values.row(t) - cache.pooled.row(i));
+          grad_bias[row] =
+              cache.weights[row] * kernels::dot_difference(hidden.values.cols(), grad_pooled.row(i).data(),
+                                                           hidden.values.row(t).data(), cache.pooled.row(i).data());
       }
     }
     const Matrix<Scalar> grad_embedded = encoder.backward(grad_hidden, grad_bias, grad.gates, excess_weight,
@@ -178,7 +182,7 @@ class SequenceClassifier {
       kernels::softmax_row(static_cast<Index>(rows.size()), row_weights.data(), kernels::SoftmaxKind::softmax);
       for (std::size_t r = 0; r < rows.size(); ++r) {
         weights[static_cast<std::size_t>(rows[r])] = row_weights[r];
-        pooled.row(i) += row_weights[r] * hidden.values.row(rows[r]);
+        kernels::add_scaled(pooled.cols(), row_weights[r], hidden.values.row(rows[r]).data(), pooled.row(i).data());
       }
     }
     return pooled;

@@ -266,8 +266,10 @@ auto MultiHeadAttention<Scalar>::backward(const MatrixRef<Scalar>& grad_y, const
   result.memory = k.backward(grad_k, cache.memory, gradients.k);
   result.memory += v.backward(grad_v, cache.memory, gradients.v);
   if (biased) {
-    const RowVector<Scalar> sum = grad_key_bias.colwise().sum();
-    result.key_bias.assign(sum.data(), sum.data() + sum.size());
+    result.key_bias.assign(static_cast<std::size_t>(kv.keys.rows()), Scalar{0});
+    for (Index head = 0; head < heads; ++head)
+      for (std::size_t key = 0; key < result.key_bias.size(); ++key)
+        result.key_bias[key] += grad_key_bias(head, static_cast<Index>(key));
   }
   return result;
 }

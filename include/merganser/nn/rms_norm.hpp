@@ -68,14 +68,17 @@ class RmsNorm {
       const Scalar* x = cache.input.row(t).data();
       const Scalar* g = grad_y.row(t).data();
       const Scalar inner = kernels::sum<Scalar>(
-          width, [](const auto& a, const auto& b, const auto& c) { return simd::pmul(simd::pmul(a, b), c); }, g,
-          scale.data(), x);
-      const auto pull = kernels::broadcast(inner * inverse * inverse / static_cast<Scalar>(width));
+          width,
+          [](const auto& total, const auto& a, const auto& b, const auto& c) {
+            return kernels::multiply_add(simd::pmul(a, b), c, total);
+          },
+          g, scale.data(), x);
+      const auto pull = kernels::broadcast(-inner * inverse * inverse / static_cast<Scalar>(width));
       const auto factor = kernels::broadcast(inverse);
       kernels::transform(
           width, grad_x.row(t).data(),
           [&](const auto& a, const auto& b, const auto& c) {
-            return simd::pmul(factor, simd::psub(simd::pmul(a, b), simd::pmul(pull, c)));
+            return simd::pmul(factor, kernels::multiply_add(pull, c, simd::pmul(a, b)));
           },
           g, scale.data(), x);
     });
@@ -84,7 +87,7 @@ class RmsNorm {
       kernels::transform(
           width, gradients.scale.data(),
           [&](const auto& sum, const auto& g, const auto& x) {
-            return simd::padd(sum, simd::pmul(simd::pmul(g, x), factor));
+            return kernels::multiply_add(simd::pmul(g, x), factor, sum);
           },
           gradients.scale.data(), grad_y.row(t).data(), cache.input.row(t).data());
     }

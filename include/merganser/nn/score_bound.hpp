@@ -25,10 +25,11 @@ struct ScoreBound {
   static ScoreBound soft_cap(double cap) { return {ScoreBoundKind::soft_cap, cap}; }
   static ScoreBound normalised(double scale) { return {ScoreBoundKind::normalised, scale}; }
 
-  /// @throws std::invalid_argument if a bound that needs a value has none
+  /// @throws std::invalid_argument if a bound that needs a value has none, or one with whose inverse float cannot do
   void check(const char* function) const {
-    check_argument(kind == ScoreBoundKind::none || value > 0, function, "score_bound.value", value,
-                   "a positive number");
+    if (kind == ScoreBoundKind::none) return;
+    check_argument(value > 0, function, "score_bound.value", value, "a positive number");
+    check_argument(value >= 1e-30 && value <= 1e30, function, "score_bound.value", value, "from 1e-30 to 1e30");
   }
 
   bool operator==(const ScoreBound&) const = default;
@@ -58,13 +59,14 @@ template <Real Scalar>
 void normalise_heads_backward(const Matrix<Scalar>& y, const Matrix<Scalar>& factors, double length,
                               Matrix<Scalar>& grad) {
   const Index width = y.cols() / factors.cols();
-  const auto inverse_square = static_cast<Scalar>(1 / (length * length));
+  const auto minus_inverse_square = static_cast<Scalar>(-1 / (length * length));
   for (Index t = 0; t < y.rows(); ++t) {
     for (Index h = 0; h < factors.cols(); ++h) {
-      const auto slice = y.row(t).segment(h * width, width);
-      auto grad_slice = grad.row(t).segment(h * width, width);
-      const Scalar inner = kernels::dot(width, slice.data(), grad_slice.data()) * inverse_square;
-      grad_slice = factors(t, h) * (grad_slice - inner * slice);
+      const Scalar* const slice = y.row(t).data() + h * width;
+      Scalar* const grad_slice = grad.row(t).data() + h * width;
+      const Scalar inner = kernels::dot<Scalar>(width, slice, grad_slice) * minus_inverse_square;
+      kernels::add_scaled(width, inner, slice, grad_slice);
+      grad.row(t).segment(h * width, width) *= factors(t, h);
     }
   }
 }

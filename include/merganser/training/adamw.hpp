@@ -11,6 +11,7 @@
 #include <merganser/core/parallel.hpp>
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/types.hpp>
+#include <merganser/kernels/packet_loop.hpp>
 #include <merganser/training/gradient_clipping.hpp>
 
 namespace merganser::inline MERGANSER_ISA::training {
@@ -107,22 +108,35 @@ class AdamW {
     ++steps;
     const double correction1 = 1 - std::pow(config_.beta1, static_cast<double>(steps));
     const double correction2 = 1 - std::pow(config_.beta2, static_cast<double>(steps));
-    const auto b1 = static_cast<Scalar>(config_.beta1), b2 = static_cast<Scalar>(config_.beta2);
-    const auto one = Scalar{1};
-    const auto rate = static_cast<Scalar>(learning_rate / correction1);
-    const auto root = static_cast<Scalar>(1 / std::sqrt(correction2));
-    const auto epsilon = static_cast<Scalar>(config_.epsilon);
+    namespace simd = Eigen::internal;
+    using kernels::broadcast, kernels::multiply_add, kernels::transform;
+    const auto beta1 = static_cast<Scalar>(config_.beta1), beta2 = static_cast<Scalar>(config_.beta2);
+    const auto b1 = broadcast(beta1), rest1 = broadcast(Scalar{1} - beta1);
+    const auto b2 = broadcast(beta2), rest2 = broadcast(Scalar{1} - beta2);
+    const auto minus_rate = broadcast(static_cast<Scalar>(-learning_rate / correction1));
+    const auto root = broadcast(static_cast<Scalar>(1 / std::sqrt(correction2)));
+    const auto epsilon = broadcast(static_cast<Scalar>(config_.epsilon));
     constexpr Index operations = 12;  // of one parameter, about
     parallel_for(static_cast<Index>(p.size()), parameter_count(model) * operations, [&](Index task) {
       const auto i = static_cast<std::size_t>(task);
-      auto parameter = p[i].array();
-      const auto gradient = g[i].array();
-      auto first = m[i].array();
-      auto second = v[i].array();
-      first = b1 * first + (one - b1) * gradient;
-      second = b2 * second + (one - b2) * gradient.square();
-      if (decays_[i]) parameter *= static_cast<Scalar>(1 - learning_rate * config_.weight_decay);
-      parameter -= rate * first / (second.sqrt() * root + epsilon);
+      const Index size = p[i].size();
+      const Scalar *parameter = p[i].data, *gradient = g[i].data, *first = m[i].data, *second = v[i].data;
+      transform(
+          size, m[i].data,
+          [&](const auto& mean, const auto& x) { return multiply_add(b1, mean, simd::pmul(rest1, x)); }, first,
+          gradient);
+      transform(
+          size, v[i].data,
+          [&](const auto& mean, const auto& x) { return multiply_add(b2, mean, simd::pmul(rest2, simd::pmul(x, x))); },
+          second, gradient);
+      const auto shrink = broadcast(static_cast<Scalar>(decays_[i] ? 1 - learning_rate * config_.weight_decay : 1));
+      transform(
+          size, p[i].data,
+          [&](const auto& x, const auto& mean, const auto& mean_square) {
+            const auto scale = multiply_add(simd::psqrt(mean_square), root, epsilon);
+            return multiply_add(x, shrink, simd::pdiv(simd::pmul(minus_rate, mean), scale));
+          },
+          parameter, first, second);
     });
   }
 
