@@ -65,6 +65,142 @@ TEST_CASE("a matrix takes the shape of what is assigned") {
   REQUIRE((listed.rows() == 2 && listed.cols() == 3 && listed(1, 0) == 4));
 }
 
+// What the plain matrix of Eigen gives, with everything evaluated first.
+TEST_CASE("a product of a matrix is assigned to it, whatever its shape") {
+  const Matrix<double> a = counting(40, 3), wide = counting(3, 300), square = counting(3, 3), narrow = counting(3, 1);
+  for (const Matrix<double>* b : {&wide, &square, &narrow}) {
+    const PlainMatrix<double> product = (a * *b).eval(), scaled = ((a * *b) / 2).eval();
+    Matrix<double> m = a;
+    m = m * *b;
+    REQUIRE(m == product);
+    m = a;
+    m *= *b;
+    REQUIRE(m == product);
+    m = a;
+    m.applyOnTheRight(*b);
+    REQUIRE(m == product);
+    m = *b;
+    m.applyOnTheLeft(a);
+    REQUIRE(m == product);
+    m = a;
+    m = (m * *b) / 2;
+    REQUIRE(m == scaled);
+    m = a;
+    m = (m * *b).transpose();
+    REQUIRE(m == product.transpose());
+    m = a;
+    m = (m * *b).cwiseAbs();
+    REQUIRE(m == product.cwiseAbs());
+    m = *b;
+    m = a * m;
+    REQUIRE(m == product);
+  }
+  Matrix<double> gram = a;
+  gram = (gram * gram.transpose()) / 3;
+  REQUIRE(gram == PlainMatrix<double>((a * a.transpose()) / 3));
+  gram = a + a * square;
+  gram += gram * square;
+  REQUIRE(gram == PlainMatrix<double>((a + a * square) + (a + a * square) * square));
+  RowVector<double> row = counting(1, 3);
+  row = row * wide;
+  REQUIRE(row == PlainRowVector<double>(counting(1, 3) * wide));
+  row = counting(1, 3);
+  row = a * row.transpose();
+  REQUIRE(row == counting(1, 3) * a.transpose());
+}
+
+TEST_CASE("without aliasing a product is computed in place, in its own shape") {
+  const Matrix<double> a = counting(4, 3), b = counting(3, 5);
+  Matrix<double> m;
+  m.noalias() = a * b;
+  REQUIRE(m == PlainMatrix<double>(a * b));
+  const double* const memory = m.data();
+  m.noalias() = a.topRows(2) * b;
+  REQUIRE((m == PlainMatrix<double>(a.topRows(2) * b) && m.data() == memory));
+  m.noalias() += a.topRows(2) * b;
+  REQUIRE(m == PlainMatrix<double>(2 * (a.topRows(2) * b)));
+  m.noalias() -= a.topRows(2) * b;
+  m.noalias() -= a.topRows(2) * b;
+  REQUIRE(m.isZero(0));
+  RowVector<double> row;
+  row.noalias() = counting(1, 3) * b;
+  REQUIRE(row == PlainRowVector<double>(counting(1, 3) * b));
+}
+
+TEST_CASE("a part of a matrix and its transpose are assigned to it") {
+  const PlainMatrix<double> a = counting(6, 4);
+  const auto after = [&](auto&& change) {
+    Matrix<double> m = a;
+    change(m);
+    return m;
+  };
+  REQUIRE(after([](auto& m) { m = m.transpose(); }) == a.transpose());
+  REQUIRE(after([](auto& m) { m.transposeInPlace(); }) == a.transpose());
+  REQUIRE(after([](auto& m) { m.adjointInPlace(); }) == a.transpose());
+  REQUIRE(after([](auto& m) { m = m.row(3); }) == a.row(3));
+  REQUIRE(after([](auto& m) { m = m.col(2); }) == a.col(2));
+  REQUIRE(after([](auto& m) { m = m.block(1, 1, 4, 2); }) == a.block(1, 1, 4, 2));
+  REQUIRE(after([](auto& m) { m = m.block(1, 1, 4, 2).transpose(); }) == a.block(1, 1, 4, 2).transpose());
+  REQUIRE(after([](auto& m) { m = m.bottomRows(5).array(); }) == a.bottomRows(5));
+  REQUIRE(after([](auto& m) { m = m.diagonal(); }) == a.diagonal());
+  REQUIRE(after([](auto& m) { m = m.topRows(0); }).size() == 0);
+  REQUIRE(after([](auto& m) { m = m.replicate(3, 2); }) == a.replicate(3, 2));
+  REQUIRE(after([](auto& m) { m = MatrixRef<double>(m.middleRows(2, 3)); }) == a.middleRows(2, 3));
+  REQUIRE(after([](auto& m) { m.topRows(2) = m.bottomRows(2); }).topRows(2) == a.bottomRows(2));
+  REQUIRE(after([](auto& m) { m.row(0).swap(m.row(5)); }).row(5) == a.row(0));
+  Matrix<double> square = a.topRows(4);
+  const double* const memory = square.data();
+  square = square.transpose();
+  square.transposeInPlace();
+  REQUIRE((square == a.topRows(4) && square.data() == memory));
+  RowVector<double> row = a.row(2);
+  row = row.segment(1, 2);
+  REQUIRE(row == a.row(2).segment(1, 2));
+  row = row.transpose();
+  REQUIRE(row == a.row(2).segment(1, 2));
+}
+
+TEST_CASE("a matrix is filled by lists and by rules") {
+  Matrix<double> m(2, 2);
+  m << 1, 2, 3, 4;
+  REQUIRE(m == Matrix<double>{{1, 2}, {3, 4}});
+  Matrix<double> both(2, 4);
+  both << m, m.transpose();
+  REQUIRE(both == Matrix<double>{{1, 2, 1, 3}, {3, 4, 2, 4}});
+  m.setIdentity(3, 5);
+  REQUIRE(m == PlainMatrix<double>::Identity(3, 5));
+  m.setIdentity();
+  REQUIRE((m.rows() == 3 && m.sum() == 3));
+  m *= 2;
+  REQUIRE(m.sum() == 6);
+}
+
+namespace {
+
+template <class Tensor>
+concept SetsUnit = requires(Tensor m) {
+  m.setUnit(3, 1);
+};
+template <class Tensor>
+concept SetsSpaced = requires(Tensor m) {
+  m.setLinSpaced(3, 1.0, 2.0);
+};
+template <class Tensor>
+concept SwapsWithPart = requires(Tensor m, PlainMatrix<double> other) {
+  m.swap(other);
+};
+template <class Tensor>
+concept Transposes = requires(Tensor m) {
+  m.transposeInPlace();
+};
+
+}  // namespace
+
+TEST_CASE("what would need another shape and cannot have it does not compile") {
+  static_assert(!SetsUnit<RowVector<double>> && !SetsSpaced<RowVector<double>>);
+  static_assert(!SwapsWithPart<Matrix<double>> && !Transposes<RowVector<double>> && Transposes<Matrix<double>>);
+}
+
 TEST_CASE("a row takes rows, columns and sizes") {
   RowVector<float> row;
   REQUIRE((row.rows() == 1 && row.size() == 0));
@@ -140,6 +276,7 @@ TEST_CASE("an impossible size is an error") {
   const Index most = std::numeric_limits<Index>::max();
   REQUIRE_THROWS_AS(m.resize(most, 2), std::bad_alloc);
   REQUIRE_THROWS_AS(m.resize(most / 16, 1), std::bad_alloc);
+  REQUIRE_THROWS_AS(m.resize(-1, -1), std::bad_alloc);
   REQUIRE((m.size() == 0 && m.data() == nullptr));
   m = counting(2, 3);
   REQUIRE(m(1, 2) == 5);

@@ -44,21 +44,39 @@ TEST_CASE("blocks are aligned, writable and as large as asked") {
 
 TEST_CASE("sizes are rounded up by at most a quarter, four steps a power of two") {
   if (!memory_is_reserved) return;
-  REQUIRE(MemoryReserve::rounded(0) == 64);
-  REQUIRE(MemoryReserve::rounded(64) == 64);
-  REQUIRE(MemoryReserve::rounded(65) == 128);
-  REQUIRE(MemoryReserve::rounded(512) == 512);
-  REQUIRE(MemoryReserve::rounded(513) == 640);
-  REQUIRE(MemoryReserve::rounded(1025) == 1280);
-  std::size_t before = 0;
-  for (std::size_t bytes = 1; bytes < 70000; ++bytes) {
-    const std::size_t rounded = MemoryReserve::rounded(bytes);
-    REQUIRE(rounded >= bytes);
-    REQUIRE(rounded >= before);
-    REQUIRE(MemoryReserve::rounded(rounded) == rounded);
-    if (bytes >= 256) REQUIRE(rounded <= bytes + bytes / 4);
-    before = rounded;
-  }
+  on_new_thread([] {
+    const ReserveLimitScope every_block_is_new(0);
+    const auto rounded = [](std::size_t bytes) {
+      void* const memory = MemoryReserve::allocate(bytes);
+      const std::size_t size = MemoryReserve::size(memory);
+      MemoryReserve::release(memory);
+      return size;
+    };
+    REQUIRE(rounded(0) == 64);
+    REQUIRE(rounded(64) == 64);
+    REQUIRE(rounded(65) == 128);
+    REQUIRE(rounded(512) == 512);
+    REQUIRE(rounded(513) == 640);
+    REQUIRE(rounded(1025) == 1280);
+    std::size_t before = 0;
+    for (std::size_t bytes = 1; bytes < 70000; ++bytes) {
+      const std::size_t size = rounded(bytes);
+      REQUIRE(size >= bytes);
+      REQUIRE(size >= before);
+      REQUIRE(rounded(size) == size);
+      if (bytes >= 256) REQUIRE(size <= bytes + bytes / 4);
+      before = size;
+    }
+  });
+}
+
+TEST_CASE("a block knows its size") {
+  REQUIRE(MemoryReserve::size(nullptr) == 0);
+  on_new_thread([] {
+    void* const memory = MemoryReserve::allocate(1000);
+    REQUIRE(MemoryReserve::size(memory) == (memory_is_reserved ? 1024 : 1000));
+    MemoryReserve::release(memory);
+  });
 }
 
 TEST_CASE("a freed block is given out again") {

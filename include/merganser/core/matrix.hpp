@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <initializer_list>
 #include <limits>
 #include <new>
@@ -23,9 +24,13 @@ namespace merganser::inline MERGANSER_ISA {
 /// A view of the plain Eigen matrix that owns what it looks at: wherever Eigen takes a matrix it takes this one, and
 /// an Eigen::Ref of the plain type binds to it without a copy.
 ///
-/// It is used like the plain matrix, with the same rules of aliasing: elements are not initialised, an assignment takes
-/// the shape of its right-hand side. Memory comes from `MemoryReserve`; a matrix that becomes smaller keeps it, one
-/// without elements gives it back.
+/// It is used like the plain matrix: elements are not initialised, an assignment takes the shape of its right-hand
+/// side. The rules of aliasing are Eigen's, made wider: what is assigned may be a product of this matrix, a part of it
+/// or its transpose, or anything that needs more memory; what else reads other elements than it writes (2 *
+/// m.transpose()) needs eval(). What Eigen resizes in other ways (setIdentity, applyOnTheLeft, ...) is here with the
+/// same result or does not compile; only a function that resizes an Eigen::MatrixBase finds a shape that is fixed.
+///
+/// Memory comes from `MemoryReserve`; a matrix that becomes smaller keeps it, one without elements gives it back.
 template <class PlainMatrix>
 class OwningMatrix : public Eigen::Map<PlainMatrix, Eigen::Aligned64> {
   using View = Eigen::Map<PlainMatrix, Eigen::Aligned64>;
@@ -48,8 +53,7 @@ class OwningMatrix : public Eigen::Map<PlainMatrix, Eigen::Aligned64> {
   OwningMatrix(std::initializer_list<std::initializer_list<Scalar>> rows) : OwningMatrix() { *this = Plain(rows); }
 
   OwningMatrix(const OwningMatrix& other) : OwningMatrix() { *this = other; }
-  OwningMatrix(OwningMatrix&& other) noexcept
-      : View(other.data(), other.rows(), other.cols()), bytes_(std::exchange(other.bytes_, 0)) {
+  OwningMatrix(OwningMatrix&& other) noexcept : View(other.data(), other.rows(), other.cols()) {
     other.show(nullptr, is_row ? 1 : 0, 0);
   }
   template <class Derived>
@@ -58,8 +62,7 @@ class OwningMatrix : public Eigen::Map<PlainMatrix, Eigen::Aligned64> {
   }
   template <class Derived>
   OwningMatrix(const Eigen::MatrixBase<Derived>& expression) : OwningMatrix() {  // nothing can look at new memory
-    resize_for(expression);
-    this->noalias() = expression.derived();
+    noalias() = expression.derived();
   }
   ~OwningMatrix() { MemoryReserve::release(this->data()); }
 
@@ -82,15 +85,10 @@ class OwningMatrix : public Eigen::Map<PlainMatrix, Eigen::Aligned64> {
       rows = 1;
     }
     const std::size_t bytes = bytes_of(rows, cols);
-    if (bytes == 0 || bytes > bytes_) {
+    if (bytes == 0 || bytes > MemoryReserve::size(this->data())) {
       MemoryReserve::release(this->data());
       show(nullptr, is_row ? 1 : 0, 0);
-      bytes_ = 0;
-      if (bytes > 0) {
-        void* const memory = MemoryReserve::allocate(bytes);
-        bytes_ = MemoryReserve::rounded(bytes);
-        return show(static_cast<Scalar*>(memory), rows, cols);
-      }
+      if (bytes > 0) return show(static_cast<Scalar*>(MemoryReserve::allocate(bytes)), rows, cols);
     }
     show(this->data(), rows, cols);
   }
@@ -98,8 +96,7 @@ class OwningMatrix : public Eigen::Map<PlainMatrix, Eigen::Aligned64> {
 
   /// Keeps the elements that both shapes have.
   void conservativeResize(Index rows, Index cols) {
-    if (cols == this->cols() && bytes_of(rows, cols) <= bytes_ && rows > 0 && cols > 0)
-      return show(this->data(), rows, cols);
+    if (cols == this->cols() && fits(rows, cols) && rows > 0 && cols > 0) return show(this->data(), rows, cols);
     OwningMatrix before = std::move(*this);
     resize(rows, cols);
     const Index same_rows = std::min(rows, before.rows()), same_cols = std::min(cols, before.cols());
@@ -120,26 +117,84 @@ class OwningMatrix : public Eigen::Map<PlainMatrix, Eigen::Aligned64> {
   OwningMatrix& setOnes(Index rows, Index cols) { return setConstant(rows, cols, Scalar(1)); }
   OwningMatrix& setZero(Index size) requires is_row { return setZero(1, size); }
   OwningMatrix& setOnes(Index size) requires is_row { return setOnes(1, size); }
+  OwningMatrix& setIdentity() {
+    View::setIdentity();
+    return *this;
+  }
+  OwningMatrix& setIdentity(Index rows, Index cols) {
+    resize(rows, cols);
+    return setIdentity();
+  }
+  template <class... Arguments>
+  void setLinSpaced(const Arguments&...) = delete;
+  template <class... Arguments>
+  void setUnit(const Arguments&...) = delete;
 
-  /// Exchanges memory, not elements.
+  void transposeInPlace() requires(!is_row) {
+    if (this->rows() == this->cols()) return View::transposeInPlace();
+    *this = this->transpose();
+  }
+  void adjointInPlace() requires(!is_row) { transposeInPlace(); }
+
+  using View::operator*=;
+  template <class Derived>
+  OwningMatrix& operator*=(const Eigen::EigenBase<Derived>& other) {
+    return *this = *this * other.derived();
+  }
+  template <class Derived>
+  void applyOnTheRight(const Eigen::EigenBase<Derived>& other) {
+    *this = *this * other.derived();
+  }
+  template <class Derived>
+  void applyOnTheLeft(const Eigen::EigenBase<Derived>& other) {
+    *this = other.derived() * *this;
+  }
+
+  /// Promises that what is assigned reads nothing of this matrix.
+  class NoAlias {
+   public:
+    explicit NoAlias(OwningMatrix& matrix) : matrix_(matrix) {}
+
+    template <class Derived>
+    OwningMatrix& operator=(const Eigen::MatrixBase<Derived>& expression) {
+      matrix_.resize_for(expression);
+      matrix_.View::noalias() = expression.derived();
+      return matrix_;
+    }
+    template <class Derived>
+    OwningMatrix& operator+=(const Eigen::MatrixBase<Derived>& expression) {
+      matrix_.View::noalias() += expression.derived();
+      return matrix_;
+    }
+    template <class Derived>
+    OwningMatrix& operator-=(const Eigen::MatrixBase<Derived>& expression) {
+      matrix_.View::noalias() -= expression.derived();
+      return matrix_;
+    }
+
+   private:
+    OwningMatrix& matrix_;
+  };
+  NoAlias noalias() { return NoAlias(*this); }
+
+  /// Exchanges memory, not elements; with nothing but another matrix of this type.
   void swap(OwningMatrix& other) noexcept {
     Scalar* const data = this->data();
     const Index rows = this->rows(), cols = this->cols();
     show(other.data(), other.rows(), other.cols());
     other.show(data, rows, cols);
-    std::swap(bytes_, other.bytes_);
   }
   friend void swap(OwningMatrix& a, OwningMatrix& b) noexcept { a.swap(b); }
-  using View::swap;
 
  private:
   /// @throws std::bad_alloc if the number does not exist
   static std::size_t bytes_of(Index rows, Index cols) {
-    eigen_assert(rows >= 0 && cols >= 0);
     constexpr Index most = std::numeric_limits<Index>::max() / static_cast<Index>(sizeof(Scalar));
-    if (cols > 0 && rows > most / cols) throw std::bad_alloc();
+    if (rows < 0 || cols < 0 || (cols > 0 && rows > most / cols)) throw std::bad_alloc();
     return static_cast<std::size_t>(rows * cols) * sizeof(Scalar);
   }
+
+  bool fits(Index rows, Index cols) const { return bytes_of(rows, cols) <= MemoryReserve::size(this->data()); }
 
   /// Lets the view look at other memory, the way that Eigen documents for maps.
   void show(Scalar* data, Index rows, Index cols) noexcept { ::new (static_cast<View*>(this)) View(data, rows, cols); }
@@ -152,14 +207,23 @@ class OwningMatrix : public Eigen::Map<PlainMatrix, Eigen::Aligned64> {
       resize(expression.rows(), expression.cols());
   }
 
+  /// Whether an expression is a block, the transpose or another view of the memory of this matrix.
+  template <class Expression>
+  bool is_shown_by(const Expression& expression) const {
+    const auto own = reinterpret_cast<std::uintptr_t>(this->data());
+    return reinterpret_cast<std::uintptr_t>(expression.data()) - own < MemoryReserve::size(this->data());
+  }
+
   template <class Expression>
   OwningMatrix& assign(const Expression& expression) {
+    if constexpr (Eigen::internal::has_direct_access<Expression>::ret)
+      if (is_shown_by(expression)) return assign(static_cast<const View&>(OwningMatrix(expression)));
+    OwningMatrix before;  // can still be read while larger memory is filled
+    if (!fits(expression.rows(), expression.cols())) swap(before);
     resize_for(expression);
     View::operator=(expression);
     return *this;
   }
-
-  std::size_t bytes_ = 0;  ///< of the memory owned
 };
 
 }  // namespace merganser

@@ -15,7 +15,8 @@
 
 namespace merganser::inline MERGANSER_ISA {
 
-/// False under the address sanitizer, which finds the use of freed memory only where memory is really freed.
+/// False under the address sanitizer, which finds the use of freed memory only where memory is really freed. Units with
+/// and without it may be in one program: the blocks of both look alike, and both free those of the other.
 #if defined(__SANITIZE_ADDRESS__)
 inline constexpr bool memory_is_reserved = false;
 #elif defined(__has_feature)
@@ -47,17 +48,15 @@ class MemoryReserve {
   static void* allocate(std::size_t bytes) {
     const std::size_t number = class_of(bytes);
     if (number >= classes) throw std::bad_alloc();
-    if constexpr (!memory_is_reserved) return ::operator new(bytes, std::align_val_t(alignment));
-    const std::size_t own = class_bytes(number);
+    if constexpr (!memory_is_reserved) return make(bytes, classes) + 1;
     Block* block = take(number);
     if (block == nullptr) {
-      void* const memory = ::operator new(sizeof(Block) + own, std::align_val_t(alignment));
-      block = new (memory) Block{nullptr, number};
-      state_.made += own;
+      block = make(class_bytes(number), number);
+      state_.made += block->bytes;
       state_.settled_from = state_.requests + std::min(state_.requests, most_requests_to_settle);
     }
     ++state_.requests;
-    state_.used += class_bytes(block->number);
+    state_.used += block->bytes;
     state_.most_used = std::max(state_.most_used, state_.used);
     return block + 1;
   }
@@ -65,11 +64,11 @@ class MemoryReserve {
   /// Frees what `allocate` gave, on whichever thread.
   static void release(void* memory) noexcept {
     if (memory == nullptr) return;
-    if constexpr (!memory_is_reserved) return ::operator delete(memory, std::align_val_t(alignment));
     Block* const block = static_cast<Block*>(memory) - 1;
-    const std::size_t bytes = class_bytes(block->number);
+    if (block->number == classes) return free(block);
+    const std::size_t bytes = block->bytes;
     state_.used -= std::min(state_.used, bytes);
-    if (state_.ended || state_.kept + bytes > std::min(state_.made, state_.limit)) {
+    if (!memory_is_reserved || state_.ended || state_.kept + bytes > std::min(state_.made, state_.limit)) {
       state_.made -= std::min(state_.made, bytes);
       return free(block);
     }
@@ -106,14 +105,17 @@ class MemoryReserve {
     state_.most_used = state_.used;
   }
 
-  /// The bytes that a request of so many gets: up to a quarter more.
-  static std::size_t rounded(std::size_t bytes) { return memory_is_reserved ? class_bytes(class_of(bytes)) : bytes; }
+  /// The bytes of what `allocate` gave: of a new block up to a quarter more than was asked for; of null none.
+  static std::size_t size(const void* memory) {
+    return memory != nullptr ? (static_cast<const Block*>(memory) - 1)->bytes : 0;
+  }
 
  private:
   /// What stands before the memory of a block.
   struct alignas(alignment) Block {
     Block* next;
-    std::size_t number;  ///< of its class
+    std::size_t bytes;   ///< behind it
+    std::size_t number;  ///< of its class; `classes`: of none, to be freed at once
   };
 
   static constexpr std::size_t classes = 4 * 40;
@@ -173,7 +175,7 @@ class MemoryReserve {
     Block* const block = state_.free[number];
     state_.free[number] = block->next;
     if (block->next == nullptr) state_.occupied[number / 64] &= ~(std::uint64_t{1} << number % 64);
-    state_.kept -= class_bytes(number);
+    state_.kept -= block->bytes;
     return block;
   }
 
@@ -185,6 +187,10 @@ class MemoryReserve {
       }
   }
 
+  /// @throws std::bad_alloc if there is not so much memory
+  static Block* make(std::size_t bytes, std::size_t number) {
+    return new (::operator new(sizeof(Block) + bytes, std::align_val_t(alignment))) Block{nullptr, bytes, number};
+  }
   static void free(Block* block) noexcept { ::operator delete(block, std::align_val_t(alignment)); }
 
   static inline constinit thread_local State state_{{}, {}, 0, 0, 0, 0, 0, 0, default_limit, false};
