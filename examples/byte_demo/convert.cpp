@@ -20,7 +20,8 @@ void convert(const ConvertOptions& options) {
     throw std::invalid_argument("--save " + options.save + ": got the directory of --model, expected another one");
   const Model model = load_whole_model(options.model);
   check_can_save(model, options.save);
-  merganser::io::save_model(model, options.save, {.dtype = options.weights});
+  const merganser::io::ModelExtras extras = merganser::io::read_model_extras(options.model.directory);
+  merganser::io::save_model(model, options.save, {.dtype = options.weights}, extras);
   ModelSource saved;
   saved.directory = options.save;
   write_selftest(load_model(saved), options.save);  // what the rounded weights answer

@@ -32,13 +32,11 @@ struct Wishes {
       : config(io::read_generation_config(directory)),
         file((std::filesystem::path(directory) / io::generation_config_name).string()) {}
 
-  /// The ids that generation begins and ends with are those of config.json.
-  void check_ids(const Model::Config& model) const {
-    const auto require = [this](const char* key, TokenId got, TokenId expected) {
-      if (got != expected) throw IoError(file, key, got, std::to_string(expected) + ", as in config.json");
-    };
-    if (config.decoder_start_token_id) require("decoder_start_token_id", *config.decoder_start_token_id, model.start);
-    for (const TokenId end : config.eos_token_id) require("eos_token_id", end, model.end);
+  /// The id that generation begins with is that of config.json.
+  void check_start(const Model::Config& model) const {
+    const TokenId start = config.decoder_start_token_id.value_or(model.start);
+    if (start != model.start)
+      throw IoError(file, "decoder_start_token_id", start, std::to_string(model.start) + ", as in config.json");
   }
 };
 
@@ -88,17 +86,19 @@ Index longest(const GenerateOptions& options, const io::GenerationConfig& wished
 
 GenerationSettings generation_settings(const GenerateOptions& options, const Model& model) {
   const Wishes wishes(options.model.directory);
-  wishes.check_ids(model.config());
+  wishes.check_start(model.config());
   const Method method = method_of(options, wishes);
   if (options.length_penalty && method != Method::search)
     throw std::invalid_argument("--length-penalty: nothing is searched: give --beams N");
   GenerationSettings settings;
   settings.generation.max_length = longest(options, wishes.config, model);
   settings.generation.seed = options.seed;
+  settings.generation.ends.assign(wishes.config.eos_token_id.begin(), wishes.config.eos_token_id.end());
   if (method == Method::draw) settings.generation.sampling = drawing(options, wishes);
   if (method == Method::search) {
     models::BeamSearchOptions& search = settings.beams.emplace();
     search.max_length = settings.generation.max_length;
+    search.ends = settings.generation.ends;
     search.beams = first_of(options.beams, wishes.config.num_beams, search.beams);
     search.length_penalty = first_of(options.length_penalty, wishes.config.length_penalty, search.length_penalty);
     search.early_stopping = wishes.config.early_stopping.value_or(search.early_stopping);

@@ -4,7 +4,10 @@
 #include <array>
 #include <charconv>
 #include <filesystem>
+#include <iostream>
 #include <stdexcept>
+
+#include <merganser/core/io_error.hpp>
 
 #include <choices.hpp>
 
@@ -17,6 +20,9 @@ constexpr const char* content_prefix = "content of ";
 /// Options that never change a result.
 const std::set<std::string> free_options = {"--save", "--log", "--log-every", "--threads", "--checkpoint-every",
                                             "--keep"};
+
+/// Where the run was to write. A checkpoint may come from somebody else: only the command line says where to write.
+const std::set<std::string> output_options = {"--save", "--log"};
 
 /// A file may have moved: what it holds is compared.
 const std::set<std::string> file_options = {"--text", "--valid", "--tsv"};
@@ -119,8 +125,14 @@ Settings settings_of(const TrainOptions& options) {
 std::vector<std::string> resumed_arguments(const Settings& stored, const Settings& asked,
                                            const std::set<std::string>& given, const std::string& directory) {
   Settings resumed;
-  for (const auto& [name, value] : stored)
-    if (name.starts_with("--") && name != "--minutes") resumed[name] = value;  // its steps are planned
+  for (const auto& [name, value] : stored) {
+    if (!name.starts_with("--") || name == "--minutes") continue;  // its steps are planned
+    if (!output_options.contains(name))
+      resumed[name] = value;
+    else if (!given.contains(name))
+      std::cerr << name << " " << merganser::printable(value)
+                << " of the run is passed over: give it again to write there\n";
+  }
   for (const std::string& name : given) {
     if (free_options.contains(name)) {
       if (asked.contains(name)) resumed[name] = asked.at(name);

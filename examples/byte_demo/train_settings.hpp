@@ -21,7 +21,8 @@ Settings settings_of(const TrainOptions& options);
 /// @throws merganser::IoError or std::invalid_argument if there is none
 Settings stored_settings(const std::string& directory);
 
-/// The command line that goes on with a stored run.
+/// The command line that goes on with a stored run. It writes only where the new one says: an output of the stored one
+/// that is not given again is named on the standard error.
 /// @param asked the options of the new command line
 /// @param given the names of those that are on it
 /// @throws std::invalid_argument if one that decides the result differs from the stored one, with its name

@@ -47,6 +47,11 @@ inline void check_tensor(const io::SafetensorsFile& file, const std::string& nam
   const io::TensorInfo& tensor = file.tensor(name);
   const std::optional<Index> count = io::element_count(tensor.shape);
   require(count && *count == tensor.size(), "the shape fits the bytes");
+  if (tensor.dtype == io::DataType::other) {
+    require(throws<IoError>([&] { file.integers(name); }) && throws<IoError>([&] { file.folded_matrix<float>(name); }),
+            "no numbers are read of another type");
+    return;
+  }
   require(tensor.bytes.size() == static_cast<std::size_t>(*count) * io::size_of(tensor.dtype), "no half element");
   if (io::is_floating(tensor.dtype)) {
     check_numbers<float>(file, name);
@@ -67,7 +72,7 @@ inline io::SafetensorsFile rewritten(const io::SafetensorsFile& file, std::strin
     const io::TensorInfo& tensor = file.tensor(name);
     const std::size_t begin = end;
     end += tensor.bytes.size();
-    header[name] = {{"dtype", io::name_of(tensor.dtype)}, {"shape", tensor.shape}, {"data_offsets", {begin, end}}};
+    header[name] = {{"dtype", tensor.type_name()}, {"shape", tensor.shape}, {"data_offsets", {begin, end}}};
   }
   return io::SafetensorsFile::parse(safetensors_file(header.dump(), data), "rewritten");
 }

@@ -8,6 +8,8 @@
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #endif
 
 #include "io/temporary_directory.hpp"
@@ -105,6 +107,55 @@ TEST_CASE("two writers in one directory don't meet", "[AtomicFile]") {
   CHECK(io::read_text_file(directory / "file") == "second");
   first.commit();
   CHECK(io::read_text_file(directory / "file") == "first");
+}
+
+TEST_CASE("a file keeps its permissions, and has them before it has bytes", "[AtomicFile]") {
+  using std::filesystem::perms;
+  const TemporaryDirectory directory;
+  io::write_file_atomically(directory / "file", "old");
+  const perms secret = perms::owner_read | perms::owner_write;
+  std::filesystem::permissions(directory / "file", secret);
+  io::AtomicFile file(directory / "file");
+  for (const std::string& name : directory.entries())
+    CHECK(std::filesystem::status(directory / name).permissions() == secret);
+  file.write("new");
+  file.commit();
+  CHECK(io::read_text_file(directory / "file") == "new");
+  CHECK(std::filesystem::status(directory / "file").permissions() == secret);
+}
+
+#if defined(__unix__) || defined(__APPLE__)
+TEST_CASE("the next writer removes what killed ones have left, and nothing of those that live", "[AtomicFile]") {
+  const TemporaryDirectory directory;
+  // A writer that is killed: its temporary file stays, its lock does not.
+  const pid_t child = ::fork();
+  if (child == 0) {
+    io::AtomicFile file(directory / "file");
+    file.write("half");
+    ::kill(::getpid(), SIGKILL);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  REQUIRE(WIFSIGNALED(status));
+  REQUIRE(directory.entries() == Names{".merganser-0.tmp"});
+  io::AtomicFile living(directory / "one");
+  living.write("one");
+  CHECK(directory.entries().size() == 1);
+  io::write_file_atomically(directory / "two", "two");
+  CHECK(directory.entries().size() == 2);  // the living one's, and two
+  io::write_file_atomically(directory / ".merganser-999.tmp.mine", "not ours");
+  living.commit();
+  CHECK(directory.entries() == Names{".merganser-999.tmp.mine", "one", "two"});
+  CHECK(io::read_text_file(directory / "one") == "one");
+}
+#endif
+
+TEST_CASE("a file that is larger than it may be is not read", "[AtomicFile]") {
+  const TemporaryDirectory directory;
+  io::write_file_atomically(directory / "file", "1234567");
+  CHECK(io::read_text_file(directory / "file", 7) == "1234567");
+  CHECK_THROWS_WITH(io::read_text_file(directory / "file", 6),
+                    (directory / "file").string() + ": file: got 7 bytes, expected at most 6 bytes");
 }
 
 TEST_CASE("a symbolic link is kept and its file replaced", "[AtomicFile]") {

@@ -104,7 +104,9 @@ TEST_CASE("errors in a calibration name the field", "[calibration_file]") {
     CHECK_THAT(error_with("/" + std::string(key), 1.5), ContainsSubstring(std::string(key) + ": got 1.5"));
   }
   CHECK_THAT(error_with("/threads", 1LL << 31), ContainsSubstring("threads: got 2147483648"));
-  CHECK_THAT(error_with("/version", 2), ContainsSubstring("version: got 2, expected a whole number in 1 .. 1"));
+  CHECK_THAT(error_with("/version", 3), ContainsSubstring("version: got 3, expected a whole number in 1 .. 2"));
+  CHECK_THAT(error_with("/version", 2), ContainsSubstring("weights: got no such key, expected a text"));
+  CHECK_THAT(error_with("/weights", "0"), ContainsSubstring("weights: got an unknown key"));
   CHECK_THAT(error_with("/mode", "soft"), ContainsSubstring("mode: got \"soft\", expected \"hard\""));
   CHECK_THAT(error_with("/survivor_bias", "lost"), ContainsSubstring("survivor_bias: got \"lost\""));
   CHECK_THAT(error_with("/points", Json::array()), ContainsSubstring("points: got no points"));
@@ -116,6 +118,45 @@ TEST_CASE("errors in a calibration name the field", "[calibration_file]") {
   std::string infinite = to_json(two_points());
   infinite.replace(infinite.find("-29.5"), 5, "-1e999");
   CHECK_THAT(error_of(infinite), ContainsSubstring("c.json: file: got a number out of range"));
+}
+
+TEST_CASE("a calibration names its weights and its machine, and others are warned of", "[calibration_file]") {
+  const TemporaryDirectory directory;
+  const std::filesystem::path path = directory / "calibration.json";
+  TinyRun<float> run;
+  const auto warnings = [&] {
+    std::vector<std::string> heard;
+    CHECK(read_calibration(directory.path(), [&](const std::string& text) { heard.push_back(text); }) == two_points());
+    return heard;
+  };
+  save_model(run.model, directory.path());
+  write_calibration(two_points(), directory.path());
+  CHECK(warnings().empty());
+  save_model(run.model, directory.path());  // the same weights
+  CHECK(warnings().empty());
+  Json object = Json::parse(read_text_file(path));
+  CHECK(object["version"] == 2);
+  object["machine"] = "another one";
+  write_file_atomically(path, object.dump());
+  if (!machine_name().empty()) {
+    REQUIRE(warnings().size() == 1);
+    CHECK(warnings()[0] ==
+          path.string() + ": machine: is another one, and this one " + machine_name() + ": times may differ");
+  }
+  object["machine"] = machine_name();
+  write_file_atomically(path, object.dump());
+  run.model.shared.weight(0, 0) += 1;
+  save_model(run.model, directory.path());
+  REQUIRE(warnings().size() == 1);
+  CHECK_THAT(warnings()[0], ContainsSubstring("calibration.json: weights: are others than those beside it"));
+  write_calibration(two_points(), directory.path());
+  save_model(run.model, directory.path(), {.dtype = {}, .max_shard_bytes = 2000});
+  CHECK(warnings().size() == 1);  // other files
+  write_calibration(two_points(), directory.path());
+  CHECK(warnings().empty());
+  write_file_atomically(path, to_json(two_points()));  // as version 0.1 did
+  REQUIRE(warnings().size() == 1);
+  CHECK_THAT(warnings()[0], ContainsSubstring("calibration.json: weights: are not named"));
 }
 
 TEST_CASE("for models and checkpoints a calibration is a foreign file", "[calibration_file]") {

@@ -63,6 +63,38 @@ TEST_CASE("a wrong type or range is an IoError that names the field", "[Generati
   for (const char* text : {"", "[]", "{", "{\"top_k\": 1, \"top_k\": 2}"}) CHECK_FALSE(error_of(text).empty());
 }
 
+TEST_CASE("what would change the answer and is not to be had is refused, unless it changes nothing",
+          "[GenerationConfig]") {
+  CHECK(error_of(R"({"repetition_penalty": 1.2})") ==
+        "g.json: repetition_penalty: got 1.2, expected 1, as nothing else is to be had here");
+  CHECK(error_of(R"({"forced_bos_token_id": 0})") ==
+        "g.json: forced_bos_token_id: got 0, expected none, as nothing else is to be had here");
+  for (const char* text :
+       {R"("no_repeat_ngram_size": 3)", R"("min_length": 5)", R"("min_new_tokens": 1)", R"("forced_eos_token_id": 1)",
+        R"("bad_words_ids": [[1]])", R"("suppress_tokens": [2])", R"("num_beam_groups": 2)", R"("penalty_alpha": 0.6)",
+        R"("encoder_no_repeat_ngram_size": 2)", R"("stop_strings": "x")", R"("guidance_scale": 1.5)",
+        R"("do_sample": true, "typical_p": 0.5)", R"("do_sample": true, "min_p": 0.1)"})
+    CHECK_FALSE(error_of("{" + std::string(text) + "}").empty());
+  CHECK(parsed(R"({"repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "min_length": 0, "forced_bos_token_id": null,
+    "bad_words_ids": null, "suppress_tokens": [], "num_beam_groups": 1, "typical_p": 0.5, "min_p": null,
+    "diversity_penalty": 0.0, "guidance_scale": null})") == GenerationConfig{});
+}
+
+TEST_CASE("numbers have limits", "[GenerationConfig]") {
+  CHECK(parsed(R"({"num_beams": 1024})").num_beams == 1024);
+  CHECK(error_of(R"({"num_beams": 1000000})") ==
+        "g.json: num_beams: got 1000000, expected a whole number in 1 .. 1024");
+  CHECK_THAT(error_of(R"({"temperature": 1e39})"), StartsWith("g.json: temperature: got 1e+39"));
+  CHECK_THAT(error_of(R"({"length_penalty": -1e39})"), StartsWith("g.json: length_penalty: got -1e+39"));
+}
+
+TEST_CASE("a key that nobody knows is passed over, and that is said", "[GenerationConfig]") {
+  std::string heard;
+  const auto hear = [&](const std::string& text) { heard += text + "\n"; };
+  io::parse_generation_config(R"({"_from_model_config": true, "use_cache": true, "max_time": 5})", "g.json", hear);
+  CHECK(heard == "g.json: max_time: is passed over: no key of this version\n");
+}
+
 TEST_CASE("a directory may lack the file", "[GenerationConfig]") {
   const TemporaryDirectory directory;
   CHECK(io::read_generation_config(directory.path()) == GenerationConfig{});

@@ -7,6 +7,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <merganser/io/hf_config_writer.hpp>
+
 #include "io/temporary_directory.hpp"
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
@@ -87,6 +89,7 @@ TEST_CASE("every field is read", "[HfConfig]") {
                      {"initializer_factor", 2},
                      {"feed_forward_proj", "gated-gelu"},
                      {"tie_word_embeddings", false},
+                     {"scale_decoder_outputs", true},
                      {"decoder_start_token_id", 3},
                      {"eos_token_id", 4},
                      {"pad_token_id", 5},
@@ -115,6 +118,7 @@ TEST_CASE("every field is read", "[HfConfig]") {
   expected.initializer_factor = 2;
   expected.feed_forward_proj = HfConfig::FeedForward::gated_gelu;
   expected.tie_word_embeddings = false;
+  expected.scale_decoder_outputs = true;
   expected.decoder_start_token_id = 3;
   expected.eos_token_id = 4;
   expected.pad_token_id = 5;
@@ -295,7 +299,73 @@ TEST_CASE("our own object is strict", "[HfConfig]") {
     CHECK_THAT(error({{"gate_blocks", blocks}}), StartsWith("c.json: merganser.gate_blocks: got "));
 }
 
+TEST_CASE("a number that is infinite as float is refused, and one that is 0 or 1 where that is none", "[HfConfig]") {
+  Json object = mrt5();
+  object["merganser"] = {{"score_bound", "soft_cap"}, {"score_bound_value", 8.0}};
+  for (const char* key : {"layer_norm_epsilon", "initializer_factor", "deletion_threshold"})
+    CHECK_THAT(error_with(object, key, 1e39), StartsWith("c.json: " + std::string(key) + ": got 1e+39, expected"));
+  CHECK_THAT(error_with(object, "sigmoid_mask_scale", -1e39), StartsWith("c.json: sigmoid_mask_scale: got -1e+39"));
+  CHECK_THAT(error_with(object, "dropout_rate", 1 - 1e-12), StartsWith("c.json: dropout_rate: got 0.9999"));
+  for (const double bound : {1e39, 1e-60}) {
+    object["merganser"]["score_bound_value"] = bound;
+    CHECK_THAT(error_of(object), StartsWith("c.json: merganser.score_bound_value: got "));
+  }
+  Json pooled = t5();
+  pooled.update(
+      {{"boundary_predictor_layer", 1}, {"boundary_predictor_type", "gumbel"}, {"prior", 0.2}, {"temperature", 0.5}});
+  CHECK(error_of(pooled).empty());
+  for (const double temperature : {1e39, 1e-60})
+    CHECK_THAT(error_with(pooled, "temperature", temperature), StartsWith("c.json: temperature: got "));
+  for (const double prior : {1e-60, 1 - 1e-12})
+    CHECK_THAT(error_with(pooled, "prior", prior), StartsWith("c.json: prior: got "));
+}
+
+TEST_CASE("a pad may be missing by name", "[HfConfig]") {
+  Json object = t5();
+  CHECK(parsed(object).pad_token_id == 0);
+  object["pad_token_id"] = nullptr;
+  CHECK_FALSE(parsed(object).pad_token_id.has_value());
+}
+
+TEST_CASE("decoder outputs are scaled as the file says, else as the tie does", "[HfConfig]") {
+  Json object = t5();
+  CHECK(parsed(object).scale_decoder_outputs);
+  object["tie_word_embeddings"] = false;
+  CHECK_FALSE(parsed(object).scale_decoder_outputs);
+  object["scale_decoder_outputs"] = true;
+  CHECK(parsed(object).scale_decoder_outputs);
+  object["tie_word_embeddings"] = true;
+  object["scale_decoder_outputs"] = false;
+  CHECK_FALSE(parsed(object).scale_decoder_outputs);
+  CHECK(error_with(object, "scale_decoder_outputs", 1) ==
+        "c.json: scale_decoder_outputs: got 1, expected true or false");
+}
+
+TEST_CASE("what is passed over is said", "[HfConfig]") {
+  const auto warnings = [](const Json& object, const io::MissingGateKeys& missing = {}) {
+    std::string all;
+    io::parse_hf_config(object.dump(), "c.json", missing, [&](const std::string& text) { all += text + "\n"; });
+    return all;
+  };
+  CHECK(warnings(mrt5()).empty());
+  Json object = t5();
+  object.update({{"use_cache", true}, {"torch_dtype", "float32"}, {"transformers_version", "5.0.0"}});
+  CHECK(warnings(object).empty());
+  object["attention_window"] = 512;
+  CHECK(warnings(object) == "c.json: attention_window: is passed over: no key that models are made of here\n");
+  object.erase("attention_window");
+  object["delete_gate_layer"] = 1;
+  CHECK(warnings(object) == "c.json: delete_gate_layer: is passed over, as model_type is not \"mrt5\"\n");
+  io::MissingGateKeys missing;
+  missing.delete_gate_layer = 2;
+  CHECK(warnings(mrt5(), missing) == "c.json: delete_gate_layer: is 1; 2, given for a missing key, is passed over\n");
+  missing.delete_gate_layer = 1;
+  CHECK(warnings(mrt5(), missing).empty());
+}
+
 TEST_CASE("hostile text is an IoError", "[HfConfig]") {
+  CHECK(testing::io_error([] { io::parse_hf_config(std::string(1'000'001, ' '), "c.json"); }) ==
+        "c.json: file: got 1000001 bytes, expected at most 1000000 bytes");
   for (const std::string& text : {std::string(), std::string("{"), std::string("[]"), std::string("\xff"),
                                   R"({"d_model":1,"d_model":1})" + std::string(), std::string(1'000'000, '['),
                                   R"({"x":)" + std::string(100, '[') + std::string(100, ']') + "}"})

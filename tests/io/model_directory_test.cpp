@@ -194,6 +194,7 @@ TEST_CASE("copies of the embedding under the names of Hugging Face are read, oth
   for (const char* alias : {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"}) {
     write(alias, 0);
     REQUIRE(numbers_of(load_model<float>(directory / "m")) == numbers_of(model));
+    if (std::string(alias) == "lm_head.weight") continue;  // one of its own is a head of its own
     write(alias, 1);
     REQUIRE_THAT(error_of_loading(directory / "m"),
                  ContainsSubstring(alias) && ContainsSubstring("a copy of shared.weight"));

@@ -133,13 +133,13 @@ TEST_CASE("shards are read as one table", "[ModelFiles]") {
     CHECK(table.file_of("c") == shards.path("s22"));
     CHECK(table.file_name() == shards.index.string());
   }
-  CHECK(Shards(right_map, "{}").error().empty());
+  // Nobody reads what the metadata say.
+  for (const char* metadata : {"{}", R"({"total_size": 16})", R"({"total_size": 12.0})", R"({"total_size": "12"})"})
+    CHECK(Shards(right_map, metadata).error().empty());
   CHECK(Shards("{}", R"({"total_size": 0})").error().empty());
 }
 
 TEST_CASE("shards that disagree with their index are IoErrors", "[ModelFiles]") {
-  const Shards size(right_map, R"({"total_size": 16})");
-  CHECK(size.error() == size.index.string() + ": metadata.total_size: got 16, expected 12, the bytes of all tensors");
   const Shards lost(R"({"a": "s1", "b": "s1", "c": "s3"})");
   CHECK(lost.error() ==
         lost.path("s3") + ": file: got no such file, expected a shard, which " + lost.index.string() + " names");

@@ -1,5 +1,8 @@
 // Model directories as others write them: missing keys, other element types, shards, aliases, damage.
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <limits>
 #include <string>
@@ -7,6 +10,7 @@
 
 #include <merganser/io/model_directory.hpp>
 
+#include "io/safetensors_bytes.hpp"
 #include "io/temporary_directory.hpp"
 #include "models/tiny_models.hpp"
 #include "support/catch.hpp"
@@ -166,11 +170,44 @@ TEST_CASE("the embedding may come under its other names", "[model_loading]") {
     write_weights(model, directory.path(), {.left_out = "", .extra = "lm_head.weight"});
     CHECK(numbers_of(load_model<float>(directory.path())) == numbers_of(model));
     write_weights(model, directory.path(), {.left_out = "", .extra = "lm_head.weight", .extra_first = 1});
-    CHECK_THAT(error_of(directory.path()), ContainsSubstring(": lm_head.weight: got a tensor of its own"));
+    const Model own = load_model<float>(directory.path());
+    CHECK(own.config().head == models::Head::untied);
+    CHECK(own.lm_head.weight(0, 0) == model.shared.weight(0, 0) + 1);
   } else {
     write_weights(model, directory.path(), {.left_out = "lm_head.weight"});
     CHECK_THAT(error_of(directory.path()), ContainsSubstring(": lm_head.weight: got no such tensor"));
   }
+}
+
+TEST_CASE("a tensor that can be no parameter is passed over, and that is said", "[model_loading]") {
+  const TemporaryDirectory directory;
+  const Model model = tiny_model();
+  save_model(model, directory.path());
+  std::vector<std::byte> file = read_file(directory / "model.safetensors");
+  std::uint64_t length = 0;
+  std::memcpy(&length, file.data(), sizeof length);
+  std::string header(reinterpret_cast<const char*>(file.data()) + sizeof length, length);
+  const std::size_t end = file.size() - sizeof length - length;
+  const auto with_extra = [&](const std::string& dtype) {
+    std::string longer = header.substr(0, header.rfind('}')) + R"(,"extra":{"dtype":")" + dtype +
+                         R"(","shape":[1],"data_offsets":[)" + std::to_string(end) + "," + std::to_string(end + 4) +
+                         "]}}";
+    std::vector<std::byte> data(file.begin() + static_cast<std::ptrdiff_t>(sizeof length + length), file.end());
+    data.resize(data.size() + 4);
+    write_file_atomically(directory / "model.safetensors", safetensors_bytes(longer.size(), longer, data));
+  };
+  std::string heard;
+  LoadModelOptions options;
+  options.on_warning = [&](const std::string& text) { heard = text; };
+  for (const char* dtype : {"U32", "I32"}) {
+    with_extra(dtype);
+    heard.clear();
+    CHECK(numbers_of(load_model<float>(directory.path(), options)) == numbers_of(model));
+    CHECK(heard == (directory / "model.safetensors").string() + ": extra: is passed over: no parameter is " + dtype);
+    CHECK_NOTHROW(load_for_inference<float>(directory.path()));
+  }
+  with_extra("F32");
+  CHECK_THAT(error_of(directory.path()), ContainsSubstring(": extra: got an unknown tensor"));
 }
 
 TEST_CASE("a weight that is not finite is named", "[model_loading]") {

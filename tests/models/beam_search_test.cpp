@@ -298,6 +298,20 @@ TEST_CASE("with the key/value cache the search is the one by whole passes", "[be
   }
 }
 
+TEST_CASE("each of several ids can end a hypothesis, and as many beams go on as before", "[beam_search]") {
+  // Ids 1, 2 and 3 end, and are better than 4 and 5 everywhere.
+  BeamSearch<double> beams({4, 2, 1.0, EarlyStopping::when_impossible, {1, 2, 3}}, start, end);
+  Matrix<double> first(1, 6);
+  first << -9, 3, 2.9, 2.8, 1, 0.9;
+  beams.advance(first);
+  REQUIRE(beams.ended().size() == 2);
+  REQUIRE(beams.ended()[0].ids == Ids{0, 1});
+  REQUIRE(beams.ended()[1].ids == Ids{0, 2});
+  REQUIRE(beams.running().size() == 2);
+  REQUIRE(beams.running()[0].ids == Ids{0, 4});
+  REQUIRE(beams.running()[1].ids == Ids{0, 5});
+}
+
 TEST_CASE("nothing to search, and what does not fit", "[beam_search]") {
   const EncoderDecoder<float> model = model_of<float>(1);
   REQUIRE(beam_search(model, {}).hypotheses.empty());
@@ -310,6 +324,8 @@ TEST_CASE("nothing to search, and what does not fit", "[beam_search]") {
   };
   REQUIRE(error({0, 4, 1.0, {}}) == "beam_search: max_length: got 0, expected at least 1");
   REQUIRE(error({5, 0, 1.0, {}}) == "beam_search: beams: got 0, expected at least 1");
+  REQUIRE(error({5, 1'000'000, 1.0, {}}) == "beam_search: beams: got 1000000, expected at most 1024");
+  REQUIRE(error({Index{1} << 40, 4, 1.0, {}}).ends_with("expected at most 2147483647"));
   REQUIRE(error({5, 4, std::nan(""), {}}).ends_with("expected a finite number"));
   BeamSearch<float> one({5, 4, 1.0, {}}, start, end);
   REQUIRE(argument_error([&] { one.advance(Matrix<float>::Zero(2, 3)); }) ==

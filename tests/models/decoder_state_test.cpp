@@ -110,6 +110,36 @@ TEST_CASE("a state may lose all sequences, and go on from before its first token
   REQUIRE(s.decoder.step(Matrix<double>(0, 6), state).rows() == 0);
 }
 
+TEST_CASE("a state takes memory as it grows, and loses nothing", "[DecoderState]") {
+  const Setup<float> s(tiny_stack());
+  DecoderState<float> state = s.decoder.start(s.memory, 1'000'000'000);
+  const Index first = state.capacity;
+  REQUIRE(first < 1000);
+  REQUIRE(state.self[0].keys.rows() == 4 * first);
+  Vector<Vector<Index>> given(4);  // the inputs of each sequence, step by step
+  Rng rng(6);
+  Matrix<float> embedded(4, 6), y;
+  for (Index t = 0; t < first + 20; ++t) {
+    for (Index n = 0; n < 4; ++n) {
+      given[static_cast<std::size_t>(n)].push_back(static_cast<Index>(rng.below(8)));
+      embedded.row(n) = s.inputs.row(given[static_cast<std::size_t>(n)].back());
+    }
+    y = s.decoder.step(embedded, state);
+  }
+  REQUIRE(state.capacity == 2 * first);
+  REQUIRE(state.self[0].keys.rows() == 8 * first);
+  Matrix<float> all(4 * (first + 20), 6);
+  for (Index n = 0; n < 4; ++n)
+    for (Index t = 0; t < first + 20; ++t)
+      all.row(n * (first + 20) + t) = s.inputs.row(given[static_cast<std::size_t>(n)][static_cast<std::size_t>(t)]);
+  const Matrix<float> whole =
+      s.decoder.forward(RaggedBatch<float>(all, SequenceOffsets::from_lengths(Vector<Index>(4, first + 20))), s.memory);
+  for (Index n = 0; n < 4; ++n)
+    REQUIRE(relative_difference(Matrix<float>(y.row(n)), Matrix<float>(whole.row((n + 1) * (first + 20) - 1))) < 1e-5);
+  DecoderState<float> exact = s.decoder.start(s.memory, 5);
+  REQUIRE(exact.capacity == 5);
+}
+
 TEST_CASE("only sequences of the state can be chosen", "[DecoderState]") {
   const Setup<float> s(tiny_stack());
   DecoderState<float> state = s.decoder.start(s.memory, capacity);

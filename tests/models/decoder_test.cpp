@@ -143,7 +143,7 @@ TEMPLATE_TEST_CASE("one token at a time gives what all at once give", "[Decoder]
       REQUIRE(relative_difference(y, Matrix<TestType>(expected(rows, Eigen::all))) <= agreement<TestType>);
     }
     REQUIRE(argument_error([&] { s.decoder.step(Matrix<TestType>::Zero(3, 6), state); }) ==
-            "Decoder::step: state.length: got 6, expected less than the capacity of the state");
+            "Decoder::step: state.length: got 6, expected less than the limit of the state");
     REQUIRE(argument_error([&] { s.decoder.step(Matrix<TestType>::Zero(2, 6), state); }) ==
             "Decoder::step: embedded.rows(): got 2, expected 3");
   }

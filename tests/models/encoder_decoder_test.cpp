@@ -120,6 +120,19 @@ TEST_CASE("the gradients of the whole objective agree with finite differences", 
     s.source.ids[2] = s.source.ids[8] = config.pad;
     check_model(s);
   }
+  SECTION("a tied head on unscaled outputs") {
+    auto config = config_of<double>({1});
+    config.head = Head::tied;
+    config.head_input = HeadInput::unscaled;
+    Setup<double> s(config, deletion(DeletionMode::soft));
+    check_model(s);
+  }
+  SECTION("a head of its own on scaled outputs") {
+    auto config = config_of<double>({1});
+    config.head_input = HeadInput::scaled;
+    Setup<double> s(config, deletion(DeletionMode::soft));
+    check_model(s);
+  }
   SECTION("everything deleted, with the score penalty on encoder blocks whose output nobody reads") {
     Setup<double> s(config_of<double>({0}), deletion(DeletionMode::everything));
     check_model(s);
@@ -290,6 +303,36 @@ TEST_CASE("labels shift right behind the start id, and ignored ones become pads"
   REQUIRE(shifted.offsets == labels.offsets);
   REQUIRE(shifted.ids == Vector<TokenId>{3, 5, 0, /**/ 3, /**/ 3, 0});
   REQUIRE(shift_right({}, 3, 0).count() == 0);
+  REQUIRE(shift_right(labels, 3, no_pad).ids == Vector<TokenId>{3, 5, 3, /**/ 3, /**/ 3, 3});
+}
+
+TEST_CASE("a model without a pad reads and learns everything", "[EncoderDecoder]") {
+  auto config = config_of<double>({1});
+  config.pad = no_pad;
+  Setup<double> s(config, deletion(DeletionMode::soft));
+  s.source.ids[2] = 0;  // an id like any other
+  EncoderDecoder<double>::Cache cache;
+  REQUIRE(s.trained(cache).logits.allFinite());
+  REQUIRE(cache.forced.empty());
+}
+
+TEST_CASE("the head reads what it is told to, trained, inferred and prepared", "[EncoderDecoder]") {
+  for (const Head head : {Head::untied, Head::tied}) {
+    auto config = config_of<float>({});
+    config.head = head;
+    const auto logits = [&](HeadInput input, bool prepared) {
+      config.head_input = input;
+      Setup<float> s(config);
+      if (prepared) s.model.prepare_for_inference();
+      return Matrix<float>(s.inferred().logits);
+    };
+    const Matrix<float> plain = logits(HeadInput::unscaled, false), scaled = logits(HeadInput::scaled, false);
+    const float factor = 1 / std::sqrt(static_cast<float>(config.encoder.width));
+    REQUIRE(relative_difference(Matrix<float>(plain * factor), scaled) < 1e-5);
+    REQUIRE(identical(logits(HeadInput::by_head, false), head == Head::tied ? scaled : plain));
+    for (const HeadInput input : {HeadInput::unscaled, HeadInput::scaled})
+      REQUIRE(identical(logits(input, true), logits(input, false)));
+  }
 }
 
 TEST_CASE("a tied model has no head of its own, and its decoder may have another depth", "[EncoderDecoder]") {

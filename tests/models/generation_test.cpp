@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -286,6 +287,50 @@ TEST_CASE("eight threads generate from one model what one generates", "[generati
   REQUIRE(got == expected);
 }
 
+TEST_CASE("memory is taken as sequences grow, whatever they may reach", "[generation]") {
+  const EncoderDecoder<float> model = model_of<float>(1);
+  GenerationOptions options;
+  options.ends = {1000};     // no id of the model: it goes on
+  const Index wanted = 150;  // more than a state has room for at first
+  const auto generated = [&](Index max_length) {
+    options.max_length = max_length;
+    Vector<Index> counts(static_cast<std::size_t>(std::ssize(lengths)), 1);
+    options.on_tokens = [&](Index sequence, std::span<const TokenId>) {
+      Index& count = counts[static_cast<std::size_t>(sequence)];
+      return ++count < wanted - 10 * sequence ? Continue::yes
+                                              : Continue::no;  // they leave the batch at different times
+    };
+    return generate(model, random_tokens(lengths, 11, 2), options).ids;
+  };
+  const TokenBatch ids = generated(longest_sequence);
+  REQUIRE(ids.ids == generated(wanted).ids);
+  REQUIRE(ids.offsets.max_length() == wanted);
+  // Each is what a whole pass over those before it finds best.
+  const Matrix<float> logits = model.decode(ids, model.encode(random_tokens(lengths, 11, 2)));
+  for (Index i = 0; i < ids.count(); ++i)
+    for (Index t = ids.offsets.begin(i); t + 1 < ids.offsets.end(i); ++t) {
+      const float chosen = logits(t, ids.ids[static_cast<std::size_t>(t) + 1]);
+      REQUIRE(chosen >= logits.row(t).maxCoeff() - 1e-4F);
+    }
+}
+
+TEST_CASE("each of several ids can end a sequence", "[generation]") {
+  const EncoderDecoder<float> model = model_of<float>(1);
+  GenerationOptions options = sampled(40);
+  options.ends = {1, 4, 7};
+  const Generation<float> result = generate(model, random_tokens({3, 1, 5, 0, 2, 2, 4, 6}, 11, 2), options);
+  std::set<TokenId> seen;
+  for (Index i = 0; i < result.ids.count(); ++i) {
+    const auto ids = ids_of(result.ids, i);
+    for (std::size_t t = 1; t < ids.size(); ++t) {
+      const bool ends = ids[t] == 1 || ids[t] == 4 || ids[t] == 7;
+      REQUIRE(ends == (t + 1 == ids.size() && result.endings[static_cast<std::size_t>(i)] == Ending::end_id));
+      if (ends) seen.insert(ids[t]);
+    }
+  }
+  REQUIRE(seen.size() > 1);
+}
+
 TEST_CASE("a sequence of one token, or no sequence at all, is generated at once", "[generation]") {
   const EncoderDecoder<float> model = model_of<float>(1);
   GenerationOptions options;
@@ -304,6 +349,9 @@ TEST_CASE("generation says what does not fit", "[generation]") {
   GenerationOptions options;
   options.max_length = 0;
   REQUIRE(argument_error([&] { generate(model, {}, options); }) == "generate: max_length: got 0, expected at least 1");
+  options.max_length = longest_sequence + 1;
+  REQUIRE(argument_error([&] { generate(model, {}, options); }) ==
+          "generate: max_length: got 2147483648, expected at most 2147483647");
   options.max_length = 3;
   options.sampling.temperature = 0;
   REQUIRE(argument_error([&] { generate(model, {}, options); }) ==

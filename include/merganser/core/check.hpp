@@ -1,8 +1,9 @@
 // Checks at public boundaries: what was wrong, what was got, what was expected.
 #pragma once
 
+#include <array>
+#include <charconv>
 #include <concepts>
-#include <cstdio>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -15,9 +16,11 @@ namespace merganser::inline MERGANSER_ISA {
 inline std::string to_text(std::string_view value) { return std::string(value); }
 inline std::string to_text(std::integral auto value) { return std::to_string(value); }
 inline std::string to_text(std::floating_point auto value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%g", static_cast<double>(value));
-  return text;
+  // As "%g" prints it, but with a point whatever the locale of the program is.
+  std::array<char, 32> text{};
+  const auto end =
+      std::to_chars(text.data(), text.data() + text.size(), static_cast<double>(value), std::chars_format::general, 6);
+  return {text.data(), end.ptr};
 }
 
 /// "place: part: got G, expected E", the form of all our error messages.

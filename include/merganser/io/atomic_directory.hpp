@@ -1,7 +1,6 @@
 // A directory that appears whole or not at all, one that goes at once, and what to do with the rest of a killed writer.
 #pragma once
 
-#include <cerrno>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -9,12 +8,8 @@
 #include <utility>
 #include <vector>
 
-#if defined(__unix__) || defined(__APPLE__)
-#include <fcntl.h>
-#include <unistd.h>
-#endif
-
 #include <merganser/core/io_error.hpp>
+#include <merganser/io/file_sync.hpp>
 
 namespace merganser::inline MERGANSER_ISA::io {
 
@@ -34,26 +29,6 @@ inline void remove_tree(const std::filesystem::path& path) {
 }
 
 }  // namespace detail
-
-/// Flushes the names in a directory to the disk, so that new, renamed and removed entries outlive a loss of power.
-/// @throws IoError if that fails
-inline void sync_directory(const std::filesystem::path& path) {
-#if defined(__unix__) || defined(__APPLE__)
-  const std::string name = path.empty() ? "." : path.string();
-  const int descriptor = ::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  int failure = descriptor < 0 ? errno : 0;
-  if (descriptor >= 0) {
-    if (::fsync(descriptor) != 0) failure = errno;
-    ::close(descriptor);
-  }
-  // Some file systems have nothing to flush for a directory and say so.
-  if (failure != 0 && failure != EINVAL && failure != ENOTSUP)
-    throw IoError(name, "directory", "a failed flush: " + std::generic_category().message(failure),
-                  "all names on the disk");
-#else
-  (void)path;
-#endif
-}
 
 /// A new directory that takes its name only when it is complete.
 ///

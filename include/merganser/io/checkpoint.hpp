@@ -62,14 +62,16 @@ void check_checkpoint_config(const Model&, const std::filesystem::path&) {}
 /// Requires the config.json of a checkpoint to be that of the model.
 template <Real Scalar>
 void check_checkpoint_config(const models::EncoderDecoder<Scalar>& model, const std::filesystem::path& directory) {
-  const std::string file = (directory / "config.json").string();
-  const nlohmann::json got = parse_json_object(read_text_file(file), file, "file");
+  const std::string file = (directory / config_file_name).string();
+  const std::string text = read_text_file(file, small_json_size_limit);
+  nlohmann::json got = parse_json_object(text, file, "file", small_json_size_limit);
+  got.update(nlohmann::json::parse(to_json(parse_hf_config(text, file))));  // and the keys that came later
   const nlohmann::json expected = nlohmann::json::parse(to_json(hf_config(model.config())));
   const auto value_of = [](const nlohmann::json& object, const std::string& key) {
     const auto place = object.find(key);
     return place == object.end() ? std::string("no such key") : describe(*place);
   };
-  for (const nlohmann::json* side : {&got, &expected})
+  for (const nlohmann::json* side : std::array<const nlohmann::json*, 2>{&got, &expected})
     for (const auto& [key, value] : side->items())
       if (!got.contains(key) || !expected.contains(key) || got[key] != expected[key])
         throw IoError(file, key, value_of(got, key), value_of(expected, key) + ", as the model to go on with has");
@@ -154,7 +156,7 @@ inline CheckpointRecord read_checkpoint_record(const std::filesystem::path& dire
       throw IoError((directory / CheckpointManifest::file_name).string(), "files." + std::string(name), "no such key",
                     "a file that every checkpoint has");
   const std::filesystem::path path = directory / CheckpointRecord::file_name;
-  return parse_checkpoint_record(read_text_file(path), path.string());
+  return parse_checkpoint_record(read_text_file(path, detail::json_size_limit), path.string());
 }
 
 /// Reads a complete checkpoint: gives the model its weights, all of them or on an error none, and returns the rest.

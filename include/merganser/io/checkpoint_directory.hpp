@@ -3,12 +3,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <filesystem>
-#include <iomanip>
 #include <map>
 #include <optional>
 #include <set>
-#include <sstream>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -22,14 +21,14 @@
 #include <merganser/io/checkpoint_manifest.hpp>
 #include <merganser/io/checkpoint_record.hpp>
 #include <merganser/io/directory_lock.hpp>
+#include <merganser/io/warning.hpp>
+#include <merganser/io/weight_files.hpp>
 
 namespace merganser::inline MERGANSER_ISA::io {
 
 /// step-00001000 for step 1,000.
 inline std::string checkpoint_name(Index step) {
-  std::ostringstream name;
-  name << "step-" << std::setfill('0') << std::setw(8) << step;
-  return name.str();
+  return "step-" + detail::padded_number(static_cast<std::uint64_t>(step), 8);
 }
 
 /// The step of a directory name, if it is the name of a checkpoint.
@@ -105,6 +104,7 @@ class CheckpointDirectory {
   struct Config {
     Index keep = 3;  ///< the last so many, at least 1; the best one is kept besides
     BetterMetric better = BetterMetric::lower;
+    WarningCallback on_warning = {};  ///< told of damaged checkpoints when the directory is opened
   };
 
   /// Makes the directory unless it is there, and removes what a killed writer has left in it.
@@ -186,7 +186,9 @@ class CheckpointDirectory {
         const CheckpointRecord record = read_checkpoint_record(path_ / checkpoint_name(step), check);
         if (record.step != step) throw IoError(path_.string(), "step", record.step, step);
         complete_.emplace(step, record.metric);
-      } catch (const IoError&) {
+      } catch (const IoError& error) {
+        detail::warn(config_.on_warning, path_.string(), checkpoint_name(step),
+                     std::string("is passed over: ") + error.what());
         damaged_.insert(step);
       }
     }

@@ -128,7 +128,7 @@ enum class ManifestCheck {
 /// @throws IoError if the manifest can't be read, or a file is missing, has another size or another checksum
 inline CheckpointManifest check_manifest(const std::filesystem::path& directory, ManifestCheck check) {
   const std::filesystem::path path = directory / CheckpointManifest::file_name;
-  CheckpointManifest manifest = parse_checkpoint_manifest(read_text_file(path), path.string());
+  CheckpointManifest manifest = parse_checkpoint_manifest(read_text_file(path, detail::json_size_limit), path.string());
   for (const auto& [name, expected] : manifest.files) {
     const std::filesystem::path file = directory / name;
     detail::require_regular_file(file);

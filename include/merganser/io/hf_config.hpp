@@ -23,14 +23,15 @@
 #include <merganser/io/hf_foreign_keys.hpp>
 #include <merganser/io/hf_pooling.hpp>
 #include <merganser/io/strict_json.hpp>
+#include <merganser/io/warning.hpp>
 
 namespace merganser::inline MERGANSER_ISA::io {
 
-/// The fields of a config.json that a model of ours is made of. Other keys of the file are passed over, but for those
-/// that would change the arithmetic (`check_foreign_keys`).
+/// The fields of a config.json that a model of ours is made of. Other keys of the file are passed over, with a warning
+/// unless they are known to say nothing, but for those that would change the arithmetic (`check_foreign_keys`).
 ///
 /// Fields have the names of the file. A default is what Hugging Face takes for a missing key of T5; an empty optional
-/// is a key that is missing or null.
+/// is a key that is missing or null. Numbers are finite as float.
 struct HfConfig {
   enum class ModelType { t5, mt5, mrt5 };
   enum class FeedForward { relu, gated_gelu };
@@ -51,10 +52,11 @@ struct HfConfig {
   double layer_norm_epsilon = 1e-6;
   double initializer_factor = 1.0;
   FeedForward feed_forward_proj = FeedForward::relu;
-  bool tie_word_embeddings = true;
+  bool tie_word_embeddings = true;    ///< a file that has a head of its own has it all the same (`load_model`)
+  bool scale_decoder_outputs = true;  ///< by D^-0.5, before the head; as tie_word_embeddings if the key is missing
   TokenId decoder_start_token_id = 0;
   TokenId eos_token_id = 1;
-  TokenId pad_token_id = 0;
+  std::optional<TokenId> pad_token_id = 0;  ///< empty: there is no pad, null in the file
   bool use_softmax1 = false;
   bool has_absolute_position_embeddings = false;
   std::optional<Index> max_position_embeddings;  ///< in tokens; required with absolute positions
@@ -109,9 +111,16 @@ inline constexpr std::array<Choice<HfConfig::ScoreBound>, 3> score_bounds{
      {"soft_cap", HfConfig::ScoreBound::soft_cap},
      {"normalised", HfConfig::ScoreBound::normalised}}};
 
-inline void fill_missing(nlohmann::json& object, const MissingGateKeys& missing) {
-  const auto fill = [&object](const char* key, const auto& value) {
-    if (value && (!object.contains(key) || object[key].is_null())) object[key] = *value;
+inline void fill_missing(nlohmann::json& object, const MissingGateKeys& missing, const std::string& file,
+                         const WarningCallback& on_warning) {
+  const auto fill = [&](const char* key, const auto& value) {
+    if (!value) return;
+    const nlohmann::json given = *value;
+    if (!object.contains(key) || object[key].is_null())
+      object[key] = given;
+    else if (object[key] != given)
+      warn(on_warning, file, key,
+           "is " + describe(object[key]) + "; " + describe(given) + ", given for a missing key, is passed over");
   };
   fill("delete_gate_layer", missing.delete_gate_layer);
   fill("sigmoid_mask_scale", missing.sigmoid_mask_scale);
@@ -119,14 +128,24 @@ inline void fill_missing(nlohmann::json& object, const MissingGateKeys& missing)
   if (missing.deletion_type) fill("deletion_type", std::optional(word_of(*missing.deletion_type, deletion_types)));
 }
 
+/// Says what is passed over.
+inline void warn_of_keys(const nlohmann::json& object, const HfConfig& config, const std::string& file,
+                         const WarningCallback& on_warning) {
+  for (const auto& [key, value] : object.items())
+    if (use_of_key(key) == KeyUse::unknown)
+      warn(on_warning, file, key, "is passed over: no key that models are made of here");
+  if (config.delete_gate_layer && config.model_type != HfConfig::ModelType::mrt5)
+    warn(on_warning, file, "delete_gate_layer", "is passed over, as model_type is not \"mrt5\"");
+}
+
 inline bool is_fraction(double value) { return value >= 0 && value <= 1; }
-inline bool is_positive(double value) { return value > 0 && std::isfinite(value); }
+inline bool is_positive(double value) { return value > 0 && is_finite_as_float(value); }
 
 inline HfConfig::Extension parse_extension(const JsonFields& fields, const HfConfig& config) {
   fields.allow_only({"score_bound", "score_bound_value", "gate_blocks"});
   HfConfig::Extension extension;
   extension.score_bound = fields.choice("score_bound", score_bounds).value_or(extension.score_bound);
-  extension.score_bound_value = fields.number("score_bound_value", is_positive, "a positive number");
+  extension.score_bound_value = fields.number("score_bound_value", is_positive_as_float, "a positive number");
   if (extension.score_bound != HfConfig::ScoreBound::none)
     fields.required(extension.score_bound_value, "score_bound_value", "a positive number");
   extension.gate_blocks = fields.integers("gate_blocks", 0, config.num_layers - 1).value_or(extension.gate_blocks);
@@ -173,14 +192,13 @@ inline void parse_sizes(const JsonFields& fields, HfConfig& config) {
   };
   config.decoder_start_token_id = token("decoder_start_token_id", config.decoder_start_token_id);
   config.eos_token_id = token("eos_token_id", config.eos_token_id);
-  config.pad_token_id = token("pad_token_id", config.pad_token_id);
+  config.pad_token_id = fields.is_null("pad_token_id") ? std::nullopt : std::optional(token("pad_token_id", 0));
 }
 
 inline void parse_gate(const JsonFields& fields, HfConfig& config) {
   const std::string finite = "a finite number";
-  const auto is_finite = [](double value) { return std::isfinite(value); };
   config.delete_gate_layer = fields.integer("delete_gate_layer", 0, config.num_layers - 1);
-  config.deletion_threshold = fields.number("deletion_threshold", is_finite, finite);
+  config.deletion_threshold = fields.number("deletion_threshold", is_finite_as_float, finite);
   config.sigmoid_mask_scale = fields.number(
       "sigmoid_mask_scale", [](double value) { return is_positive(-value); }, "a negative number");
   config.deletion_type = fields.choice("deletion_type", deletion_types);
@@ -198,23 +216,23 @@ inline void parse_gate(const JsonFields& fields, HfConfig& config) {
 
 }  // namespace detail
 
-/// Reads the text of a config.json; `file_name` stands for it in errors.
+/// Reads the text of a config.json; `file_name` stands for it in errors and warnings.
 /// @throws IoError if the text is no JSON object, a known key has a value of the wrong type or out of its range, a
 /// required key is missing, or the "merganser" object has an unknown key
 inline HfConfig parse_hf_config(std::string_view text, const std::string& file_name,
-                                const MissingGateKeys& missing = {}) {
-  nlohmann::json object = detail::parse_json_object(text, file_name, "file");
+                                const MissingGateKeys& missing = {}, const WarningCallback& on_warning = {}) {
+  nlohmann::json object = detail::parse_json_object(text, file_name, "file", detail::small_json_size_limit);
   const detail::JsonFields fields(object, file_name);
   HfConfig config;
   config.model_type =
       fields.required(fields.choice("model_type", detail::model_types), "model_type", R"("t5" or "mt5" or "mrt5")");
-  if (config.model_type == HfConfig::ModelType::mrt5) detail::fill_missing(object, missing);
+  if (config.model_type == HfConfig::ModelType::mrt5) detail::fill_missing(object, missing, file_name, on_warning);
   if (config.model_type == HfConfig::ModelType::mt5) {
     config.feed_forward_proj = HfConfig::FeedForward::gated_gelu;
     config.tie_word_embeddings = false;
   }
   detail::parse_sizes(fields, config);
-  const auto is_rate = [](double value) { return value >= 0 && value < 1; };
+  const auto is_rate = [](double value) { return value >= 0 && static_cast<float>(value) < 1; };
   config.dropout_rate = fields.number("dropout_rate", is_rate, "a number in [0, 1)").value_or(config.dropout_rate);
   config.layer_norm_epsilon =
       fields.number("layer_norm_epsilon", detail::is_positive, "a positive number").value_or(config.layer_norm_epsilon);
@@ -223,6 +241,7 @@ inline HfConfig parse_hf_config(std::string_view text, const std::string& file_n
   config.feed_forward_proj =
       fields.choice("feed_forward_proj", detail::feed_forwards).value_or(config.feed_forward_proj);
   config.tie_word_embeddings = fields.flag("tie_word_embeddings").value_or(config.tie_word_embeddings);
+  config.scale_decoder_outputs = fields.flag("scale_decoder_outputs").value_or(config.tie_word_embeddings);
   config.use_softmax1 = fields.flag("use_softmax1").value_or(config.use_softmax1);
   detail::check_foreign_keys(fields, {config.d_model, config.d_kv, config.num_heads, config.num_layers,
                                       config.feed_forward_proj == HfConfig::FeedForward::gated_gelu});
@@ -232,68 +251,15 @@ inline HfConfig parse_hf_config(std::string_view text, const std::string& file_n
     fields.fail("model_type", "\"mrt5\", beside a pooling", "gates or a pooling");
   if (const nlohmann::json* extension = fields.object("merganser"); extension != nullptr)
     config.merganser = detail::parse_extension(detail::JsonFields(*extension, file_name, "merganser."), config);
+  detail::warn_of_keys(object, config, file_name, on_warning);
   return config;
 }
 
 /// Reads a config.json.
 /// @throws IoError if the file can't be read, or as `parse_hf_config`
-inline HfConfig read_hf_config(const std::filesystem::path& path, const MissingGateKeys& missing = {}) {
-  return parse_hf_config(read_text_file(path), path.string(), missing);
-}
-
-/// The text of a config.json that Hugging Face and `parse_hf_config` read.
-/// @throws std::invalid_argument if a field is out of its range
-inline std::string to_json(const HfConfig& config) {
-  const bool mrt5 = config.model_type == HfConfig::ModelType::mrt5;
-  nlohmann::json object = {
-      {"architectures", nlohmann::json::array({mrt5 ? "MrT5ForConditionalGeneration" : "T5ForConditionalGeneration"})},
-      {"is_encoder_decoder", true},
-      {"model_type", detail::word_of(config.model_type, detail::model_types)},
-      {"vocab_size", config.vocab_size},
-      {"d_model", config.d_model},
-      {"d_kv", config.d_kv},
-      {"d_ff", config.d_ff},
-      {"num_heads", config.num_heads},
-      {"num_layers", config.num_layers},
-      {"num_decoder_layers", config.num_decoder_layers},
-      {"relative_attention_num_buckets", config.relative_attention_num_buckets},
-      {"relative_attention_max_distance", config.relative_attention_max_distance},
-      {"dropout_rate", config.dropout_rate},
-      {"layer_norm_epsilon", config.layer_norm_epsilon},
-      {"initializer_factor", config.initializer_factor},
-      {"feed_forward_proj", detail::word_of(config.feed_forward_proj, detail::feed_forwards)},
-      {"tie_word_embeddings", config.tie_word_embeddings},
-      {"decoder_start_token_id", config.decoder_start_token_id},
-      {"eos_token_id", config.eos_token_id},
-      {"pad_token_id", config.pad_token_id},
-      {"use_softmax1", config.use_softmax1},
-      {"has_absolute_position_embeddings", config.has_absolute_position_embeddings}};
-  const auto put = [&object](const char* key, const auto& value) {
-    if (value) object[key] = *value;
-  };
-  put("max_position_embeddings", config.max_position_embeddings);
-  put("delete_gate_layer", config.delete_gate_layer);
-  put("deletion_threshold", config.deletion_threshold);
-  put("sigmoid_mask_scale", config.sigmoid_mask_scale);
-  put("gate_layer_norm", config.gate_layer_norm);
-  put("use_gumbel_noise", config.use_gumbel_noise);
-  put("fixed_deletion_amount", config.fixed_deletion_amount);
-  put("random_deletion_probability", config.random_deletion_probability);
-  if (config.pooling) detail::put_pooling(object, *config.pooling);
-  if (config.deletion_type) object["deletion_type"] = detail::word_of(*config.deletion_type, detail::deletion_types);
-  if (config.merganser) {
-    nlohmann::json& extension = object["merganser"];
-    extension["score_bound"] = detail::word_of(config.merganser->score_bound, detail::score_bounds);
-    extension["gate_blocks"] = config.merganser->gate_blocks;
-    if (config.merganser->score_bound_value) extension["score_bound_value"] = *config.merganser->score_bound_value;
-  }
-  std::string text = object.dump(2) + "\n";
-  try {
-    if (parse_hf_config(text, "config") == config) return text;
-  } catch (const IoError& error) {
-    throw std::invalid_argument("to_json: " + std::string(error.what()));
-  }
-  throw_invalid_argument("to_json", "config", "a field that is not finite", "finite numbers");
+inline HfConfig read_hf_config(const std::filesystem::path& path, const MissingGateKeys& missing = {},
+                               const WarningCallback& on_warning = {}) {
+  return parse_hf_config(read_text_file(path, detail::small_json_size_limit), path.string(), missing, on_warning);
 }
 
 }  // namespace merganser::io

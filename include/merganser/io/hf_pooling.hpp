@@ -2,7 +2,6 @@
 #pragma once
 
 #include <array>
-#include <cmath>
 #include <optional>
 #include <string>
 
@@ -38,14 +37,13 @@ inline std::optional<merge::PoolingConfig> parse_pooling(const JsonFields& field
     return pooling;
   }
   const std::string reason = ", as there is a boundary_predictor_layer";
-  const auto is_positive = [](double value) { return value > 0 && std::isfinite(value); };
-  const auto is_share = [](double value) { return value > 0 && value < 1; };
+  const auto is_share = [](double value) { return is_positive_as_float(value) && static_cast<float>(value) < 1; };
   pooling.kind = merge::PoolingKind::boundaries;
   pooling.block = *boundary_layer;
   fields.required(fields.choice("boundary_predictor_type", boundary_predictor_types), "boundary_predictor_type",
                   "\"gumbel\"" + reason);
-  pooling.temperature = fields.required(fields.number("temperature", is_positive, "a positive number"), "temperature",
-                                        "a positive number" + reason);
+  pooling.temperature = fields.required(fields.number("temperature", is_positive_as_float, "a positive number"),
+                                        "temperature", "a positive number" + reason);
   pooling.prior = fields.required(fields.number("prior", is_share, "a number between 0 and 1"), "prior",
                                   "a number between 0 and 1" + reason);
   return pooling;

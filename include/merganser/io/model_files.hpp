@@ -12,6 +12,7 @@
 #include <merganser/core/io_error.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/io/atomic_file.hpp>
+#include <merganser/io/foreign_files.hpp>
 #include <merganser/io/mapped_file.hpp>
 #include <merganser/io/safetensors_reader.hpp>
 #include <merganser/io/tensor_table.hpp>
@@ -32,6 +33,8 @@ struct ModelFiles {
   std::filesystem::path origin = "memory";       ///< the directory; stands before the names of the files in errors
   std::string config;                            ///< the text of config.json
   std::optional<std::string> generation_config;  ///< the text of generation_config.json
+  std::optional<std::string> tokenizer_config;   ///< the text of tokenizer_config.json
+  std::string foreign_tokenizer;                 ///< a file of a tokenizer that makes no ids of bytes; or empty
   std::optional<std::string> shard_index;        ///< the text of model.safetensors.index.json
   /// Safetensors files by name. With an index, the shards that it names and no others; without, all of them together,
   /// each tensor once: "model.safetensors" is one.
@@ -43,26 +46,31 @@ struct ModelFiles {
 
 namespace detail {
 
+inline bool is_there(const std::filesystem::path& path) {
+  std::error_code failure;
+  return std::filesystem::status(path, failure).type() != std::filesystem::file_type::not_found;
+}
+
 /// Opens model.safetensors or, if there is none, the shards of model.safetensors.index.json, as far as they exist.
 inline void open_weight_files(ModelFiles& files, Mapping mapping) {
   const std::filesystem::path single = files.origin / weights_file_name, index = files.origin / shard_index_name;
-  std::error_code failure;
-  if (std::filesystem::exists(single, failure) || !std::filesystem::exists(index, failure)) {
+  if (is_there(single)) {
     files.weights.emplace(weights_file_name, FileBytes::open(single, mapping));
     return;
   }
-  files.shard_index = read_text_file(index);
+  if (!is_there(index)) fail_for_missing(files.origin, weights_file_name);
+  files.shard_index = read_text_file(index, json_size_limit);
+  std::error_code failure;
   for (const std::string& shard : parse_shard_index(*files.shard_index, index.string()).files())
     if (std::filesystem::exists(files.origin / shard, failure))
       files.weights.emplace(shard, FileBytes::open(files.origin / shard, mapping));
 }
 
-/// Reads generation_config.json, if it is there.
-inline void open_generation_config(ModelFiles& files) {
-  const std::filesystem::path path = files.origin / generation_config_name;
-  std::error_code failure;
-  if (std::filesystem::status(path, failure).type() != std::filesystem::file_type::not_found)
-    files.generation_config = read_text_file(path);
+/// The text of a file that need not be there.
+inline std::optional<std::string> open_small_file(const ModelFiles& files, std::string_view name) {
+  const std::filesystem::path path = files.origin / name;
+  if (!is_there(path)) return std::nullopt;
+  return read_text_file(path, small_json_size_limit);
 }
 
 inline TensorTable open_shards(const ModelFiles& files) {
@@ -70,7 +78,6 @@ inline TensorTable open_shards(const ModelFiles& files) {
   const ShardIndex index = parse_shard_index(*files.shard_index, index_name);
   const std::set<std::string> named = index.files();
   TensorTable table(index_name);
-  Index total = 0;
   for (const std::string& file : named) {
     const std::string path = files.path_of(file);
     const auto bytes = files.weights.find(file);
@@ -83,7 +90,6 @@ inline TensorTable open_shards(const ModelFiles& files) {
         throw IoError(path, tensor, "a tensor that is not in weight_map of " + index_name, "only tensors that are");
       if (place->second != file)
         throw IoError(path, tensor, "a tensor that belongs to " + place->second, "a tensor in one shard only");
-      total += static_cast<Index>(shard.tensor(tensor).bytes.size());
     }
     table.append(shard);
   }
@@ -94,30 +100,33 @@ inline TensorTable open_shards(const ModelFiles& files) {
     if (!table.contains(tensor))
       throw IoError(files.path_of(file), tensor, "no such tensor",
                     "this tensor, as weight_map of " + index_name + " says");
-  if (index.total_size && *index.total_size != total)
-    throw IoError(index_name, "metadata.total_size", *index.total_size,
-                  std::to_string(total) + ", the bytes of all tensors");
   return table;
 }
 
 }  // namespace detail
 
 /// The files of a model directory: its config.json, model.safetensors or, if there is none, the shards of
-/// model.safetensors.index.json, and generation_config.json if there is one.
-/// @throws IoError if a file that is not optional is missing, one can't be read, or the index is none
+/// model.safetensors.index.json, and generation_config.json and tokenizer_config.json if they are there.
+/// @throws IoError if a file that is not optional is missing, and it says what is there in its place; if a file can't
+/// be read or is too large for what it is, or the index is none
 inline ModelFiles open_model_files(const std::filesystem::path& directory, Mapping mapping = Mapping::mapped) {
   ModelFiles files;
+  std::error_code failure;
   files.origin = directory;
-  files.config = read_text_file(directory / config_file_name);
+  if (std::filesystem::is_directory(directory, failure) && !detail::is_there(directory / config_file_name))
+    detail::fail_for_missing(directory, config_file_name);
+  files.config = read_text_file(directory / config_file_name, detail::small_json_size_limit);
   detail::open_weight_files(files, mapping);
-  detail::open_generation_config(files);
+  files.generation_config = detail::open_small_file(files, generation_config_name);
+  files.tokenizer_config = detail::open_small_file(files, tokenizer_config_name);
+  files.foreign_tokenizer = detail::foreign_tokenizer_file(directory);
   return files;
 }
 
 /// The tensors of all weight files, as one table.
 /// @throws IoError if there is no weight file, one breaks a rule of the format, a tensor is in two of them, or with an
-/// index: a shard is missing or not named, a tensor is not in the file that the index names for it or is in another
-/// one, or the tensors have not `metadata.total_size` bytes
+/// index: a shard is missing or not named, or a tensor is not in the file that the index names for it or is in
+/// another one
 inline TensorTable open_weights(const ModelFiles& files) {
   if (files.shard_index) return detail::open_shards(files);
   if (files.weights.empty()) throw IoError(files.path_of(weights_file_name), "file", "no such file", "a file");

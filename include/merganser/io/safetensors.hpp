@@ -14,6 +14,7 @@
 #include <merganser/io/safetensors_reader.hpp>
 #include <merganser/io/safetensors_writer.hpp>
 #include <merganser/io/tensor_table.hpp>
+#include <merganser/io/warning.hpp>
 
 namespace merganser::inline MERGANSER_ISA::io {
 
@@ -31,6 +32,7 @@ struct LoadOptions {
   /// Tensors that may be there and are not read.
   std::vector<std::string> ignored = {};
   NonFinite non_finite = NonFinite::refuse;
+  WarningCallback on_warning = {};  ///< told of tensors that are passed over
 };
 
 namespace detail {
@@ -57,9 +59,13 @@ std::vector<std::string> match_tensors(const Vector<ParameterView<Scalar>>& para
     tensors.push_back(stand_in == stand_ins.end() ? parameter.name : stand_in->second);
     table.require_fit(tensors.back(), parameter);
   }
-  for (const std::string& name : table.names())
-    if (name.starts_with(prefix) && !known.contains(name))
+  for (const std::string& name : table.names()) {
+    if (!name.starts_with(prefix) || known.contains(name)) continue;
+    const TensorInfo& tensor = table.tensor(name);
+    if (is_floating(tensor.dtype))
       throw IoError(table.file_of(name), name, "an unknown tensor", "only the parameters of the model");
+    warn(options.on_warning, table.file_of(name), name, "is passed over: no parameter is " + tensor.type_name());
+  }
   return tensors;
 }
 
@@ -76,8 +82,9 @@ void load_fresh_parameters(Layer& layer, const TensorTable& table, const std::st
 
 /// Fills the parameters of a layer from the tensors of a file or of several: all of them or, on an error, none.
 ///
-/// The parameter named p comes from the tensor prefix + p. Tensors whose names begin with the prefix must all be used;
-/// others are left alone. Half types, F32 and F64 become the layer's scalar. Parameters stay where they are in memory.
+/// The parameter named p comes from the tensor prefix + p. Floating tensors whose names begin with the prefix must all
+/// be used; others are left alone. Half types, F32 and F64 become the layer's scalar. Parameters stay where they are in
+/// memory.
 /// @throws IoError if a tensor is missing, unknown, of another shape or not floating, an alias differs from its
 /// original, or a number is not finite and not accepted; the layer is then unchanged
 template <class Layer>

@@ -36,6 +36,11 @@ inline std::map<std::string, std::string> read_metadata(const nlohmann::json& va
   return metadata;
 }
 
+/// True for what may be the name of an element type, ours or not: capital letters, digits and underlines.
+inline bool is_type_name(std::string_view text) {
+  return !text.empty() && text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == text.npos;
+}
+
 inline TensorInfo read_tensor(const std::string& name, const nlohmann::json& value, std::span<const std::byte> data,
                               const std::string& file) {
   constexpr Index largest = std::numeric_limits<Index>::max();
@@ -46,22 +51,24 @@ inline TensorInfo read_tensor(const std::string& name, const nlohmann::json& val
 
   const auto dtype = value.find("dtype");
   if (dtype == value.end()) fields.fail("dtype", "no such key", "an element type");
-  const std::optional<DataType> type =
-      dtype->is_string() ? data_type_named(dtype->get_ref<const std::string&>()) : std::nullopt;
-  if (!type) fields.fail("dtype", describe(*dtype), "F64, F32, F16, BF16, I64, I32, I16, I8, U8 or BOOL");
-  info.dtype = *type;
+  if (!dtype->is_string() || !is_type_name(dtype->get_ref<const std::string&>()))
+    fields.fail("dtype", describe(*dtype), "the name of an element type, such as F32");
+  // A type that is not read here is an error when its tensor is asked for.
+  const std::string type = dtype->get<std::string>();
+  info.dtype = data_type_named(type).value_or(DataType::other);
+  if (info.dtype == DataType::other) info.other_type = type;
 
   info.shape = fields.required(fields.integers("shape", 0, largest), "shape", "an array of extents");
   const std::optional<Index> count = element_count(info.shape);
   const Index element_size = static_cast<Index>(size_of(info.dtype));
-  if (!count || *count > largest / element_size)
+  if (!count || (element_size > 0 && *count > largest / element_size))
     fields.fail("shape", shape_text(info.shape), "a number of bytes that can be counted");
 
   const std::vector<Index> offsets =
       fields.required(fields.integers("data_offsets", 0, largest), "data_offsets", "[begin, end]");
   if (offsets.size() != 2 || offsets[0] > offsets[1] || std::cmp_greater(offsets[1], data.size()))
     fields.fail("data_offsets", shape_text(offsets), "[begin, end] within " + std::to_string(data.size()) + " bytes");
-  if (offsets[1] - offsets[0] != *count * element_size)
+  if (element_size > 0 && offsets[1] - offsets[0] != *count * element_size)
     fields.fail("data_offsets", std::to_string(offsets[1] - offsets[0]) + " bytes",
                 std::to_string(*count * element_size) + " bytes for " + std::string(name_of(info.dtype)) + " " +
                     shape_text(info.shape));
@@ -80,7 +87,7 @@ inline TensorInfo read_tensor(const std::string& name, const nlohmann::json& val
 class SafetensorsFile : public TensorTable {
  public:
   /// Longest header that is read, in bytes.
-  static constexpr std::size_t header_limit = 100'000'000;
+  static constexpr std::size_t header_limit = detail::json_size_limit;
 
   /// Opens a file, mapped unless told otherwise (see `MappedFile` for what a mapped file asks of others).
   /// @throws IoError if the file can't be read or breaks a rule of the format

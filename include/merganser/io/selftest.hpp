@@ -9,7 +9,6 @@
 #include <functional>
 #include <limits>
 #include <span>
-#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -117,9 +116,7 @@ void require_near(const std::string& file, const std::string& field, const model
     const double value = expected.values[id], found = static_cast<double>(got[static_cast<Index>(id)]);
     const double allowed = tolerance * std::max(1.0, std::abs(value));
     if (std::abs(found - value) <= allowed) continue;
-    std::ostringstream wanted;
-    wanted << value << " within " << allowed;
-    throw IoError(file, field + " of id " + std::to_string(id), found, wanted.str());
+    throw IoError(file, field + " of id " + std::to_string(id), found, to_text(value) + " within " + to_text(allowed));
   }
 }
 

@@ -137,7 +137,7 @@ inline Selftest parse_selftest(std::string_view text, const std::string& file_na
 /// @throws IoError if the file can't be read, or as `parse_selftest`
 inline Selftest read_selftest(const std::filesystem::path& directory) {
   const std::filesystem::path path = directory / selftest_file_name;
-  return parse_selftest(read_text_file(path), path.string());
+  return parse_selftest(read_text_file(path, detail::json_size_limit), path.string());
 }
 
 /// The text of a selftest.json that `parse_selftest` reads, a case a line.

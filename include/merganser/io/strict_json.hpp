@@ -1,9 +1,11 @@
-// Reading JSON strictly: for the inside of this room, never part of a public signature.
+// Reading the fields of JSON objects strictly: for the inside of this room, never part of a public signature.
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <set>
 #include <string>
@@ -16,43 +18,13 @@
 #include <merganser/core/check.hpp>
 #include <merganser/core/io_error.hpp>
 #include <merganser/core/types.hpp>
+#include <merganser/io/json_parser.hpp>
 
 namespace merganser::inline MERGANSER_ISA::io::detail {
 
-/// Deeper nesting is refused; no file of ours needs more than four levels.
-inline constexpr int json_depth_limit = 64;
-
-/// Parses one JSON object; `part` names the text within the file.
-/// @throws IoError if the text is no JSON object, is nested too deeply or has a key twice in one object
-inline nlohmann::json parse_json_object(std::string_view text, std::string_view file, std::string_view part) {
-  // The parser takes a zero byte for the end of the text.
-  if (text.find('\0') != std::string_view::npos) throw IoError(file, part, "a zero byte", "JSON");
-  std::vector<std::set<std::string>> keys;
-  int open = 0;
-  const auto watch = [&](int, nlohmann::json::parse_event_t event, const nlohmann::json& value) {
-    using Event = nlohmann::json::parse_event_t;
-    if (event == Event::object_start || event == Event::array_start) {
-      if (++open > json_depth_limit)
-        throw IoError(file, part, "deeper nesting", std::to_string(json_depth_limit) + " levels at most");
-    }
-    if (event == Event::object_end || event == Event::array_end) --open;
-    if (event == Event::object_start) keys.emplace_back();
-    if (event == Event::object_end) keys.pop_back();
-    if (event == Event::key && !keys.back().insert(value.get<std::string>()).second)
-      throw IoError(file, value.get<std::string>(), "this key twice", "every key once in an object");
-    return true;
-  };
-  nlohmann::json parsed;
-  try {
-    parsed = nlohmann::json::parse(text, watch);
-  } catch (const nlohmann::json::parse_error& error) {
-    throw IoError(file, part, "an error at byte " + std::to_string(error.byte), "JSON");
-  } catch (const nlohmann::json::exception&) {
-    throw IoError(file, part, "a number out of range", "JSON");
-  }
-  if (!parsed.is_object()) throw IoError(file, part, parsed.type_name(), "a JSON object");
-  return parsed;
-}
+/// Ranges of numbers that are handed on as float.
+inline bool is_finite_as_float(double value) { return std::abs(value) <= std::numeric_limits<float>::max(); }
+inline bool is_positive_as_float(double value) { return is_finite_as_float(value) && static_cast<float>(value) > 0; }
 
 /// A value in the words of an error message.
 inline std::string describe(const nlohmann::json& value) {
@@ -110,6 +82,14 @@ class JsonFields {
     return value->get<bool>();
   }
 
+  /// @throws IoError if the value is no text
+  std::optional<std::string> text(const std::string& key) const {
+    const nlohmann::json* value = find(key);
+    if (value == nullptr) return std::nullopt;
+    if (!value->is_string()) fail(key, describe(*value), "a text");
+    return value->get<std::string>();
+  }
+
   /// @throws IoError if the value is none of the words
   template <class Value, std::size_t Count>
   std::optional<Value> choice(const std::string& key, const std::array<Choice<Value>, Count>& choices) const {
@@ -147,6 +127,12 @@ class JsonFields {
     return value != nullptr && value->is_array();
   }
 
+  /// True if there is a null under the key.
+  bool is_null(const std::string& key) const {
+    const auto place = object_->find(key);
+    return place != object_->end() && place->is_null();
+  }
+
   /// True if there is a text under the key.
   bool is_text(const std::string& key) const {
     const nlohmann::json* value = find(key);
@@ -154,10 +140,17 @@ class JsonFields {
   }
 
   /// @throws IoError if there is a value under the key, and another one
-  void require_value(const std::string& key, const nlohmann::json& expected) const {
+  void require_value(const std::string& key, const nlohmann::json& expected, const std::string& reason = "") const {
     const nlohmann::json* value = find(key);
     if (value == nullptr || *value == expected) return;
-    fail(key, describe(*value), expected.is_structured() ? "none or an empty one" : describe(expected));
+    fail(key, describe(*value), (expected.is_structured() ? "none or an empty one" : describe(expected)) + reason);
+  }
+
+  /// @throws IoError if there is a value under the key other than false or an empty array or object
+  void require_nothing(const std::string& key, const std::string& reason) const {
+    const nlohmann::json* value = find(key);
+    if (value == nullptr || *value == false || (value->is_structured() && value->empty())) return;
+    fail(key, describe(*value), "none" + reason);
   }
 
   /// @throws IoError if the object has a key that is not in the list

@@ -24,7 +24,19 @@ static_assert(std::endian::native == std::endian::little,
               "safetensors files are little-endian, and so must be the host");
 
 /// Element types of a safetensors file.
-enum class DataType { f64, f32, f16, bf16, i64, i32, i16, i8, u8, boolean };
+enum class DataType {
+  f64,
+  f32,
+  f16,
+  bf16,
+  i64,
+  i32,
+  i16,
+  i8,
+  u8,
+  boolean,
+  other,  ///< one that no numbers are read of here, such as F8_E4M3 or U32
+};
 
 namespace detail {
 
@@ -34,7 +46,7 @@ struct DataTypeRow {
   std::size_t size;
 };
 
-inline constexpr std::array<DataTypeRow, 10> data_types{{{DataType::f64, "F64", 8},
+inline constexpr std::array<DataTypeRow, 11> data_types{{{DataType::f64, "F64", 8},
                                                          {DataType::f32, "F32", 4},
                                                          {DataType::f16, "F16", 2},
                                                          {DataType::bf16, "BF16", 2},
@@ -43,20 +55,21 @@ inline constexpr std::array<DataTypeRow, 10> data_types{{{DataType::f64, "F64", 
                                                          {DataType::i16, "I16", 2},
                                                          {DataType::i8, "I8", 1},
                                                          {DataType::u8, "U8", 1},
-                                                         {DataType::boolean, "BOOL", 1}}};
+                                                         {DataType::boolean, "BOOL", 1},
+                                                         {DataType::other, "another type", 0}}};
 
 }  // namespace detail
 
 /// The name of an element type in a file's header, such as "F32".
 inline std::string_view name_of(DataType type) { return detail::data_types[static_cast<std::size_t>(type)].name; }
 
-/// Bytes of one element.
+/// Bytes of one element; 0 of another type, whose size nobody knows.
 inline std::size_t size_of(DataType type) { return detail::data_types[static_cast<std::size_t>(type)].size; }
 
 /// The element type of that name, if there is one.
 inline std::optional<DataType> data_type_named(std::string_view name) {
   for (const detail::DataTypeRow& row : detail::data_types)
-    if (row.name == name) return row.type;
+    if (row.name == name && row.type != DataType::other) return row.type;
   return std::nullopt;
 }
 
@@ -91,11 +104,19 @@ struct TensorInfo {
   DataType dtype = DataType::f32;
   std::vector<Index> shape;          ///< [] for a single number
   std::span<const std::byte> bytes;  ///< row-major, little-endian, at any address: not aligned
+  std::string other_type = {};       ///< the file's name of the element type if dtype is `other`
 
-  Index size() const { return static_cast<Index>(bytes.size() / size_of(dtype)); }
+  /// Elements; of another type as many as the shape has.
+  Index size() const {
+    if (dtype == DataType::other) return element_count(shape).value_or(0);
+    return static_cast<Index>(bytes.size() / size_of(dtype));
+  }
+
+  std::string type_name() const { return dtype == DataType::other ? other_type : std::string(name_of(dtype)); }
 
   bool operator==(const TensorInfo& other) const {
-    return dtype == other.dtype && shape == other.shape && bytes.size() == other.bytes.size() &&
+    return dtype == other.dtype && other_type == other.other_type && shape == other.shape &&
+           bytes.size() == other.bytes.size() &&
            (bytes.empty() || std::memcmp(bytes.data(), other.bytes.data(), bytes.size()) == 0);
   }
 };

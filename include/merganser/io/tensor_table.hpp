@@ -113,11 +113,11 @@ class TensorTable {
   }
 
   /// The numbers of an integer tensor of any shape, row by row; false is 0 and true is 1.
-  /// @throws IoError if there is no such tensor or it is floating
+  /// @throws IoError if there is no such tensor or it holds no integers
   std::vector<std::int64_t> integers(std::string_view name) const {
     const Entry& found = entry(name);
-    if (is_floating(found.info.dtype))
-      throw IoError(file_of(name), name, name_of(found.info.dtype), "I64, I32, I16, I8, U8 or BOOL");
+    if (is_floating(found.info.dtype) || found.info.dtype == DataType::other)
+      throw IoError(file_of(name), name, found.info.type_name(), "I64, I32, I16, I8, U8 or BOOL");
     std::vector<std::int64_t> result(static_cast<std::size_t>(found.info.size()));
     for_each_piece(
         found, [&](const TensorInfo& piece, Index first) { detail::convert_integers(piece, result.data() + first); });
@@ -128,10 +128,12 @@ class TensorTable {
   /// @throws IoError if there is no such tensor
   bool same_bits(std::string_view name, std::string_view other) const {
     const Entry &one = entry(name), &two = entry(other);
-    if (one.info.dtype != two.info.dtype || one.info.shape != two.info.shape) return false;
+    if (one.info.type_name() != two.info.type_name() || one.info.shape != two.info.shape ||
+        one.info.bytes.size() != two.info.bytes.size())
+      return false;
     bool same = true;
-    for_each_piece(one, [&](const TensorInfo& piece, Index first) {
-      const auto offset = static_cast<std::size_t>(first) * size_of(two.info.dtype);
+    for_each_piece(one, [&](const TensorInfo& piece, Index) {
+      const auto offset = static_cast<std::size_t>(piece.bytes.data() - one.info.bytes.data());
       const auto part = two.info.bytes.subspan(offset, piece.bytes.size());
       same = same && std::memcmp(piece.bytes.data(), part.data(), part.size()) == 0;
       two.source.bytes.release(part);
@@ -170,7 +172,7 @@ class TensorTable {
   const Entry& floating(std::string_view name) const {
     const Entry& found = entry(name);
     if (!is_floating(found.info.dtype))
-      throw IoError(found.source.file, name, name_of(found.info.dtype), "F64, F32, F16 or BF16");
+      throw IoError(found.source.file, name, found.info.type_name(), "F64, F32, F16 or BF16");
     return found;
   }
 
@@ -181,7 +183,8 @@ class TensorTable {
     const std::span<const std::byte> bytes = entry.info.bytes;
     for (std::size_t begin = 0; begin < bytes.size(); begin += longest) {
       const auto part = bytes.subspan(begin, std::min(longest, bytes.size() - begin));
-      visit(TensorInfo{entry.info.dtype, {}, part}, static_cast<Index>(begin / size_of(entry.info.dtype)));
+      visit(TensorInfo{entry.info.dtype, {}, part, {}},
+            static_cast<Index>(begin / std::max<std::size_t>(size_of(entry.info.dtype), 1)));
       entry.source.bytes.release(part);
     }
   }
@@ -203,7 +206,7 @@ class TensorTable {
     Index at = first + static_cast<Index>(*place);
     std::vector<Index> index = found.info.shape;
     for (std::size_t axis = index.size(); axis-- > 0; at /= found.info.shape[axis]) index[axis] = at % index[axis];
-    throw IoError(found.source.file, name, std::to_string(numbers[*place]) + " at " + shape_text(index),
+    throw IoError(found.source.file, name, to_text(numbers[*place]) + " at " + shape_text(index),
                   std::same_as<Scalar, float> ? "numbers that are finite as float" : "finite numbers");
   }
 

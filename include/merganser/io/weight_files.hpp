@@ -1,17 +1,20 @@
 // The names of the weight files of a model, and the index that says which tensor is in which shard.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
-#include <limits>
 #include <map>
-#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 #include <nlohmann/json.hpp>
 
 #include <merganser/core/types.hpp>
+#include <merganser/io/atomic_file.hpp>
 #include <merganser/io/strict_json.hpp>
 
 namespace merganser::inline MERGANSER_ISA::io {
@@ -23,7 +26,6 @@ inline constexpr std::string_view shard_index_name = "model.safetensors.index.js
 /// What a model.safetensors.index.json says.
 struct ShardIndex {
   std::map<std::string, std::string> weight_map;  ///< tensor to file name, a path below the directory of the index
-  std::optional<Index> total_size;                ///< bytes of all tensors
 
   /// The files, each once.
   std::set<std::string> files() const {
@@ -34,6 +36,12 @@ struct ShardIndex {
 };
 
 namespace detail {
+
+/// A number of `digits` digits at least, zeros in front: 00042. (Streams would follow the program's locale.)
+inline std::string padded_number(std::uint64_t number, std::size_t digits) {
+  const std::string text = std::to_string(number);
+  return std::string(digits - std::min(digits, text.size()), '0') + text;
+}
 
 /// True for a relative path that stays below the place where it begins.
 inline bool stays_below(const std::string& text) {
@@ -48,8 +56,8 @@ inline bool stays_below(const std::string& text) {
 }  // namespace detail
 
 /// Reads the text of a model.safetensors.index.json; `file_name` stands for it in errors.
-/// @throws IoError if the text is no JSON object of `weight_map` and `metadata`, a file is not named by a path below
-/// the directory, or `metadata.total_size` is no size
+/// @throws IoError if the text is no JSON object of `weight_map` and `metadata`, or a file is not named by a path below
+/// the directory. What `metadata` says, nobody reads.
 inline ShardIndex parse_shard_index(std::string_view text, const std::string& file_name) {
   const nlohmann::json object = detail::parse_json_object(text, file_name, "file");
   const detail::JsonFields fields(object, file_name);
@@ -62,10 +70,23 @@ inline ShardIndex parse_shard_index(std::string_view text, const std::string& fi
       fields.fail("weight_map." + tensor, detail::describe(file), "the name of a file in the directory of the index");
     index.weight_map.emplace(tensor, file.get<std::string>());
   }
-  if (const nlohmann::json* metadata = fields.object("metadata"); metadata != nullptr)
-    index.total_size = detail::JsonFields(*metadata, file_name, "metadata.")
-                           .integer("total_size", 0, std::numeric_limits<Index>::max());
+  fields.object("metadata");
   return index;
 }
+
+namespace detail {
+
+/// The names of the weight files that a model directory is read from: model.safetensors or, if there is none, the
+/// shards of its index; none if there is neither.
+/// @throws IoError if the index is none
+inline std::set<std::string> weight_file_names(const std::filesystem::path& directory) {
+  std::error_code failure;
+  if (std::filesystem::exists(directory / weights_file_name, failure)) return {std::string(weights_file_name)};
+  const std::filesystem::path index = directory / shard_index_name;
+  if (!std::filesystem::exists(index, failure)) return {};
+  return parse_shard_index(read_text_file(index, json_size_limit), index.string()).files();
+}
+
+}  // namespace detail
 
 }  // namespace merganser::io

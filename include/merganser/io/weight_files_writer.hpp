@@ -4,10 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <iomanip>
 #include <optional>
 #include <set>
-#include <sstream>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -60,9 +58,7 @@ std::vector<Shard> plan_shards(const Layer& layer, const std::string& prefix, co
 
 /// model-00002-of-00003.safetensors for the second of three.
 inline std::string shard_name(std::size_t number, std::size_t count) {
-  std::ostringstream name;
-  name << "model-" << std::setfill('0') << std::setw(5) << number << "-of-" << std::setw(5) << count << ".safetensors";
-  return name.str();
+  return "model-" + padded_number(number, 5) + "-of-" + padded_number(count, 5) + ".safetensors";
 }
 
 /// The weight files of a directory, as far as they can be told.
@@ -70,7 +66,7 @@ inline std::set<std::string> present_weight_files(const std::filesystem::path& d
   std::set<std::string> names{std::string(weights_file_name), std::string(shard_index_name)};
   try {
     const std::filesystem::path path = directory / shard_index_name;
-    for (const std::string& file : parse_shard_index(read_text_file(path), path.string()).files())
+    for (const std::string& file : parse_shard_index(read_text_file(path, json_size_limit), path.string()).files())
       if (file.ends_with(".safetensors")) names.insert(file);
   } catch (const IoError&) {
     // No index, or none of ours: then its shards are not ours to remove either.

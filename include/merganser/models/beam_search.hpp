@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -12,6 +13,7 @@
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/models/encoder_decoder.hpp>
+#include <merganser/models/generation.hpp>
 #include <merganser/models/sampling.hpp>
 
 namespace merganser::inline MERGANSER_ISA::models {
@@ -25,15 +27,21 @@ enum class EarlyStopping {
 };
 
 struct BeamSearchOptions {
-  Index max_length = 256;  ///< tokens a sequence may reach, the start id included
-  Index beams = 4;  ///< sequences that are followed at a time, and most that are returned; 1 is greedy generation
+  static constexpr Index most_beams = 1024;
+
+  /// Tokens a sequence may reach, the start id included; at most `longest_sequence`. Memory is taken as they come.
+  Index max_length = 256;
+  /// Sequences that are followed at a time, and most that are returned; at most `most_beams`. 1 is greedy generation.
+  Index beams = 4;
   double length_penalty = 1.0;  ///< p in score = log probability / length^p: above 0 favours long sequences
   EarlyStopping early_stopping = EarlyStopping::when_unlikely;
+  Vector<TokenId> ends = {};  ///< each of them ends a sequence; the model's end id if there is none
 
   /// @throws std::invalid_argument naming `function` if a number is out of its range
   void check(std::string_view function) const {
-    check_argument(max_length >= 1, function, "max_length", max_length, "at least 1");
+    detail::check_max_length(function, max_length);
     check_argument(beams >= 1, function, "beams", beams, "at least 1");
+    check_argument(beams <= most_beams, function, "beams", beams, "at most " + std::to_string(most_beams));
     check_argument(std::isfinite(length_penalty), function, "length_penalty", length_penalty, "a finite number");
   }
 };
@@ -71,9 +79,11 @@ class BeamSearch {
     double log_probability = 0.0;
   };
 
+  /// `end` is the model's end id.
   /// @throws std::invalid_argument if an option is out of its range
   BeamSearch(const BeamSearchOptions& options, TokenId start, TokenId end)
-      : options_(options), end_(end), running_{{{start}, 0.0}} {
+      : options_(options), running_{{{start}, 0.0}} {
+    if (options_.ends.empty()) options_.ends = {end};
     options.check("BeamSearch");
     if (options.max_length == 1) end_search();
   }
@@ -97,7 +107,7 @@ class BeamSearch {
       const Candidate& candidate = candidates[rank];
       Beam beam{running_[static_cast<std::size_t>(candidate.beam)].ids, candidate.log_probability};
       beam.ids.push_back(candidate.id);
-      if (candidate.id == end_) {
+      if (std::find(options_.ends.begin(), options_.ends.end(), candidate.id) != options_.ends.end()) {
         if (rank < beams) add_ended(std::move(beam));
       } else if (next.size() < beams) {
         next.push_back(std::move(beam));
@@ -123,7 +133,7 @@ class BeamSearch {
     return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
   }
 
-  /// Twice as many as there are beams: so many go on even if every beam can also end.
+  /// As many go on as there are beams even if every beam ends in every way: with one end id, twice as many as beams.
   Vector<Candidate> best_candidates(const MatrixRef<Scalar>& logits) const {
     Vector<Candidate> candidates;
     for (Index beam = 0; beam < logits.rows(); ++beam) {
@@ -136,7 +146,7 @@ class BeamSearch {
                               std::isnan(logit) ? -std::numeric_limits<Scalar>::infinity() : logit,
                               static_cast<TokenId>(id)});
       }
-      detail::keep_first(candidates, 2 * static_cast<std::size_t>(options_.beams), before);
+      detail::keep_first(candidates, (1 + options_.ends.size()) * static_cast<std::size_t>(options_.beams), before);
     }
     return candidates;
   }
@@ -177,7 +187,6 @@ class BeamSearch {
   }
 
   BeamSearchOptions options_;
-  TokenId end_;
   Vector<Beam> running_;
   Vector<Hypothesis> ended_;
 };

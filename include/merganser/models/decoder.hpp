@@ -106,8 +106,9 @@ class Decoder {
     return means;
   }
 
-  /// The state of N sequences before their first token; keys and values of the memory are projected here, once.
-  DecoderState<Scalar> start(const EncoderOutput<Scalar>& memory, Index capacity) const;
+  /// The state of N sequences before their first token, which may reach `limit` tokens each; keys and values of the
+  /// memory are projected here, once. The state takes memory as it grows.
+  DecoderState<Scalar> start(const EncoderOutput<Scalar>& memory, Index limit) const;
 
   /// The next token of each sequence: embedded [N x D] to [N x D] behind the final norm. The state grows by one token.
   /// @throws std::invalid_argument if the state is full
@@ -188,14 +189,16 @@ auto Decoder<Scalar>::backward(const Matrix<Scalar>& grad_hidden, const EncoderO
 }
 
 template <Real Scalar>
-DecoderState<Scalar> Decoder<Scalar>::start(const EncoderOutput<Scalar>& memory, Index capacity) const {
+DecoderState<Scalar> Decoder<Scalar>::start(const EncoderOutput<Scalar>& memory, Index limit) const {
+  constexpr Index first_capacity = 64;
   DecoderState<Scalar> state;
   state.sequences = memory.hidden.count();
-  state.capacity = capacity;
+  state.limit = limit;
+  state.capacity = std::min(limit, first_capacity);
   state.memory = memory.hidden.offsets.ranges();
   state.key_bias = memory.key_bias;
   state.hidden_keys = memory.hidden_keys;
-  state.position_bias = position.bias_up_to(capacity);
+  state.position_bias = position.bias_up_to(state.capacity);
   const Matrix<Scalar> no_rows(0, config_.heads * config_.head_width);
   for (const DecoderBlock<Scalar>& block : blocks) {
     state.self.push_back({no_rows, no_rows, {}});
@@ -210,8 +213,12 @@ DecoderState<Scalar> Decoder<Scalar>::start(const EncoderOutput<Scalar>& memory,
 template <Real Scalar>
 Matrix<Scalar> Decoder<Scalar>::step(const Matrix<Scalar>& embedded, DecoderState<Scalar>& state) const {
   check_equal("Decoder::step", "embedded.rows()", embedded.rows(), state.sequences);
-  check_argument(state.length < state.capacity, "Decoder::step", "state.length", state.length,
-                 "less than the capacity of the state");
+  check_argument(state.length < state.limit, "Decoder::step", "state.length", state.length,
+                 "less than the limit of the state");
+  if (state.length == state.capacity) {
+    state.lengthen();
+    state.position_bias = position.bias_up_to(state.capacity);
+  }
   const Vector<Position> now(static_cast<std::size_t>(state.sequences), static_cast<Position>(state.length));
   Context self, cross;
   Vector<Index> new_rows;

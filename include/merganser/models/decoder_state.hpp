@@ -17,11 +17,13 @@ namespace merganser::inline MERGANSER_ISA::models {
 /// The keys and values of a batch of N sequences that grow by one token a step (the key/value cache).
 ///
 /// Made by `Decoder::start`, read and written by `Decoder::step`. Sequences may share the rows of the encoder that they
-/// read. R >= N capacity rows are held; what lies in rows not yet written means nothing.
+/// read. R >= N capacity rows are held, and the capacity grows with the length; what lies in rows not yet written means
+/// nothing.
 template <Real Scalar>
 struct DecoderState {
   Index sequences = 0;                        ///< N
-  Index capacity = 0;                         ///< most tokens a sequence may reach
+  Index limit = 0;                            ///< most tokens a sequence may reach
+  Index capacity = 0;                         ///< tokens of a sequence that there is room for
   Index length = 0;                           ///< tokens so far
   Vector<nn::KeyValues<Scalar>> self, cross;  ///< one a block; self [R x H K], cross [T' x H K]
   Vector<Position> key_positions;             ///< [R]
@@ -38,6 +40,20 @@ struct DecoderState {
     for (nn::KeyValues<Scalar>& block : self)
       for (Matrix<Scalar>* matrix : {&block.keys, &block.values})
         if (matrix->rows() < rows) matrix->conservativeResize(rows, Eigen::NoChange);
+  }
+
+  /// Makes room for twice as many tokens of each sequence, at most `limit`.
+  void lengthen() {
+    const Index before = std::exchange(capacity, std::min(limit, 2 * capacity));
+    for (nn::KeyValues<Scalar>& block : self)
+      for (Matrix<Scalar>* matrix : {&block.keys, &block.values}) {
+        Matrix<Scalar> longer(sequences * capacity, matrix->cols());
+        for (Index n = 0; n < sequences; ++n)
+          longer.middleRows(n * capacity, length) = matrix->middleRows(n * before, length);
+        *matrix = std::move(longer);
+      }
+    key_positions.clear();
+    reserve(sequences);
   }
 
   /// Goes on with the chosen sequences [N'], in their order. One that is left out ends and costs nothing more; one that

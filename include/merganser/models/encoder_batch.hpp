@@ -24,6 +24,9 @@
 
 namespace merganser::inline MERGANSER_ISA::models {
 
+/// In the place of a pad's id: the model has none.
+inline constexpr TokenId no_pad = -1;
+
 /// Marks the places [T] where `ids` equals `id`; empty when there is none.
 inline Vector<std::uint8_t> mark_ids(std::span<const TokenId> ids, TokenId id) {
   Vector<std::uint8_t> marks(ids.size(), 0);

@@ -27,18 +27,27 @@ namespace merganser::inline MERGANSER_ISA::models {
 /// Where the logits come from.
 enum class Head {
   untied,  ///< a linear map of its own (lm_head)
-  tied,    ///< the embedding table, on decoder outputs scaled by D^-0.5
+  tied,    ///< the embedding table
 };
 
-/// The decoder's input for given labels: shifted right by one, `start` first, ignored labels replaced by `pad`.
+/// What the head reads.
+enum class HeadInput {
+  by_head,   ///< scaled if the head is tied, as T5 does
+  unscaled,  ///< decoder outputs as they are
+  scaled,    ///< decoder outputs times D^-0.5
+};
+
+/// The decoder's input for given labels: shifted right by one, `start` first, ignored labels replaced by `pad`, or by
+/// `start` where there is no pad.
 /// @throws std::invalid_argument if the labels are not as many as their offsets say
 inline TokenBatch shift_right(const TokenBatch& labels, TokenId start, TokenId pad) {
   check_equal("shift_right", "labels.ids.size()", static_cast<Index>(labels.ids.size()), labels.total());
+  const TokenId instead = pad == no_pad ? start : pad;
   TokenBatch shifted = labels;
   for (Index i = 0; i < labels.count(); ++i) {
     for (Index t = labels.offsets.end(i) - 1; t > labels.offsets.begin(i); --t) {
       const TokenId before = labels.ids[static_cast<std::size_t>(t) - 1];
-      shifted.ids[static_cast<std::size_t>(t)] = before == nn::ignored_label ? pad : before;
+      shifted.ids[static_cast<std::size_t>(t)] = before == nn::ignored_label ? instead : before;
     }
     if (labels.offsets.length(i) > 0) shifted.ids[static_cast<std::size_t>(labels.offsets.begin(i))] = start;
   }
@@ -62,11 +71,17 @@ class EncoderDecoder {
     Vector<merge::GateConfig> gates;
     Index decoder_blocks = 1;  ///< all other sizes are the encoder's
     Head head = Head::untied;
-    TokenId pad = 0;
+    HeadInput head_input = HeadInput::by_head;
+    TokenId pad = 0;    ///< or `no_pad`
     TokenId end = 1;    ///< ends a generated sequence
     TokenId start = 0;  ///< the decoder's first input
     /// Of the encoder, in place of gates.
     std::optional<merge::PoolingConfig> pooling;
+
+    /// Whether decoder outputs are multiplied by D^-0.5 on their way to the head.
+    bool scales_head_input() const {
+      return head_input == HeadInput::by_head ? head == Head::tied : head_input == HeadInput::scaled;
+    }
   };
 
   struct Cache {
@@ -165,9 +180,9 @@ class EncoderDecoder {
 
   /// Behind the decoder: hidden [L x D] to logits [L x V].
   Matrix<Scalar> head(const Matrix<Scalar>& hidden) const {
-    if (config_.head == Head::untied) return lm_head.forward(hidden);
-    const Matrix<Scalar> scaled = hidden * tied_scale();
-    return lm_head.is_prepared() ? lm_head.forward(scaled) : tied_head().forward(scaled);
+    if (!config_.scales_head_input()) return head_map(hidden);
+    const Matrix<Scalar> scaled = hidden * head_scale();
+    return head_map(scaled);
   }
 
   template <class Visitor>
@@ -192,7 +207,12 @@ class EncoderDecoder {
     return stack;
   }
 
-  Scalar tied_scale() const { return Scalar{1} / std::sqrt(static_cast<Scalar>(config_.encoder.width)); }
+  Matrix<Scalar> head_map(const Matrix<Scalar>& x) const {
+    const bool own = config_.head == Head::untied || lm_head.is_prepared();
+    return own ? lm_head.forward(x) : tied_head().forward(x);
+  }
+
+  Scalar head_scale() const { return Scalar{1} / std::sqrt(static_cast<Scalar>(config_.encoder.width)); }
 
   nn::Linear<Scalar> tied_head() const {
     nn::Linear<Scalar> linear;
@@ -218,7 +238,7 @@ auto EncoderDecoder<Scalar>::forward(const TokenBatch& source, const TokenBatch&
   cache.encoded = encoder.forward(input, options.deletion, rng, cache.encoder);
   const RaggedBatch<Scalar> target(shared.forward(decoder_input.ids, cache.target_ids), decoder_input.offsets);
   cache.head_input = decoder.forward(target, cache.encoded, rng, cache.decoder);
-  if (config_.head == Head::tied) cache.head_input *= tied_scale();
+  if (config_.scales_head_input()) cache.head_input *= head_scale();
   Output output;
   output.logits =
       config_.head == Head::tied ? tied_head().forward(cache.head_input) : lm_head.forward(cache.head_input);
@@ -239,11 +259,12 @@ void EncoderDecoder<Scalar>::backward(const OutputGradients& grad, const Cache& 
   if (config_.head == Head::tied) {
     nn::Linear<Scalar> table;
     table.weight = std::move(gradients.shared.weight);
-    grad_hidden = tied_head().backward(grad.logits, cache.head_input, table) * tied_scale();
+    grad_hidden = tied_head().backward(grad.logits, cache.head_input, table);
     gradients.shared.weight = std::move(table.weight);
   } else {
     grad_hidden = lm_head.backward(grad.logits, cache.head_input, gradients.lm_head);
   }
+  if (config_.scales_head_input()) grad_hidden *= head_scale();
   const double excess_weight = grad.score_excess == 0 ? 0.0 : grad.score_excess / penalised_layers(cache);
   auto decoded = decoder.backward(grad_hidden, cache.encoded, excess_weight, cache.decoder, gradients.decoder);
   shared.backward(decoded.embedded, cache.target_ids, gradients.shared);

@@ -4,8 +4,11 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <numeric>
 #include <span>
+#include <string>
+#include <string_view>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/check_logits.hpp>
@@ -34,14 +37,19 @@ enum class Ending {
   callback,    ///< the callback wanted no more
 };
 
+/// The most tokens that a sequence may be allowed to reach: positions have no number beyond.
+inline constexpr Index longest_sequence = std::numeric_limits<Position>::max();
+
 struct GenerationOptions {
-  Index max_length = 256;  ///< tokens a sequence may reach, the start id included
+  /// Tokens a sequence may reach, the start id included; at most `longest_sequence`. Memory is taken as they come.
+  Index max_length = 256;
   SamplingOptions sampling;
   std::uint64_t seed = 0;  ///< of the draws
   /// Sequence i draws from stream `first_stream + i` of the seed, so that a batch can be cut without changing a token.
   std::uint64_t first_stream = 0;
   TokenCallback on_tokens = {};  ///< may be empty
   StepLogits step_logits = StepLogits::dropped;
+  Vector<TokenId> ends = {};  ///< each of them ends a sequence; the model's end id if there is none
 };
 
 /// Generated sequences.
@@ -54,18 +62,29 @@ struct Generation {
   EncoderOutput<Scalar> encoded;  ///< what the encoder kept
 };
 
+namespace detail {
+
+inline void check_max_length(std::string_view function, Index max_length) {
+  check_argument(max_length >= 1, function, "max_length", max_length, "at least 1");
+  check_argument(max_length <= longest_sequence, function, "max_length", max_length,
+                 "at most " + std::to_string(longest_sequence));
+}
+
+}  // namespace detail
+
 /// Generates one target for each of N source sequences.
 ///
 /// A sequence that has ended leaves the batch. The cost of a step grows with the running sequences, their tokens so far
 /// and the survivors of their sources. A sequence has the same bits alone and in any batch (given its stream; a random
 /// gate draws for the whole batch), with any number of threads.
-/// @throws std::invalid_argument if max_length is below 1, a sampling option out of its range, or the model's logits
-/// are no numbers; what the callback throws
+/// @throws std::invalid_argument if max_length or a sampling option is out of its range, or the model's logits are no
+/// numbers; what the callback throws
 template <Real Scalar>
 Generation<Scalar> generate(const EncoderDecoder<Scalar>& model, const TokenBatch& source,
                             const GenerationOptions& options = {},
                             const typename EncoderDecoder<Scalar>::ForwardOptions& forward_options = {}) {
-  check_argument(options.max_length >= 1, "generate", "max_length", options.max_length, "at least 1");
+  detail::check_max_length("generate", options.max_length);
+  const Vector<TokenId> ends = options.ends.empty() ? Vector<TokenId>{model.config().end} : options.ends;
   options.sampling.check("generate");
   Generation<Scalar> result;
   result.encoded = model.encode(source, forward_options);
@@ -94,7 +113,7 @@ Generation<Scalar> generate(const EncoderDecoder<Scalar>& model, const TokenBatc
       const TokenId id = choose_token<Scalar>(logits.row(static_cast<Index>(row)), options.sampling, streams[n]);
       sequences[n].push_back(id);
       const Continue wanted = options.on_tokens ? options.on_tokens(static_cast<Index>(n), {&id, 1}) : Continue::yes;
-      if (id == model.config().end) {
+      if (std::find(ends.begin(), ends.end(), id) != ends.end()) {
         result.endings[n] = Ending::end_id;
       } else if (wanted == Continue::no) {
         result.endings[n] = Ending::callback;
