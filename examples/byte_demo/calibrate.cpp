@@ -11,6 +11,7 @@
 #include <comparison.hpp>
 #include <corpus.hpp>
 #include <model.hpp>
+#include <model_task.hpp>
 #include <options.hpp>
 #include <predicted_cost.hpp>
 #include <terminal.hpp>
@@ -44,7 +45,7 @@ void print_table(const evaluation::Calibration& calibration, const std::string& 
 void calibrate(const CalibrateOptions& options) {
   merganser::ThreadPool pool(options.threads.value_or(merganser::hardware_threads()));
   const merganser::ExecutorScope scope(pool);
-  const auto examples = open_evaluation_data(options.data, options.windows, options.seed);
+  const auto examples = open_evaluation_data(with_task_of(options.model, options.data), options.windows, options.seed);
   const Model model = load_model(options.model);
   for (const data::Example& example : examples)
     for (const auto& ids : {example.source, example.target})

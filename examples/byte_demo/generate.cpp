@@ -1,4 +1,4 @@
-// byte_demo generate: what a model answers, byte for byte.
+// byte_demo generate: what a model answers.
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
@@ -16,15 +16,19 @@
 #include <merganser/data/byte_stream.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/data/text_corpus.hpp>
+#include <merganser/evaluation/cost_model.hpp>
 
 #include <answer.hpp>
 #include <generation_settings.hpp>
+#include <model_task.hpp>
 #include <options.hpp>
 #include <terminal.hpp>
+#include <text_view.hpp>
 
 namespace byte_demo {
 
 namespace data = merganser::data;
+namespace evaluation = merganser::evaluation;
 
 namespace {
 
@@ -66,18 +70,47 @@ std::vector<std::string> lines_of(std::string_view text) {
   return lines;
 }
 
+/// A line for people, beside the answers.
+void tell(std::string_view sentence) {
+  std::cerr << paragraph("byte_demo: " + std::string(sentence), prose_columns(STDERR_FILENO));
+}
+
+/// Says so before a text of many tokens is read at once.
+void warn_of_length(const Model& model, Index tokens) {
+  constexpr Index plenty = 4096, unit = 1000;
+  if (tokens <= plenty) return;
+  const evaluation::CostShape shape = evaluation::cost_shape(model.config());
+  const double ratio = evaluation::encoder_flops(shape, std::vector<Index>{tokens}) /
+                       evaluation::encoder_flops(shape, std::vector<Index>{unit});
+  tell("A text of " + std::to_string(tokens) + " tokens is read at once, " + fixed(ratio, 0) +
+       " times the work of 1,000: attention grows with the square. --input-file reads a text a line.");
+}
+
 /// One model and everything that is asked of it.
 class Writer {
  public:
-  explicit Writer(const GenerateOptions& options)
+  Writer(const GenerateOptions& options, std::span<const std::string> texts)
       : model_(load_model(options.model)),
-        settings_(generation_settings(options, model_)),
-        deletion_(deletion_options(options.rate, options.model)) {}
+        task_(task_of(options.model)),
+        prompts_(make_prompts(texts, task_, options.reading, options.seed)),
+        settings_(generation_settings(options, model_, usual_length())),
+        deletion_(deletion_options(options.rate, options.model)) {
+    if (options.reading == TextReading::verbatim) task_.special = {};
+    for (const Prompts::Piece& piece : prompts_.pieces)
+      check_length(model_, static_cast<Index>(piece.source.size()), "text");
+  }
+
+  /// What was made of the texts, and what that will cost.
+  void introduce() const {
+    for (const std::string& notice : prompts_.notices) tell(notice);
+    if (!prompts_.given.empty()) print_view(std::cerr, "in   ", prompts_.given, prose_columns(STDERR_FILENO));
+    warn_of_length(model_, prompts_.longest());
+  }
 
   /// A stream cannot take back what it has written.
   bool can_stream() const { return !settings_.beams; }
 
-  /// How many prompts are answered together. A random gate draws for all of them, so it gets one at a time.
+  /// How many pieces are answered together. A random gate draws for all of them, so it gets one at a time.
   std::size_t most_at_once() const {
     constexpr std::size_t plenty = 32;
     const auto& gates = model_.config().gates;
@@ -86,47 +119,72 @@ class Writer {
     return random ? 1 : plenty;
   }
 
-  /// The answers to some prompts, of which the first has the given number.
-  std::vector<std::string> answers(std::span<const std::string> prompts, std::size_t number) const {
-    const merganser::TokenBatch ids = run(prompts, number, settings_.generation);
+  std::size_t pieces() const { return prompts_.pieces.size(); }
+
+  /// Whether the answer to a text ends with that to this piece of it.
+  bool ends_text(std::size_t piece) const {
+    return piece + 1 == pieces() || prompts_.pieces[piece].text != prompts_.pieces[piece + 1].text;
+  }
+
+  /// The answers to pieces from the given one on.
+  std::vector<std::string> answers(std::size_t first, std::size_t count) {
+    const merganser::TokenBatch ids = run(first, count, settings_.generation);
     std::vector<std::string> result;
-    for (Index i = 0; i < ids.count(); ++i) result.push_back(data::ByteTokenizer().decode(ids.sequence(i)));
+    for (Index i = 0; i < ids.count(); ++i) {
+      data::ByteStream bytes(task_.special);
+      result.push_back(bytes.push(ids.sequence(i)));
+      result.back() += bytes.finish();
+    }
     return result;
   }
 
-  /// Writes the answer to one prompt as it comes.
-  void stream(const std::string& prompt, std::size_t number) const {
-    data::ByteStream bytes;
+  /// Writes the answer to one piece as it comes.
+  void stream(std::size_t piece) {
+    data::ByteStream bytes(task_.special);
     models::GenerationOptions generation = settings_.generation;
     generation.on_tokens = [&](Index, std::span<const merganser::TokenId> ids) {
       const std::string chunk = bytes.push(ids);
       if (!chunk.empty()) write_now(chunk);
       return interrupted || !std::cout ? models::Continue::no : models::Continue::yes;
     };
-    run({&prompt, 1}, number, generation);
+    run(piece, 1, generation);
     write_now(bytes.finish());
   }
 
+  /// Says so if answers were cut at a length that nobody asked for.
+  void finish(const GenerateOptions& options) const {
+    if (cut_ > 0 && !options.max_length)
+      tell(std::to_string(cut_) + (cut_ == 1 ? " answer was" : " answers were") + " cut at " +
+           std::to_string(settings_.generation.max_length) + " tokens; --max-length N allows others.");
+  }
+
  private:
-  merganser::TokenBatch run(std::span<const std::string> prompts, std::size_t number,
-                            models::GenerationOptions generation) const {
+  /// Text that is put right is as long as it was; with the start and the end.
+  Index usual_length() const {
+    constexpr Index usual = 256;
+    return task_.name == "denoise" ? prompts_.longest() + 1 : usual;
+  }
+
+  merganser::TokenBatch run(std::size_t first, std::size_t count, models::GenerationOptions generation) {
     merganser::TokenBatch source;
-    for (const std::string& prompt : prompts) {
-      source.push_back(data::ByteTokenizer().encode(prompt));
-      check_length(model_, source.offsets.length(source.count() - 1), "text");
-    }
+    for (const Prompts::Piece& piece : std::span(prompts_.pieces).subspan(first, count)) source.push_back(piece.source);
     merganser::Rng rng(generation.seed);
     Model::ForwardOptions forward;
     forward.deletion = deletion_;
     forward.rng = &rng;
     if (settings_.beams) return models::beam_search(model_, source, *settings_.beams, forward).best();
-    generation.first_stream = number;
-    return models::generate(model_, source, generation, forward).ids;
+    generation.first_stream = first;
+    models::Generation<float> written = models::generate(model_, source, generation, forward);
+    cut_ += std::count(written.endings.begin(), written.endings.end(), models::Ending::max_length);
+    return std::move(written.ids);
   }
 
   Model model_;
+  ModelTask task_;
+  Prompts prompts_;
   GenerationSettings settings_;
   merge::DeletionOptions deletion_;
+  std::ptrdiff_t cut_ = 0;  // answers
 };
 
 }  // namespace
@@ -150,25 +208,28 @@ void generate(const GenerateOptions& options) {
   const std::vector<std::string> prompts =
       options.text ? std::vector<std::string>{*options.text} : lines_of(data::read_text_file(options.input_file));
   const bool terminal = is_terminal(STDOUT_FILENO);
-  const std::string_view end_of_answer = terminal || !options.text ? "\n" : "";
-  const Writer writer(options);
+  const std::string end_of_answer = terminal || !options.text ? "\n" : "";
+  Writer writer(options, prompts);
   if (options.stream == StreamChoice::always && !writer.can_stream())
     throw std::invalid_argument("--stream: beams change their minds, so --beams prints whole answers; give --greedy");
+  writer.introduce();
   if (options.stream == StreamChoice::always ||
       (options.stream == StreamChoice::automatic && terminal && writer.can_stream())) {
     const CatchInterrupt catch_interrupt;
-    for (std::size_t i = 0; i < prompts.size() && std::cout; ++i) {
-      writer.stream(prompts[i], i);
-      write_now(end_of_answer);
+    for (std::size_t i = 0; i < writer.pieces() && std::cout; ++i) {
+      writer.stream(i);
+      if (interrupted || writer.ends_text(i)) write_now(end_of_answer);
       if (interrupted) throw Interrupted();
     }
-    return;
+  } else {
+    const std::size_t most = writer.most_at_once();
+    for (std::size_t i = 0; i < writer.pieces() && std::cout; i += most) {
+      const std::vector<std::string> written = writer.answers(i, std::min(most, writer.pieces() - i));
+      for (std::size_t k = 0; k < written.size(); ++k)
+        write_now(written[k] + (writer.ends_text(i + k) ? end_of_answer : ""));
+    }
   }
-  const std::size_t most = writer.most_at_once();
-  for (std::size_t i = 0; i < prompts.size() && std::cout; i += most) {
-    const auto some = std::span(prompts).subspan(i, std::min(most, prompts.size() - i));
-    for (const std::string& written : writer.answers(some, i)) write_now(written + std::string(end_of_answer));
-  }
+  writer.finish(options);
 }
 
 }  // namespace byte_demo

@@ -17,7 +17,6 @@ namespace io = merganser::io;
 
 namespace {
 
-constexpr Index default_length = 256;      // tokens
 constexpr Index longest_wish = 1'000'000;  // as on the command line
 constexpr Index hugging_face_top_k = 50;   // where do_sample is true and top_k is missing
 
@@ -72,26 +71,27 @@ models::SamplingOptions drawing(const GenerateOptions& options, const Wishes& wi
   return sampling;
 }
 
-Index longest(const GenerateOptions& options, const io::GenerationConfig& wished, const Model& model) {
+Index longest(const GenerateOptions& options, const io::GenerationConfig& wished, const Model& model,
+              Index usual_length) {
   if (options.max_length) {
     check_length(model, *options.max_length, "--max-length");
     return *options.max_length;
   }
-  Index length = wished.max_length.value_or(default_length);
+  Index length = wished.max_length.value_or(usual_length);
   if (wished.max_new_tokens) length = *wished.max_new_tokens + 1;  // and the start id
   return std::min({length, longest_wish, most_tokens(model)});
 }
 
 }  // namespace
 
-GenerationSettings generation_settings(const GenerateOptions& options, const Model& model) {
+GenerationSettings generation_settings(const GenerateOptions& options, const Model& model, Index usual_length) {
   const Wishes wishes(options.model.directory);
   wishes.check_start(model.config());
   const Method method = method_of(options, wishes);
   if (options.length_penalty && method != Method::search)
     throw std::invalid_argument("--length-penalty: nothing is searched: give --beams N");
   GenerationSettings settings;
-  settings.generation.max_length = longest(options, wishes.config, model);
+  settings.generation.max_length = longest(options, wishes.config, model, usual_length);
   settings.generation.seed = options.seed;
   settings.generation.ends.assign(wishes.config.eos_token_id.begin(), wishes.config.eos_token_id.end());
   if (method == Method::draw) settings.generation.sampling = drawing(options, wishes);

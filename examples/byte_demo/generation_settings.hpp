@@ -16,10 +16,10 @@ struct GenerationSettings {
 };
 
 /// The options win over generation_config.json in the directory of the model; where neither says anything, an answer
-/// is greedy and has at most 256 tokens. As in Hugging Face, drawing takes the best 50 unless the file that asks for it
-/// says how many, and max_new_tokens wins over max_length.
+/// is greedy and has at most `usual_length` tokens. As in Hugging Face, drawing takes the best 50 unless the file that
+/// asks for it says how many, and max_new_tokens wins over max_length.
 /// @throws merganser::IoError if the file is damaged, or wishes what is not to be had
 /// @throws std::invalid_argument if a length penalty is asked for and nothing is searched
-GenerationSettings generation_settings(const GenerateOptions& options, const Model& model);
+GenerationSettings generation_settings(const GenerateOptions& options, const Model& model, Index usual_length);
 
 }  // namespace byte_demo

@@ -128,6 +128,12 @@ using Job = std::function<void()>;
 
 TrainOptions resume_options(const CLI::App& command_line, const TrainOptions& asked);
 
+void add_verbatim(CLI::App& app, TextReading& reading) {
+  app.add_flag_function(
+      "--verbatim", [&reading](std::int64_t) { reading = TextReading::verbatim; },
+      "Bytes in, bytes out: <mask> and <extra_id_0> are only their characters, and nothing is masked");
+}
+
 Job add_train(CLI::App& app, TrainOptions& options) {
   CLI::App* train = app.add_subcommand("train", "Train a model on a text, on pairs of texts, or on a task");
   train->footer("Example: byte_demo train --text book.txt --target 0.3 --minutes 20 --save my_model");
@@ -193,15 +199,20 @@ Job add_evaluate(CLI::App& app, EvaluateOptions& options) {
 }
 
 Job add_show(CLI::App& app, ShowOptions& options) {
-  CLI::App* show = app.add_subcommand("show", "Show which bytes of a text a model deletes, between [- and -]");
+  CLI::App* show =
+      app.add_subcommand("show", "Show which bytes of a text a model deletes: [-deleted-], [~deleted in part~]");
   show->footer("Example: byte_demo show --model my_model 'Which of these can go?'");
   add_model_directory(*show, options.model);
   auto* text = show->add_option("TEXT", options.text, "The text; else --input-file or standard input");
   show->add_option("--input-file", options.input_file, "A file of any bytes")->option_text("FILE")->excludes(text);
+  add_verbatim(*show, options.reading);
   add_count(*show, "--window", options.window, 1, 1000000, "Longer texts are cut into sequences of so many bytes, 64");
   add_rate(*show, options.rate);
   add_common(*show, options.threads, options.seed);
   add_color(*show, options.color);
+  show->add_flag_function(
+      "--hex", [&options](std::int64_t) { options.bytes = ByteView::hexadecimal; },
+      "The bytes of characters that are deleted in part, each by itself");
   add_json(*show, options.format);
   return [&options] { byte_demo::show(options); };
 }
@@ -221,20 +232,24 @@ void add_writing(CLI::App& app, GenerateOptions& options) {
                              "Beams score log probability / length^X; 1");
   for (CLI::Option* drawing : {temperature, top_k, top_p}) drawing->excludes(beams)->excludes(penalty);
   for (CLI::Option* other : {temperature, top_k, top_p, beams, penalty}) greedy->excludes(other);
-  add_count(app, "--max-length", options.max_length, 1, 1000000, "Most tokens, 256");
+  add_count(app, "--max-length", options.max_length, 1, 1000000,
+            "Most tokens, 256, or as many as the text where the model puts it right");
 }
 
 Job add_generate(CLI::App& app, GenerateOptions& options) {
   CLI::App* generate =
       app.add_subcommand("generate",
-                         "Print what a model answers to a text, byte for byte. Where the model has a "
-                         "generation_config.json, that gives the defaults of --greedy to --max-length");
-  generate->footer("Example: byte_demo generate --model my_model '#someLetters'");
+                         "Print what a model answers to a text. Masks and sentinels are typed and shown as <mask>, "
+                         "<extra_id_0>, ... A model that was trained to put back what is masked gets masks if the "
+                         "text has none. Where the model has a generation_config.json, that gives the defaults of "
+                         "--greedy to --max-length");
+  generate->footer("Example: byte_demo generate --model my_model 'The d<mask>ck swims.'");
   add_model_directory(*generate, options.model);
   auto* text = generate->add_option("TEXT", options.text, "The text; else --input-file");
   generate->add_option("--input-file", options.input_file, "A text a line; the answers get a line each")
       ->option_text("FILE")
       ->excludes(text);
+  add_verbatim(*generate, options.reading);
   add_rate(*generate, options.rate);
   add_writing(*generate, options);
   const auto add_stream_choice = [&](const std::string& name, StreamChoice choice, const std::string& help) {

@@ -210,7 +210,7 @@ void check_can_save(const Model& model, const std::string& directory) {
   std::error_code ignored;
   fs::path place = fs::absolute(directory);
   if (fs::exists(place, ignored))
-    for (const char* name : {"config.json", "model.safetensors", "selftest.json"})
+    for (const char* name : {"config.json", "model.safetensors", "selftest.json", "task.json"})
       if (fs::exists(place / name, ignored) && !fs::is_regular_file(place / name, ignored))
         throw IoError((place / name).string(), "file", "something that is not a regular file",
                       "a new or a regular file");
@@ -222,10 +222,11 @@ void check_can_save(const Model& model, const std::string& directory) {
   fs::remove(trial, ignored);
 }
 
-void save_model(const Model& model, const std::string& directory) {
+void save_model(const Model& model, const io::ModelTask& task, const std::string& directory) {
   std::error_code ignored;
   fs::remove(fs::path(directory) / io::calibration_file_name, ignored);
   io::save_model(model, directory);
+  io::write_task(task, directory);
   write_selftest(model, directory);
 }
 

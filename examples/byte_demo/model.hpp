@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include <merganser/io/task_file.hpp>
 #include <merganser/models/encoder_decoder.hpp>
 #include <merganser/nn/embedding.hpp>
 
@@ -52,8 +53,8 @@ void check_length(const Model& model, Index tokens, const std::string& what);
 /// @throws merganser::IoError if not
 void check_can_save(const Model& model, const std::string& directory);
 
-/// The model and its self-test (selftest.hpp). The calibration of another model in its place goes.
-void save_model(const Model& model, const std::string& directory);
+/// The model, its task and its self-test (selftest.hpp). The calibration of another model in its place goes.
+void save_model(const Model& model, const merganser::io::ModelTask& task, const std::string& directory);
 
 /// Hard deletion at the rate or in the time asked for.
 /// @throws merganser::IoError if calibration.json of the model is needed and is not there or damaged

@@ -100,6 +100,12 @@ struct ModelSource {
 enum class OutputFormat { text, json };
 enum class ColorChoice { automatic, always, never };
 
+/// How a text that is typed becomes ids.
+enum class TextReading {
+  names,     ///< the names of special tokens, such as <mask>, are those tokens
+  verbatim,  ///< every byte is only itself
+};
+
 struct EvaluateOptions {
   ModelSource model;
   DataOptions data;
@@ -110,15 +116,23 @@ struct EvaluateOptions {
   OutputFormat format = OutputFormat::text;
 };
 
+/// What becomes of a character that is deleted in part.
+enum class ByteView {
+  characters,   ///< it is whole, and marked
+  hexadecimal,  ///< each of its bytes is by itself
+};
+
 struct ShowOptions {
   ModelSource model;
   std::optional<std::string> text;
   std::string input_file;
+  TextReading reading = TextReading::names;
   std::optional<Index> window;  ///< bytes; longer texts are cut; 64, or what the model has positions for
   RateOptions rate;
   std::uint64_t seed = 1;  ///< of a random gate
   std::optional<int> threads;
   OutputFormat format = OutputFormat::text;
+  ByteView bytes = ByteView::characters;
   ColorChoice color = ColorChoice::automatic;
 };
 
@@ -129,6 +143,7 @@ struct GenerateOptions {
   ModelSource model;
   std::optional<std::string> text;
   std::string input_file;  ///< a text a line
+  TextReading reading = TextReading::names;
   RateOptions rate;
   std::optional<models::Sampling> sampling;  ///< greedy: neither drawn nor searched
   std::optional<double> temperature;

@@ -4,18 +4,25 @@
 #include <iterator>
 #include <span>
 #include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
 #include <merganser/core/io_error.hpp>
 #include <merganser/core/thread_pool.hpp>
+#include <merganser/data/byte_tokenizer.hpp>
+#include <merganser/data/special_tokens.hpp>
 #include <merganser/data/text_corpus.hpp>
-#include <merganser/evaluation/deletion_view.hpp>
+#include <merganser/evaluation/deletion_layout.hpp>
 
 #include <deletion_report.hpp>
 #include <model.hpp>
+#include <model_task.hpp>
 #include <options.hpp>
 #include <terminal.hpp>
+#include <text_view.hpp>
 
 namespace byte_demo {
 
@@ -35,21 +42,33 @@ std::string read_input(const ShowOptions& options) {
   return text;
 }
 
-/// One line of output for each line of the text.
-void print_view(const std::string& text, const DeletionReport& report, evaluation::ViewStyle style) {
-  const std::string_view all(text);
+/// A text as the model gets it.
+struct Tokens {
+  std::vector<merganser::TokenId> ids;  ///< without an end
+  merganser::data::SpecialTokens special;
+};
+
+/// A line of output for each line of the text, or several if it is wider than the terminal.
+void print_text(const Tokens& text, const DeletionReport& report, const ShowOptions& options) {
+  const evaluation::ViewStyle style = view_style(options.color);
+  const Index columns = columns_of(STDOUT_FILENO);
+  const std::span<const merganser::TokenId> all(text.ids);
   const std::span<const std::uint8_t> kept(report.kept);
   std::size_t begin = 0;
   do {
-    const std::size_t newline = all.find('\n', begin);
-    const std::size_t length = newline == std::string_view::npos ? all.size() - begin : newline + 1 - begin;
-    std::cout << evaluation::render(
-                     evaluation::visible_segments(all.substr(begin, length), kept.subspan(begin, length)), style)
-              << "\n";
+    const auto rest = all.subspan(begin);
+    const auto newline = std::find(rest.begin(), rest.end(), merganser::data::ByteTokenizer::byte_to_id('\n'));
+    const auto length = static_cast<std::size_t>(newline - rest.begin()) + (newline == rest.end() ? 0 : 1);
+    const auto ids = all.subspan(begin, length);
+    const auto flags = kept.subspan(begin, length);
+    const auto units = options.bytes == ByteView::hexadecimal ? evaluation::visible_units(ids, flags)
+                                                              : evaluation::character_units(ids, flags, text.special);
+    print_view(std::cout, "", units, columns, style);
     begin += length;
   } while (begin < all.size());
-  std::cout << "deleted " << report.deleted_bytes() << " of " << report.kept.size() << " bytes; "
-            << percent(report.deletion_rate) << " of all tokens\n";
+  std::cout << "deleted " << report.deleted() << " of " << report.kept.size() << " bytes; "
+            << percent(report.deletion_rate) << " of all tokens\n"
+            << legend(style) << "\n";
 }
 
 std::string hexadecimal(std::string_view bytes) {
@@ -69,14 +88,15 @@ nlohmann::ordered_json gate_json(const GateView& gate) {
   return json;
 }
 
-void print_json(const std::string& text, const DeletionReport& report) {
+void print_json(const std::string& text, const Tokens& tokens, const DeletionReport& report) {
   nlohmann::ordered_json json;
   json["text"] = text;
   json["bytes_hex"] = hexadecimal(text);
   json["bytes"] = text.size();
+  json["ids"] = tokens.ids;
   json["tokens"] = report.tokens;
   json["deletion_rate"] = report.deletion_rate;
-  json["deleted_bytes"] = report.deleted_bytes();
+  json["deleted_bytes"] = report.deleted();
   json["kept"] = report.kept;
   auto& indices = json["kept_indices"] = nlohmann::ordered_json::array();
   for (std::size_t i = 0; i < report.kept.size(); ++i)
@@ -95,12 +115,15 @@ void show(const ShowOptions& options) {
   const Model model = load_model(options.model);
   const Index window = options.window.value_or(std::min(default_window, most_tokens(model) - 1));  // and its end
   check_length(model, window + 1, "--window");
+  const merganser::data::SpecialTokens special =
+      options.reading == TextReading::verbatim ? merganser::data::SpecialTokens() : task_of(options.model).special;
+  const Tokens tokens{special.encode(text, merganser::data::AddEos::no), special};
   const DeletionReport report =
-      report_deletion(model, text, window, deletion_options(options.rate, options.model), options.seed);
+      report_deletion(model, tokens.ids, window, deletion_options(options.rate, options.model), options.seed);
   if (options.format == OutputFormat::json)
-    print_json(text, report);
+    print_json(text, tokens, report);
   else
-    print_view(text, report, wants_color(options.color) ? evaluation::ViewStyle::ansi : evaluation::ViewStyle::plain);
+    print_text(tokens, report, options);
 }
 
 }  // namespace byte_demo

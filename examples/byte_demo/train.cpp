@@ -14,6 +14,7 @@
 #include <comparison.hpp>
 #include <corpus.hpp>
 #include <model.hpp>
+#include <model_task.hpp>
 #include <options.hpp>
 #include <run_log.hpp>
 #include <terminal.hpp>
@@ -88,7 +89,7 @@ void train(const TrainOptions& options) {
     log.event("start", settings_json(options, model, steps, parameters));
   }
   const TrainingSummary summary = run_training(model, options, steps, data, log, checkpoints ? &*checkpoints : nullptr);
-  if (!options.save.empty()) save_model(model, options.save);
+  if (!options.save.empty()) save_model(model, task_of(options.data), options.save);
 
   const ModelComparison comparison = compare_modes(model, data.validation, {}, options.seed);
   nlohmann::ordered_json final_line = to_json(comparison);

@@ -1,19 +1,24 @@
 // byte_demo vowels: a small model learns to leave vowels out.
 #include <iostream>
+#include <iterator>
 #include <span>
+#include <string>
+#include <vector>
 
 #include <merganser/core/thread_pool.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/data/diagnostic_tasks.hpp>
-#include <merganser/evaluation/deletion_view.hpp>
+#include <merganser/evaluation/deletion_layout.hpp>
 
 #include <answer.hpp>
 #include <comparison.hpp>
 #include <corpus.hpp>
 #include <deletion_report.hpp>
 #include <model.hpp>
+#include <model_task.hpp>
 #include <run_log.hpp>
 #include <terminal.hpp>
+#include <text_view.hpp>
 #include <training_run.hpp>
 #include <vowel_recipe.hpp>
 
@@ -36,15 +41,16 @@ struct VowelCount {
   }
 };
 
-DeletionReport report_hard_deletion(const Model& model, const std::string& text) {
-  return report_deletion(model, text, static_cast<Index>(text.size()), {}, 0);
+DeletionReport report_hard_deletion(const Model& model, std::span<const merganser::TokenId> source) {
+  const auto ids = source.first(source.size() - 1);  // without the end
+  return report_deletion(model, ids, std::ssize(ids), {}, 0);
 }
 
 VowelCount count_vowels(const Model& model, const std::vector<data::Example>& examples) {
   VowelCount count;
   for (const data::Example& example : examples) {
     const std::string text = Tokenizer().decode(example.source);
-    const DeletionReport report = report_hard_deletion(model, text);
+    const DeletionReport report = report_hard_deletion(model, example.source);
     for (std::size_t i = 0; i < text.size(); ++i) {
       const bool vowel = data::is_vowel(text[i]), deleted = report.kept[i] == 0;
       count.vowels += vowel ? 1 : 0;
@@ -57,14 +63,17 @@ VowelCount count_vowels(const Model& model, const std::vector<data::Example>& ex
 
 void print_sample(const Model& model, const data::Example& example, evaluation::ViewStyle style) {
   const std::string text = Tokenizer().decode(example.source), expected = Tokenizer().decode(example.target);
-  const DeletionReport report = report_hard_deletion(model, text);
+  const DeletionReport report = report_hard_deletion(model, example.source);
   models::GenerationOptions options;
   options.max_length = static_cast<Index>(text.size()) + 2;  // start, at most the text, end
   const std::string written = answer(model, example.source, options, {});
-  const std::vector<std::uint8_t> all_kept(written.size(), 1);
-  std::cout << "in  " << evaluation::render(evaluation::visible_segments(std::string_view(text), report.kept), style)
-            << "\nout " << evaluation::render(evaluation::visible_segments(std::string_view(written), all_kept))
-            << (written == expected ? "  (right)" : "  (wrong)") << "\n\n";
+  const Index columns = columns_of(STDOUT_FILENO);
+  const auto ids = Tokenizer().encode(text, data::AddEos::no);
+  print_view(std::cout, "in  ", evaluation::character_units(ids, report.kept), columns, style);
+  std::vector<evaluation::DeletionSegment> units = units_of(written);
+  units.push_back({written == expected ? "  (right)" : "  (wrong)", evaluation::TokenFate::kept});
+  print_view(std::cout, "out ", units, columns);
+  std::cout << "\n";
 }
 
 void print_lesson(const VowelCount& count, const evaluation::Comparison& measured) {
@@ -99,13 +108,13 @@ void vowels(const VowelOptions& asked) {
             << percent(recipe.vowel_share()) << " of all bytes.\n"
             << std::endl;
   const TrainingSummary summary = run_training(model, options, *options.steps, data, no_log);
-  if (!options.save.empty()) save_model(model, options.save);
+  if (!options.save.empty()) save_model(model, task_of(options.data), options.save);
 
   const ModelComparison comparison = compare_modes(model, data.validation, {}, options.seed);
   std::cout << summary.steps << " steps in " << clock_time(summary.seconds) << " minutes. On fresh sequences:\n\n";
   print_table(std::cout, comparison);
-  std::cout << "\nDeleted bytes stand between [- and -]:\n\n";
-  const auto style = wants_color(asked.color) ? evaluation::ViewStyle::ansi : evaluation::ViewStyle::plain;
+  const evaluation::ViewStyle style = view_style(asked.color);
+  std::cout << "\n" << legend(style) << "\n\n";
   for (const data::Example& example : std::span(data.validation).first(static_cast<std::size_t>(recipe.samples)))
     print_sample(model, example, style);
   print_lesson(count_vowels(model, data.validation), comparison.measured);

@@ -21,12 +21,14 @@
 #include <merganser/data/batcher.hpp>
 #include <merganser/data/byte_stream.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
+#include <merganser/data/character_columns.hpp>
 #include <merganser/data/data_cursor.hpp>
 #include <merganser/data/denoising.hpp>
 #include <merganser/data/diagnostic_tasks.hpp>
 #include <merganser/data/example.hpp>
 #include <merganser/data/held_out.hpp>
 #include <merganser/data/span_corruption.hpp>
+#include <merganser/data/special_tokens.hpp>
 #include <merganser/data/text_corpus.hpp>
 #include <merganser/data/utf8_decoder.hpp>
 #include <merganser/evaluation/accuracy.hpp>
@@ -34,6 +36,7 @@
 #include <merganser/evaluation/calibrate.hpp>
 #include <merganser/evaluation/calibration.hpp>
 #include <merganser/evaluation/cost_model.hpp>
+#include <merganser/evaluation/deletion_layout.hpp>
 #include <merganser/evaluation/deletion_view.hpp>
 #include <merganser/evaluation/evaluate.hpp>
 #include <merganser/evaluation/labels.hpp>

@@ -83,3 +83,29 @@ TEST_CASE("Joined, the chunks are the bytes, however the ids are cut", "[data][b
     REQUIRE(shown == data::to_utf8(bytes, InvalidUtf8::replace));
   }
 }
+
+TEST_CASE("Special tokens stand where the model wrote them", "[data][byte_stream]") {
+  const data::SpecialTokens mask{259, {}}, sentinels{{}, 258};
+  const auto streamed = [](const data::SpecialTokens& special, const std::vector<TokenId>& ids) {
+    ByteStream together(special), one_by_one(special);
+    std::string text;
+    for (const TokenId id : ids) text += one_by_one.push({&id, 1});
+    text += one_by_one.finish();
+    std::string at_once = together.push(ids);
+    at_once += together.finish();
+    CHECK(at_once == text);
+    return text;
+  };
+  CHECK(streamed(sentinels, {0, 258, 100, 257, 101, 1}) == "<extra_id_0>a<extra_id_1>b");
+  CHECK(streamed(sentinels, {0xE6 + 3, 0x97 + 3, 258}) == "\xE6\x97<extra_id_0>");  // within a character
+  CHECK(streamed(sentinels, sentinels.encode("\u9E2D\U0001F986")) == "\u9E2D\U0001F986");
+  CHECK(streamed(sentinels, {0xF3 + 3, 100}) ==
+        "\xF3"
+        "a");  // <extra_id_12> is not yet due
+  CHECK(streamed(mask, {0xC3 + 3, 259, 0xA9 + 3, 260}) == "\xC3<mask>\xA9");
+  std::vector<TokenId> many;
+  for (TokenId id = 258; id > 258 - 60; --id) many.insert(many.end(), {id, 100});
+  const std::string text = streamed(sentinels, many);
+  CHECK(text.starts_with("<extra_id_0>a<extra_id_1>a"));
+  CHECK(text.ends_with("<extra_id_58>a<extra_id_59>a"));
+}

@@ -123,3 +123,12 @@ TEST_CASE("After finish the decoder is as new", "[data][utf8_decoder]") {
   CHECK(keeping.push("\xF0").empty());
   CHECK(keeping.finish() == "\xF0");
 }
+
+TEST_CASE("Characters and the bytes of none come in their order", "[data][utf8_decoder]") {
+  const std::string bytes = "a\xFF\xC3\xA9\xE6\x97z\xF0\x9F";
+  std::string seen;
+  data::for_each_character(
+      bytes, [&](std::size_t begin, std::size_t end) { seen += "(" + bytes.substr(begin, end - begin) + ")"; },
+      [&](std::size_t i) { seen += bytes.substr(i, 1); });
+  CHECK(seen == "(a)\xFF(\xC3\xA9)\xE6\x97(z)\xF0\x9F");
+}

@@ -85,6 +85,12 @@ TEST_CASE("Colour changes nothing but the brightness", "[evaluation][deletion_vi
   CHECK(stripped == render(segments));
 }
 
+TEST_CASE("What is partly deleted has marks and a style of its own", "[evaluation][deletion_view]") {
+  const std::vector<DeletionSegment> segments{{"a", TokenFate::partly_deleted}, {"b", TokenFate::kept}};
+  CHECK(render(segments) == "[~a~]b");
+  CHECK(render(segments, ViewStyle::ansi) == "\x1B[4m[~a~]\x1B[24mb");
+}
+
 TEST_CASE("Runs of one fate", "[evaluation][deletion_view]") {
   CHECK(exact_segments("aa\xFF\xC3", flags("kkdk")) ==
         std::vector<DeletionSegment>{{"aa", TokenFate::kept}, {"\xFF", TokenFate::deleted}, {"\xC3", TokenFate::kept}});

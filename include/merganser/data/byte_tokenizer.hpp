@@ -66,6 +66,20 @@ struct ByteTokenizer {
     return ids;
   }
 
+  /// N and the length of a string <extra_id_N> at the start of the text, N below `extra_ids`; or length 0.
+  static std::pair<TokenId, std::size_t> match_extra_id(std::string_view text) {
+    constexpr std::string_view prefix = "<extra_id_";
+    if (!text.starts_with(prefix)) return {0, 0};
+    const std::string_view rest = text.substr(prefix.size());
+    unsigned number = 0;  // unsigned, so that from_chars takes no sign
+    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
+    const auto digits = static_cast<std::size_t>(end - rest.data());
+    const bool canonical = error == std::errc() && (rest.front() != '0' || digits == 1);
+    if (!canonical || std::cmp_greater_equal(number, extra_ids) || digits == rest.size() || rest[digits] != '>')
+      return {0, 0};
+    return {static_cast<TokenId>(number), prefix.size() + digits + 1};
+  }
+
   /// The exact bytes; ids that stand for no byte are dropped, wherever they are.
   std::string decode(std::span<const TokenId> ids) const {
     std::string bytes;
@@ -83,16 +97,8 @@ struct ByteTokenizer {
     for (const auto& [name, id] : names)
       if (text.starts_with(name)) return {id, name.size()};
 
-    constexpr std::string_view extra_prefix = "<extra_id_";
-    if (!text.starts_with(extra_prefix)) return {0, 0};
-    const std::string_view rest = text.substr(extra_prefix.size());
-    unsigned number = 0;  // unsigned, so that from_chars takes no sign
-    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
-    const auto digits = static_cast<std::size_t>(end - rest.data());
-    const bool canonical = error == std::errc() && (rest.front() != '0' || digits == 1);
-    if (!canonical || std::cmp_greater_equal(number, extra_ids) || digits == rest.size() || rest[digits] != '>')
-      return {0, 0};
-    return {first_extra_id + static_cast<TokenId>(number), extra_prefix.size() + digits + 1};
+    const auto [number, length] = match_extra_id(text);
+    return {first_extra_id + number, length};
   }
 };
 

@@ -1,6 +1,7 @@
 // Bytes that arrive a few at a time, handed on in whole UTF-8 characters.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -105,6 +106,22 @@ class Utf8Decoder {
   unsigned char low_ = 0x80;  // range of the next continuation byte
   unsigned char high_ = 0xBF;
 };
+
+/// Calls `on_character(begin, end)` for every well-formed character of the bytes and `on_byte(i)` for every byte that
+/// is in none, in their order.
+template <class OnCharacter, class OnByte>
+void for_each_character(std::string_view bytes, OnCharacter&& on_character, OnByte&& on_byte) {
+  Utf8Decoder decoder;
+  std::size_t seen = 0;
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    const std::string character = decoder.push(bytes.substr(i, 1));
+    if (character.empty()) continue;
+    for (const std::size_t begin = i + 1 - character.size(); seen < begin; ++seen) on_byte(seen);
+    on_character(seen, i + 1);
+    seen = i + 1;
+  }
+  for (; seen < bytes.size(); ++seen) on_byte(seen);
+}
 
 /// All bytes at once.
 inline std::string to_utf8(std::string_view bytes, InvalidUtf8 policy = InvalidUtf8::drop) {

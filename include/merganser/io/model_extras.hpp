@@ -13,6 +13,7 @@
 #include <merganser/io/hf_foreign_keys.hpp>
 #include <merganser/io/json_parser.hpp>
 #include <merganser/io/model_files.hpp>
+#include <merganser/io/task_file.hpp>
 
 namespace merganser::inline MERGANSER_ISA::io {
 
@@ -21,14 +22,15 @@ namespace merganser::inline MERGANSER_ISA::io {
 struct ModelExtras {
   /// A JSON object of the keys of config.json that models are not made of here, or empty.
   std::string config_keys;
-  /// Whole files by name: generation_config.json, those of the tokenizer, calibration.json.
+  /// Whole files by name: generation_config.json, those of the tokenizer, task.json, calibration.json.
   std::map<std::string, std::string> files;
 };
 
 namespace detail {
 
 inline constexpr std::string_view carried_files[] = {
-    generation_config_name, tokenizer_config_name, "special_tokens_map.json", "added_tokens.json", "calibration.json"};
+    generation_config_name, tokenizer_config_name, "special_tokens_map.json",
+    "added_tokens.json",    task_file_name,        "calibration.json"};
 
 /// The text of a config.json with further keys; those that it has stay.
 inline std::string with_config_keys(const std::string& config, const std::string& keys) {

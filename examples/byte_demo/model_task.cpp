@@ -1,0 +1,153 @@
+// The task of a model, and how a text becomes what it reads.
+#include <model_task.hpp>
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
+#include <merganser/core/random.hpp>
+#include <merganser/data/byte_tokenizer.hpp>
+#include <merganser/data/denoising.hpp>
+#include <merganser/data/span_corruption.hpp>
+#include <merganser/evaluation/deletion_layout.hpp>
+
+#include <corpus.hpp>
+#include <terminal.hpp>
+
+namespace byte_demo {
+
+namespace evaluation = merganser::evaluation;
+using merganser::TokenId;
+using Ids = std::vector<TokenId>;
+using Tokenizer = data::ByteTokenizer;
+
+namespace {
+
+constexpr const char *denoise = "denoise", *span_corruption = "span_corruption";
+
+/// Where the piece that begins at `begin` ends: behind a blank in its second half, or else between characters.
+std::size_t piece_end(std::span<const TokenId> ids, std::size_t begin, std::size_t window) {
+  if (ids.size() - begin <= window) return ids.size();
+  const std::size_t half = begin + (window + 1) / 2;
+  for (std::size_t end = begin + window; end > half; --end)
+    if (ids[end - 1] == Tokenizer::byte_to_id(' ')) return end;
+  const auto goes_on = [&](std::size_t i) {
+    return ids[i] >= Tokenizer::byte_to_id('\x80') && ids[i] < Tokenizer::byte_to_id('\xC0');
+  };
+  for (std::size_t end = begin + window; end > half; --end)
+    if (!goes_on(end)) return end;
+  return begin + window;
+}
+
+/// An example of the task; one of denoising has something to put back.
+data::Example corrupted(const Ids& clean, const TextTaskMaker& make, merganser::Rng& rng) {
+  const std::string bytes = Tokenizer().decode(clean);
+  data::Example example = make(bytes, rng);
+  while (!bytes.empty() && make.task == TextTask::denoise && example.source == example.target)
+    example = make(bytes, rng);
+  return example;
+}
+
+std::string what_was_masked(const ModelTask& task, double noise) {
+  if (task.name == span_corruption)
+    return "This model fills in what sentinels stand for, so spans were taken out at random. Type <extra_id_0>, "
+           "<extra_id_1>, ... where you want them, or give --verbatim.";
+  return "This model puts back masked bytes, so " + percent(noise, 0) +
+         " of them were masked at random. Type <mask> for a byte of your choice, or give --verbatim.";
+}
+
+}  // namespace
+
+ModelTask task_of(const DataOptions& options) {
+  ModelTask task;
+  if (!options.tsv.empty()) {
+    task.name = "pairs";
+  } else if (options.text.empty()) {
+    task.name = options.task;
+  } else {
+    const bool spans = text_task(options).task == TextTask::span_corruption;
+    task.name = spans ? span_corruption : denoise;
+    task.window = options.window.value_or(default_text_window);
+    if (spans)
+      task.special.first_sentinel = data::SpanCorruption::Config().first_sentinel;
+    else
+      task.special.mask = data::DenoisingConfig().mask_id;
+    if (!spans) task.noise = options.noise;
+  }
+  return task;
+}
+
+ModelTask task_of(const ModelSource& model) {
+  if (auto task = merganser::io::read_task(model.directory)) return *std::move(task);
+  ModelTask unknown;
+  unknown.special.first_sentinel = data::SpanCorruption::Config().first_sentinel;
+  return unknown;
+}
+
+DataOptions with_task_of(const ModelSource& model, DataOptions options) {
+  const std::string name = task_of(model).name;
+  if (!options.text.empty() && options.task.empty() && (name == denoise || name == span_corruption))
+    options.task = name;
+  return options;
+}
+
+std::vector<evaluation::DeletionSegment> as_given(const data::Example& example, const data::SpecialTokens& special) {
+  const Ids source(example.source.begin(), example.source.end() - 1);  // without the end
+  const std::vector<std::uint8_t> all_kept(source.size(), 1);
+  if (!special.mask) return evaluation::character_units(source, all_kept, special);
+  // Flags in place of fates: a character is kept if none of its bytes is masked.
+  const Ids clean(example.target.begin(), example.target.end() - 1);
+  std::vector<std::uint8_t> given;
+  for (const TokenId id : source) given.push_back(id == special.mask ? 0 : 1);
+  auto units = evaluation::character_units(clean, given);
+  for (evaluation::DeletionSegment& unit : units)
+    if (std::exchange(unit.fate, evaluation::TokenFate::kept) != evaluation::TokenFate::kept) unit.text = "_";
+  return units;
+}
+
+Index Prompts::longest() const {
+  std::size_t most = 0;
+  for (const Piece& piece : pieces) most = std::max(most, piece.source.size());
+  return static_cast<Index>(most);
+}
+
+Prompts make_prompts(std::span<const std::string> texts, const ModelTask& task, TextReading reading,
+                     std::uint64_t seed) {
+  const data::SpecialTokens special = reading == TextReading::verbatim ? data::SpecialTokens() : task.special;
+  Prompts prompts;
+  bool named = false;  // a special token
+  for (std::size_t text = 0; text < texts.size(); ++text) {
+    const Ids ids = special.encode(texts[text], data::AddEos::no);
+    named = named || ids.size() != texts[text].size();
+    const bool windows = task.name == denoise && task.window;
+    std::size_t begin = 0;
+    do {
+      const std::size_t end = windows ? piece_end(ids, begin, static_cast<std::size_t>(*task.window)) : ids.size();
+      prompts.pieces.push_back(
+          {Ids(ids.begin() + static_cast<std::ptrdiff_t>(begin), ids.begin() + static_cast<std::ptrdiff_t>(end)),
+           text});
+      begin = end;
+    } while (begin < ids.size());
+  }
+  if (prompts.pieces.size() > texts.size())
+    prompts.notices.push_back("Long texts were cut into pieces of at most " + std::to_string(*task.window) +
+                              " bytes, as in training: " + std::to_string(prompts.pieces.size()) + " in all.");
+  const bool spans = task.name == span_corruption;
+  const TextTaskMaker make{spans ? TextTask::span_corruption : TextTask::denoise,
+                           task.noise.value_or(DataOptions().noise)};
+  const bool corrupts = reading == TextReading::names && !named && (spans || (task.name == denoise && make.noise > 0));
+  if (corrupts) prompts.notices.push_back(what_was_masked(task, make.noise));
+  merganser::Rng rng(seed);
+  for (Prompts::Piece& piece : prompts.pieces) {
+    if (corrupts) {
+      const data::Example example = corrupted(piece.source, make, rng);
+      if (prompts.pieces.size() == 1) prompts.given = as_given(example, special);
+      piece.source = example.source;
+    } else {
+      piece.source.push_back(Tokenizer::eos_id);
+    }
+  }
+  return prompts;
+}
+
+}  // namespace byte_demo

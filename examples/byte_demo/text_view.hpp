@@ -1,0 +1,41 @@
+// Texts on a terminal: prose and marked texts in lines that fit, and what the marks mean.
+#pragma once
+
+#include <ostream>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <merganser/evaluation/deletion_layout.hpp>
+
+#include <options.hpp>
+
+namespace byte_demo {
+
+/// Columns that a stream has: of the terminal that it is, else of COLUMNS, else 80.
+Index columns_of(int descriptor);
+
+/// As `columns_of`, but at most 80: longer lines are hard to read.
+Index prose_columns(int descriptor);
+
+/// Words in lines of at most so many columns. A word that is wider has a line of its own. Ends with a newline.
+std::string paragraph(std::string_view words, Index columns);
+
+/// How deleted text is marked on standard output.
+merganser::evaluation::ViewStyle view_style(ColorChoice color);
+
+/// One line that shows the marks and says what they mean.
+std::string legend(merganser::evaluation::ViewStyle style);
+
+/// A text in lines, the first behind `heading` and the others below it; an empty text is one line.
+/// @param units as of `wrapped`
+/// @param columns of a line with its heading
+void print_view(std::ostream& out, std::string_view heading,
+                std::span<const merganser::evaluation::DeletionSegment> units, Index columns,
+                merganser::evaluation::ViewStyle style = merganser::evaluation::ViewStyle::plain);
+
+/// Text of any bytes that nothing was deleted from, for `print_view`.
+std::vector<merganser::evaluation::DeletionSegment> units_of(std::string_view bytes);
+
+}  // namespace byte_demo
