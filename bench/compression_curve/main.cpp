@@ -151,11 +151,13 @@ void make_quick(const CLI::App& app, CurveOptions& options) {
     if (app.count(name) == 0) value = quick;
   };
   byte_demo::ModelOptions& model = options.train.model;
-  set("--width", model.width, Index{48});
-  set("--heads", model.heads, Index{2});
-  set("--feed-forward", model.feed_forward, Index{96});
-  set("--encoder-blocks", model.encoder_blocks, Index{3});
-  set("--gate-block", model.gate_blocks, std::vector<Index>{1});
+  if (model.start_from.empty()) {
+    set("--width", model.width, Index{48});
+    set("--heads", model.heads, Index{2});
+    set("--feed-forward", model.feed_forward, Index{96});
+    set("--encoder-blocks", model.encoder_blocks, Index{3});
+    set("--gate-block", model.gate_blocks, std::vector<Index>{1});
+  }
   set("--batch", options.train.batch, Index{16});
   set("--window", options.train.data.window, Index{32});
   set("--windows", options.train.windows, Index{128});

@@ -14,9 +14,9 @@ namespace merge = merganser::merge;
 
 std::optional<double> any(double target) { return target; }
 
-template <merge::GateKind kind>
+template <byte_demo::GateChoice choice>
 void gate(ModelOptions& model, double) {
-  model.gate = kind;
+  model.gate = choice;
 }
 
 /// Tokens that become one, at least 2: the rate is 1 - 1 / stride.
@@ -30,14 +30,12 @@ std::optional<double> strided_rate(double target) {
 }
 
 void boundary_pooling(ModelOptions& model, double target) {
-  model.gate.reset();
   model.pooling.emplace();
   model.pooling->kind = merge::PoolingKind::boundaries;
   model.pooling->prior = 1 - target;
 }
 
 void strided_pooling(ModelOptions& model, double target) {
-  model.gate.reset();
   model.pooling.emplace();
   model.pooling->kind = merge::PoolingKind::strided;
   model.pooling->rate = stride_for(target);
@@ -47,9 +45,9 @@ void strided_pooling(ModelOptions& model, double target) {
 
 const std::vector<Policy>& policies() {
   static const std::vector<Policy> all = {
-      {"learned", "a delete gate, steered to the target", any, gate<merge::GateKind::learned>},
-      {"random", "deletes at random", any, gate<merge::GateKind::random>},
-      {"fixed", "keeps the beginnings of words", any, gate<merge::GateKind::fixed>},
+      {"learned", "a delete gate, steered to the target", any, gate<byte_demo::GateChoice::learned>},
+      {"random", "deletes at random", any, gate<byte_demo::GateChoice::random>},
+      {"fixed", "keeps the beginnings of words", any, gate<byte_demo::GateChoice::fixed>},
       {"boundary", "means of segments that a boundary predictor finds (BPT5)", any, boundary_pooling},
       {"strided", "a convolution over groups of the same size (CANINE)", strided_rate, strided_pooling}};
   return all;
@@ -63,7 +61,7 @@ const Policy* find_policy(std::string_view name) {
 
 void design(std::string_view name, ModelOptions& model, double target) {
   if (is_bound(name))
-    model.gate.reset();
+    model.gate = byte_demo::GateChoice::none;
   else
     find_policy(name)->design(model, target);
 }

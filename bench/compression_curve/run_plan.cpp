@@ -42,7 +42,8 @@ const std::set<std::string> of_gates = {"--open-probability", "--hard-probabilit
 Settings settings_for(const std::string& policy, Settings settings) {
   byte_demo::ModelOptions model;
   design(policy, model, 0.5);
-  const bool gated = model.gate.has_value(), learned = gated && *model.gate == merganser::merge::GateKind::learned;
+  const bool gated = !model.pooling && model.gate != byte_demo::GateChoice::none,
+             learned = gated && model.gate == byte_demo::GateChoice::learned;
   std::erase_if(settings, [&](const auto& setting) {
     return (!learned && of_learned_gates.contains(setting.first)) || (!gated && of_gates.contains(setting.first));
   });
@@ -78,7 +79,7 @@ Settings shared_settings(const CurveOptions& options, const Settings& contents) 
   settings["kind"] = !options.labels.empty() ? "labels" : !options.pairs.empty() ? "pairs" : "texts";
   settings["reference language"] = options.reference_language;
   const std::string& start = options.train.model.start_from;
-  if (!start.empty()) settings["start"] = content_of_model("--from", start);
+  if (!start.empty()) settings["start"] = "all of " + content_of_model("--from", start);
   settings["format"] = format;
   return settings;
 }
@@ -102,7 +103,7 @@ void check(const CurveOptions& options) {
   };
   if (twice(options.policies) || twice(options.targets) || twice(options.seeds))
     throw std::invalid_argument("--policies, --targets, --seeds: each value once");
-  byte_demo::hard_rates(options.train);  // throws if they cannot be had
+  byte_demo::check_hard_rates(options.train);
 }
 
 }  // namespace

@@ -14,12 +14,12 @@
 #include <merganser/core/io_error.hpp>
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/random.hpp>
-#include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/io/checkpoint_directory.hpp>
 #include <merganser/io/model_directory.hpp>
 #include <merganser/models/sequence_classifier.hpp>
 #include <merganser/training/trainer.hpp>
 
+#include <design.hpp>
 #include <model.hpp>
 #include <run_log.hpp>
 #include <training_config.hpp>
@@ -60,22 +60,26 @@ byte_demo::TrainOptions train_options(const CurveOptions& options, const Planned
   return train;
 }
 
+byte_demo::Design design_of(const byte_demo::TrainOptions& train) {
+  return byte_demo::design_model(train.model, train.target);
+}
+
 template <class Model>
-Model make(const byte_demo::TrainOptions& train, const CurveData& data) {
+Model make(byte_demo::Design design, const byte_demo::TrainOptions& train, const CurveData& data) {
   if constexpr (is_writer<Model>) {
-    return byte_demo::make_model(train.model, train.target, train.seed);
+    return byte_demo::make_model(std::move(design), train.seed);
   } else {
     typename Model::Config config;
-    config.vocabulary = data::ByteTokenizer::vocab_size;
-    config.encoder = byte_demo::encoder_config(train.model);
-    config.gates = byte_demo::gate_configs(train.model, train.target);
-    config.token_pooling = byte_demo::pooling_config(train.model);
+    config.vocabulary = design.config.vocabulary;
+    config.encoder = design.config.encoder;
+    config.gates = design.config.gates;
+    config.token_pooling = design.config.pooling;
+    config.pad = design.config.pad;
     config.classes = static_cast<Index>(data.classes.size());
     Model model(config);
     Rng rng(train.seed);
-    model.initialize(rng, 1.0, train.model.embedding_deviation);
-    if (const std::string& start = train.model.start_from; !start.empty())
-      byte_demo::start_reader(start, model.embedding, model.encoder);
+    model.initialize(rng, 1.0, design.embedding_deviation);
+    byte_demo::start_reader(std::move(design), model.embedding, model.encoder);
     return model;
   }
 }
@@ -127,7 +131,7 @@ double train(Model& model, const Workplace& workplace, const PlannedRun& planned
   const byte_demo::TrainOptions options = train_options(workplace.options, planned);
   const Index steps = workplace.steps;
   byte_demo::BatchSource batches = open_data(workplace.options, planned.seed).batches;
-  auto config = byte_demo::trainer_config<Model>(options, steps);
+  auto config = byte_demo::trainer_config(options, model, steps);
   config.deletion.without_source = planned.policy == all_deleted;
   training::Trainer<Model> trainer(model, config);
   RunCheckpoints<Model> checkpoints(folder / "checkpoints");
@@ -174,7 +178,10 @@ template <class Model>
 void train_and_measure(const Workplace& workplace, const PlannedRun& planned, CurveProgress& progress, RunRow& row) {
   const std::filesystem::path folder = workplace.runs / planned.folder();
   std::filesystem::create_directories(folder);
-  Model model = make<Model>(train_options(workplace.options, planned), workplace.data);
+  const byte_demo::TrainOptions options = train_options(workplace.options, planned);
+  byte_demo::Design design = design_of(options);
+  for (const std::string& difference : design.differences) progress.note(planned.name() + ": " + difference);
+  Model model = make<Model>(std::move(design), options, workplace.data);
   row.parameters = merganser::parameter_count(model);
   row.steps = workplace.steps;
   row.seconds = train(model, workplace, planned, folder, progress);
@@ -217,8 +224,10 @@ Index steps_in_budget(const CurveOptions& options, const CurveData& data) {
   const byte_demo::TrainOptions train = train_options(options, twin);
   const byte_demo::BatchSource batches = open_data(options, twin.seed).batches;
   if (data.kind == TaskKind::classes)
-    return byte_demo::steps_in_minutes(make<Classifier>(train, data), train, batches, *options.budget.minutes);
-  return byte_demo::steps_in_minutes(make<Writer>(train, data), train, batches, *options.budget.minutes);
+    return byte_demo::steps_in_minutes(make<Classifier>(design_of(train), train, data), train, batches,
+                                       *options.budget.minutes);
+  return byte_demo::steps_in_minutes(make<Writer>(design_of(train), train, data), train, batches,
+                                     *options.budget.minutes);
 }
 
 RunRow run(const Workplace& workplace, const PlannedRun& planned, CurveProgress& progress) {

@@ -13,10 +13,10 @@ constexpr const char* seconds_setting = "seconds";
 
 }  // namespace
 
-Settings stored_settings(const std::string& directory) {
+StoredRun stored_run(const std::string& directory) {
   const auto newest = io::newest_checkpoint(directory);
   if (!newest) throw std::invalid_argument("--resume " + directory + ": there is no checkpoint");
-  return newest->record.settings;
+  return {newest->path.string(), newest->record.settings};
 }
 
 Checkpoints::Checkpoints(const TrainOptions& options, Settings settings)

@@ -13,7 +13,10 @@ namespace byte_demo {
 template <class Value>
 using Choices = std::vector<std::pair<std::string, Value>>;
 
-inline const Choices<std::optional<merge::GateKind>> gate_choices = {
+inline const Choices<GateChoice> gate_choices = {
+    {"learned", GateChoice::learned}, {"random", GateChoice::random}, {"fixed", GateChoice::fixed}};
+
+inline const Choices<merge::GateKind> gate_kind_choices = {
     {"learned", merge::GateKind::learned}, {"random", merge::GateKind::random}, {"fixed", merge::GateKind::fixed}};
 
 inline const Choices<nn::ScoreBoundKind> score_bound_choices = {{"none", nn::ScoreBoundKind::none},

@@ -17,8 +17,8 @@ namespace byte_demo {
 inline constexpr double large = 1e9;
 
 /// An option whose values have names.
-template <class Value>
-CLI::Option* add_choice(CLI::App& app, const std::string& name, Value& value, const Choices<Value>& choices,
+template <class Place, class Value>
+CLI::Option* add_choice(CLI::App& app, const std::string& name, Place& value, const Choices<Value>& choices,
                         const std::string& help) {
   std::vector<std::string> names;
   for (const auto& choice : choices) names.push_back(choice.first);
@@ -76,10 +76,10 @@ inline void add_shortest_window(CLI::App& app, DataOptions& data) {
 }
 
 inline void add_start(CLI::App& app, ModelOptions& model) {
-  app.add_option(
-         "--from", model.start_from,
-         "Begin with the weights of this model of the same sizes; a gate or pooling that it lacks begins anew, one "
-         "that has no place stays behind")
+  app.add_option("--from", model.start_from,
+                 "Begin with this model, as its config.json has it: sizes, gates, score bound and all the rest, but "
+                 "for what other "
+                 "options name. A gate that it lacks begins anew, one that has no place stays behind")
       ->option_text("DIR");
 }
 
@@ -91,11 +91,10 @@ inline CLI::Option* add_gate_training(CLI::App& app, TrainOptions& options) {
                      ->delimiter(',')
                      ->check(CLI::Range(0, 127))
                      ->option_text("N,...");
-  add_choice<merge::GateNoise>(app, "--gate-noise", model.gate_noise, gate_noise_choices,
-                               "On the gate's logits while it learns: none (the default) or gumbel");
-  add_choice<nn::ScoreBoundKind>(
-      app, "--score-bound", model.score_bound, score_bound_choices,
-      "Keeps attention scores in the gate's reach: soft_cap (the default), normalised or none");
+  add_choice(app, "--gate-noise", model.gate_noise, gate_noise_choices,
+             "On the gate's logits while it learns: none (the default) or gumbel");
+  add_choice(app, "--score-bound", model.score_bound, score_bound_choices,
+             "Keeps attention scores in the gate's reach: soft_cap (the default), normalised or none");
   add_number(app, "--score-bound-value", model.score_bound_value, 1e-6, large, "The bound, 8");
   add_number(app, "--score-penalty", options.score_penalty, 0, large, "Weight of the penalty on large scores, 0");
   add_number(app, "--open-probability", options.open_probability, 0, 1,
@@ -112,8 +111,8 @@ inline CLI::Option* add_gate_training(CLI::App& app, TrainOptions& options) {
           ->option_text("X,X");
   app.add_flag("--hard-by-threshold", options.hard_by_threshold, "Such steps delete what the gate's threshold says")
       ->excludes(rates);
-  add_choice<merge::SurvivorBias>(app, "--survivor-bias", options.survivor_bias, survivor_bias_choices,
-                                  "Gate values of survivors in such steps: kept (the default) or dropped");
+  add_choice(app, "--survivor-bias", options.survivor_bias, survivor_bias_choices,
+             "Gate values of survivors in such steps: kept (the default) or dropped");
   add_count(app, "--gate-open-until", options.gate_open_until, 0, 1000000000,
             "Step at which the gate is first applied: 2000, or 40 % of a shorter run");
   add_count(app, "--regulariser-from", options.regulariser_from, 0, 1000000000,
@@ -122,8 +121,7 @@ inline CLI::Option* add_gate_training(CLI::App& app, TrainOptions& options) {
             "Steps from there in which the target rises from 0; an eighth of all unless given");
   add_number(app, "--kp", options.proportional_gain, 0, large, "Proportional gain of the controller, 0.5");
   add_number(app, "--ki", options.integral_gain, 0, large, "Integral gain, 0.005");
-  add_choice<merge::ControllerRange>(app, "--controller", options.controller, controller_choices,
-                                     "two-sided (the default) or non-negative");
+  add_choice(app, "--controller", options.controller, controller_choices, "two-sided (the default) or non-negative");
   return blocks;
 }
 
@@ -131,8 +129,8 @@ inline void add_optimiser(CLI::App& app, TrainOptions& options) {
   add_count(app, "--batch", options.batch, 1, 65536, "Sequences of a step, 32");
   add_number(app, "--learning-rate", options.learning_rate, 1e-12, large, "At its peak, 0.003");
   add_count(app, "--warmup", options.warmup, 0, 1000000000, "Steps to the peak, 200");
-  add_choice<training::Decay>(app, "--schedule", options.schedule, schedule_choices,
-                              "linear (the default), cosine, inverse_square_root or constant");
+  add_choice(app, "--schedule", options.schedule, schedule_choices,
+             "linear (the default), cosine, inverse_square_root or constant");
 }
 
 }  // namespace byte_demo

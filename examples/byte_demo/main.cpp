@@ -40,10 +40,10 @@ void add_common(CLI::App& app, std::optional<int>& threads, std::uint64_t& seed)
 }
 
 void add_color(CLI::App& app, ColorChoice& color) {
-  add_choice<ColorChoice>(
-      app, "--color", color,
-      {{"auto", ColorChoice::automatic}, {"always", ColorChoice::always}, {"never", ColorChoice::never}},
-      "auto (the default: on terminals, unless NO_COLOR is set), always or never");
+  add_choice(app, "--color", color,
+             Choices<ColorChoice>{
+                 {"auto", ColorChoice::automatic}, {"always", ColorChoice::always}, {"never", ColorChoice::never}},
+             "auto (the default: on terminals, unless NO_COLOR is set), always or never");
 }
 
 void add_model_directory(CLI::App& app, ModelSource& model) {
@@ -95,12 +95,11 @@ void add_data(CLI::App& app, DataOptions& options) {
 void add_gate(CLI::App& app, TrainOptions& options) {
   ModelOptions& model = options.model;
   add_number(app, "--target", options.target, 0, 1, "Share of the bytes to delete, 0.3");
-  auto* gate = add_choice<std::optional<merge::GateKind>>(
-      app, "--gate", model.gate, gate_choices,
-      "learned (the default); random or fixed are baselines that delete the target rate");
+  auto* gate = add_choice(app, "--gate", model.gate, gate_choices,
+                          "learned (the default); random or fixed are baselines that delete the target rate");
   auto* blocks = add_gate_training(app, options);
   app.add_flag_function(
-         "--no-gate", [&model](std::int64_t) { model.gate.reset(); }, "The twin that deletes nothing")
+         "--no-gate", [&model](std::int64_t) { model.gate = GateChoice::none; }, "The twin that deletes nothing")
       ->excludes(gate)
       ->excludes(blocks);
 }
@@ -159,8 +158,8 @@ TrainOptions resume_options(const CLI::App& command_line, const TrainOptions& as
   std::set<std::string> given;
   for (const CLI::Option* option : command_line.get_options())
     if (option->count() > 0 && option->get_name() != "--resume") given.insert(option->get_name());
-  std::vector<std::string> arguments =
-      resumed_arguments(stored_settings(asked.resume), settings_of(asked), given, asked.resume);
+  const StoredRun stored = stored_run(asked.resume);
+  std::vector<std::string> arguments = resumed_arguments(stored.settings, settings_of(asked), given, asked.resume);
   arguments.insert(arguments.begin(), "train");
   std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
   CLI::App app;
@@ -172,6 +171,7 @@ TrainOptions resume_options(const CLI::App& command_line, const TrainOptions& as
     throw std::invalid_argument("--resume " + asked.resume + ": settings of another program: " + error.what());
   }
   options.resume = asked.resume;
+  options.checkpoint = stored.checkpoint;
   options.threads = asked.threads;
   return options;
 }
@@ -294,8 +294,7 @@ Job add_convert(CLI::App& app, ConvertOptions& options) {
   convert->footer("Example: byte_demo convert --model my_model --save small_model --weights bf16");
   add_model_directory(*convert, options.model);
   convert->add_option("--save", options.save, "Where it goes")->required()->option_text("DIR");
-  add_choice<merganser::io::DataType>(*convert, "--weights", options.weights, weight_choices,
-                                      "bf16 (the default), f16 or f32");
+  add_choice(*convert, "--weights", options.weights, weight_choices, "bf16 (the default), f16 or f32");
   return [&options] { byte_demo::convert(options); };
 }
 

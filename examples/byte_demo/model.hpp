@@ -1,7 +1,6 @@
 // The model of the demo, and how one is made and loaded.
 #pragma once
 
-#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -20,21 +19,6 @@ namespace byte_demo {
 
 using Model = models::EncoderDecoder<float>;
 
-/// The parts of a model's Config, for models of any kind. `target` is the rate of a gate that does not learn.
-models::StackConfig encoder_config(const ModelOptions& options);
-merganser::Vector<merge::GateConfig> gate_configs(const ModelOptions& options, double target);
-/// Stands where the first gate would.
-std::optional<merge::PoolingConfig> pooling_config(const ModelOptions& options);
-
-/// A fresh model, or one with the weights of another; `target` is the rate of a gate that does not learn.
-/// @throws merganser::IoError if the model to start from is not there or has other sizes
-Model make_model(const ModelOptions& options, double target, std::uint64_t seed);
-
-/// The same for models of other kinds, which have only embedding and encoder in common with that one.
-/// @throws merganser::IoError as `make_model`
-void start_reader(const std::string& directory, merganser::nn::Embedding<float>& embedding,
-                  models::Encoder<float>& encoder);
-
 /// A model to train or to save again, in full precision.
 /// @throws merganser::IoError if the directory holds no model
 Model load_whole_model(const ModelSource& source);
@@ -42,6 +26,9 @@ Model load_whole_model(const ModelSource& source);
 /// A model to run, not to train, in the precision of its files.
 /// @throws merganser::IoError if the directory holds no model that reads bytes
 Model load_model(const ModelSource& source);
+
+/// @throws merganser::IoError if the vocabulary has no place for all bytes and a mask
+void check_reads_bytes(const Model& model, const std::string& directory);
 
 /// The most tokens of a sequence: a model with a table of positions ends where the table does.
 Index most_tokens(const Model& model);

@@ -32,26 +32,38 @@ struct DataOptions {
   double noise = 0.1;                    ///< of denoising: chance of a byte to be masked
 };
 
-struct ModelOptions {
+/// Of a model that starts from none.
+struct ModelSizes {
   Index width = 96, heads = 4, head_width = 24, feed_forward = 192;
   Index encoder_blocks = 4, decoder_blocks = 1;
+};
+inline constexpr ModelSizes default_sizes;
+inline constexpr double default_target = 0.3;     // deletion rate
+inline constexpr double default_score_bound = 8;  // nats
+
+enum class GateChoice { none, learned, random, fixed };
+
+/// What is empty is as in the model to start from; without one, as `default_sizes` and `design_model` have it.
+struct ModelOptions {
+  std::optional<Index> width, heads, head_width, feed_forward;
+  std::optional<Index> encoder_blocks, decoder_blocks;
   std::vector<Index> gate_blocks;  ///< gates stand on entry to these; none given: block 2, or the last of fewer
-  std::optional<merge::GateKind> gate = merge::GateKind::learned;  ///< empty: no gate
-  std::optional<merge::PoolingConfig> pooling = std::nullopt;      ///< in place of gates; its block is theirs
-  nn::ScoreBoundKind score_bound = nn::ScoreBoundKind::soft_cap;
-  double score_bound_value = 8.0;
-  merge::GateNoise gate_noise = merge::GateNoise::none;
+  std::optional<GateChoice> gate;
+  std::optional<merge::PoolingConfig> pooling;  ///< in place of gates; its block is theirs
+  std::optional<nn::ScoreBoundKind> score_bound;
+  std::optional<double> score_bound_value;
+  std::optional<merge::GateNoise> gate_noise;
   double gate_bias = 3.0;            ///< of the logits at the start: gates come in wide open
   double embedding_deviation = 0.3;  ///< small, so that attention learns to copy some hundred steps sooner
-  std::string start_from = {};  ///< a model directory, whose weights come first; gates and poolings if both have them
+  std::string start_from;            ///< a model directory, whose configuration and weights come first
 };
 
 struct TrainOptions {
   DataOptions data;
   ModelOptions model;
-  double target = 0.3;         ///< deletion rate
-  Index batch = 32;            ///< sequences
-  std::optional<Index> steps;  ///< 2,500 unless steps or minutes are given
+  std::optional<double> target;  ///< deletion rate; that of a gate which does not learn, else `default_target`
+  Index batch = 32;              ///< sequences
+  std::optional<Index> steps;    ///< 2,500 unless steps or minutes are given
   std::optional<double> minutes;
   std::uint64_t seed = 1;
   std::optional<int> threads;
@@ -76,6 +88,7 @@ struct TrainOptions {
   Index log_every = 1;    ///< steps
 
   std::string checkpoints, resume;  ///< a directory; at most one is given
+  std::string checkpoint;           ///< the one in `resume` to go on from
   Index checkpoint_every = 500;     ///< steps
   Index keep = 3;                   ///< checkpoints, the best one besides
 };

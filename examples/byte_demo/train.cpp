@@ -11,8 +11,10 @@
 #include <merganser/core/thread_pool.hpp>
 
 #include <checkpoints.hpp>
+#include <choices.hpp>
 #include <comparison.hpp>
 #include <corpus.hpp>
+#include <design.hpp>
 #include <model.hpp>
 #include <model_task.hpp>
 #include <options.hpp>
@@ -27,10 +29,19 @@ namespace {
 
 constexpr Index default_steps = 2500;
 
-std::string gate_name(const ModelOptions& model) {
-  if (!model.gate) return "none";
-  if (*model.gate == merge::GateKind::random) return "random";
-  return *model.gate == merge::GateKind::fixed ? "fixed" : "learned";
+std::string gate_name(const Model& model) {
+  const auto kind = gate_kind(model);
+  return kind ? word_of(*kind, gate_kind_choices) : "none";
+}
+
+/// That of the checkpoint to go on from, which has the weights, or the one that the options describe.
+Model open_model(const TrainOptions& options) {
+  ModelOptions resumed;
+  resumed.start_from = options.checkpoint;
+  Design design =
+      options.checkpoint.empty() ? design_model(options.model, options.target) : design_model(resumed, std::nullopt);
+  for (const std::string& difference : design.differences) std::cerr << difference << "\n";
+  return make_model(std::move(design), options.seed);
 }
 
 nlohmann::ordered_json settings_json(const TrainOptions& options, const Model& model, Index steps, Index parameters) {
@@ -39,10 +50,10 @@ nlohmann::ordered_json settings_json(const TrainOptions& options, const Model& m
   json["steps"] = steps;
   json["batch"] = options.batch;
   json["seed"] = options.seed;
-  json["gate"] = gate_name(options.model);
+  json["gate"] = gate_name(model);
   auto& blocks = json["gate_blocks"] = nlohmann::ordered_json::array();
   for (const auto& gate : model.config().gates) blocks.push_back(gate.block);
-  json["target"] = options.target;
+  json["target"] = target_rate(options, model);
   return json;
 }
 
@@ -60,9 +71,7 @@ void train(const TrainOptions& options) {
   merganser::ThreadPool pool(options.threads.value_or(merganser::hardware_threads()));
   const merganser::ExecutorScope scope(pool);
   TrainingData data = open_training_data(options.data, options.batch, options.windows, options.seed);
-  ModelOptions design = options.model;
-  if (!options.resume.empty()) design.start_from.clear();  // the checkpoint has the weights
-  Model model = make_model(design, options.target, options.seed);
+  Model model = open_model(options);
   if (!options.save.empty()) check_can_save(model, options.save);
   check_log(options);
   std::optional<Checkpoints> checkpoints;
@@ -76,7 +85,7 @@ void train(const TrainOptions& options) {
 
   const Index parameters = merganser::parameter_count(model);
   std::cerr << data.description << "; " << fixed(static_cast<double>(parameters) / 1e6, 2)
-            << " M parameters, gate: " << gate_name(options.model) << "\n";
+            << " M parameters, gate: " << gate_name(model) << "\n";
   const Index steps = options.minutes ? steps_in_minutes(model, options, data.batches, *options.minutes)
                                       : options.steps.value_or(default_steps);
   if (options.minutes) std::cerr << "planned: " << steps << " steps (repeat with --steps " << steps << ")\n";

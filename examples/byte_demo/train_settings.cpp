@@ -5,6 +5,7 @@
 #include <charconv>
 #include <filesystem>
 #include <iostream>
+#include <optional>
 #include <stdexcept>
 
 #include <merganser/core/io_error.hpp>
@@ -70,29 +71,35 @@ Settings settings_of(const TrainOptions& options) {
   add_number("--noise", data.noise);
 
   const ModelOptions& model = options.model;
-  add_count("--width", model.width);
-  add_count("--heads", model.heads);
-  add_count("--head-width", model.head_width);
-  add_count("--feed-forward", model.feed_forward);
-  add_count("--encoder-blocks", model.encoder_blocks);
-  add_count("--decoder-blocks", model.decoder_blocks);
+  const bool fresh = model.start_from.empty();  // else what is not given is as in that model
+  const auto add_size = [&](const std::string& name, const std::optional<Index>& given, Index otherwise) {
+    if (given || fresh) add_count(name, given.value_or(otherwise));
+  };
+  add_size("--width", model.width, default_sizes.width);
+  add_size("--heads", model.heads, default_sizes.heads);
+  add_size("--head-width", model.head_width, default_sizes.head_width);
+  add_size("--feed-forward", model.feed_forward, default_sizes.feed_forward);
+  add_size("--encoder-blocks", model.encoder_blocks, default_sizes.encoder_blocks);
+  add_size("--decoder-blocks", model.decoder_blocks, default_sizes.decoder_blocks);
   std::string blocks;
   for (const Index block : model.gate_blocks) {
     if (!blocks.empty()) blocks += ',';
     blocks += std::to_string(block);
   }
   add_text("--gate-block", blocks);
-  if (model.gate)
-    settings["--gate"] = word_of(model.gate, gate_choices);
-  else
+  if (model.gate == GateChoice::none)
     settings["--no-gate"] = "";
-  if (model.gate_noise != merge::GateNoise::none)
-    settings["--gate-noise"] = word_of(model.gate_noise, gate_noise_choices);
+  else if (model.gate || fresh)
+    settings["--gate"] = word_of(model.gate.value_or(GateChoice::learned), gate_choices);
+  if (model.gate_noise.value_or(merge::GateNoise::none) != merge::GateNoise::none || (model.gate_noise && !fresh))
+    settings["--gate-noise"] = word_of(*model.gate_noise, gate_noise_choices);
   add_path("--from", model.start_from);
-  settings["--score-bound"] = word_of(model.score_bound, score_bound_choices);
-  add_number("--score-bound-value", model.score_bound_value);
+  if (model.score_bound || fresh)
+    settings["--score-bound"] = word_of(model.score_bound.value_or(nn::ScoreBoundKind::soft_cap), score_bound_choices);
+  if (model.score_bound_value || fresh)
+    add_number("--score-bound-value", model.score_bound_value.value_or(default_score_bound));
 
-  add_number("--target", options.target);
+  if (options.target || fresh) add_number("--target", options.target.value_or(default_target));
   add_count("--batch", options.batch);
   if (options.steps) add_count("--steps", *options.steps);
   if (options.minutes) add_number("--minutes", *options.minutes);

@@ -17,9 +17,14 @@ using Settings = std::map<std::string, std::string>;
 /// without --checkpoints and --resume themselves.
 Settings settings_of(const TrainOptions& options);
 
-/// What the newest complete checkpoint remembers.
+/// The newest complete checkpoint of a run.
+struct StoredRun {
+  std::string checkpoint;  ///< its directory
+  Settings settings;       ///< what it remembers
+};
+
 /// @throws merganser::IoError or std::invalid_argument if there is none
-Settings stored_settings(const std::string& directory);
+StoredRun stored_run(const std::string& directory);
 
 /// The command line that goes on with a stored run. It writes only where the new one says: an output of the stored one
 /// that is not given again is named on the standard error.

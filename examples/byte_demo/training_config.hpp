@@ -13,27 +13,48 @@
 
 namespace byte_demo {
 
+/// Of the gates of a model, which are all of one kind; empty: it has none.
+template <class Model>
+std::optional<merge::GateKind> gate_kind(const Model& model) {
+  const auto& gates = model.encoder.gates;
+  return gates.empty() ? std::nullopt : std::optional(gates.front().config().kind);
+}
+
+/// The deletion rate to reach: the one asked for, else that of gates that do not learn, else the default.
+template <class Model>
+double target_rate(const TrainOptions& options, const Model& model) {
+  const auto kind = gate_kind(model);
+  const bool ruled = kind && *kind != merge::GateKind::learned;
+  return options.target.value_or(ruled ? model.encoder.gates.front().config().rate : default_target);
+}
+
+/// @throws std::invalid_argument if every gated step is to go by rank
+inline void check_hard_rates(const TrainOptions& options) {
+  if (!options.hard_rates.empty() && !options.hard_by_threshold && options.hard_probability == 1)
+    throw std::invalid_argument(
+        "--hard-rates needs a --hard-probability below 1: the controller steers by the other steps");
+}
+
 /// The deletion rates that hard steps draw from: those given, in either order, or a tenth about the target. None where
 /// the threshold decides: if asked for, if nothing learns, with several gates, each of which would delete a share, and
 /// if every gated step is hard, as the controller has only the threshold to steer by.
-/// @throws std::invalid_argument if every gated step is to go by rank
-inline std::optional<training::RateRange> hard_rates(const TrainOptions& options) {
+/// @throws std::invalid_argument as `check_hard_rates`
+template <class Model>
+std::optional<training::RateRange> hard_rates(const TrainOptions& options, const Model& model) {
   constexpr double reach = 0.1;
-  if (options.hard_by_threshold || options.model.gate != merge::GateKind::learned) return std::nullopt;
-  const bool all_hard = options.hard_probability == 1;
+  if (options.hard_by_threshold || gate_kind(model) != merge::GateKind::learned) return std::nullopt;
+  check_hard_rates(options);
   if (!options.hard_rates.empty()) {
-    if (all_hard)
-      throw std::invalid_argument(
-          "--hard-rates needs a --hard-probability below 1: the controller steers by the other steps");
     const auto [lowest, highest] = std::minmax(options.hard_rates.at(0), options.hard_rates.at(1));
     return training::RateRange{lowest, highest};
   }
-  if (options.model.gate_blocks.size() > 1 || all_hard) return std::nullopt;
-  return training::RateRange{std::max(options.target - reach, 0.0), std::min(options.target + reach, 1.0)};
+  if (model.encoder.gates.size() > 1 || options.hard_probability == 1) return std::nullopt;
+  const double target = target_rate(options, model);
+  return training::RateRange{std::max(target - reach, 0.0), std::min(target + reach, 1.0)};
 }
 
 template <class Model>
-typename training::Trainer<Model>::Config trainer_config(const TrainOptions& options, Index steps) {
+typename training::Trainer<Model>::Config trainer_config(const TrainOptions& options, const Model& model, Index steps) {
   typename training::Trainer<Model>::Config config;
   config.seed = options.seed;
   config.optimizer.beta2 = 0.98;
@@ -48,13 +69,14 @@ typename training::Trainer<Model>::Config trainer_config(const TrainOptions& opt
   config.deletion.target_ramp = options.target_ramp.value_or(steps / 8);
   config.deletion.open_probability = options.open_probability;
   config.deletion.hard_probability = options.hard_probability;
-  config.deletion.hard_rates = hard_rates(options);
+  config.deletion.hard_rates = hard_rates(options, model);
   config.deletion.survivor_bias = options.survivor_bias;
-  config.deletion.controller = {options.target, options.proportional_gain, options.integral_gain, options.controller,
-                                1.0};
-  if (!options.model.gate || options.model.pooling)  // no mode of deletion to choose
+  config.deletion.controller = {target_rate(options, model), options.proportional_gain, options.integral_gain,
+                                options.controller, 1.0};
+  const auto kind = gate_kind(model);
+  if (!kind)  // no mode of deletion to choose
     config.deletion.open_probability = config.deletion.hard_probability = 0;
-  if (options.model.gate != merge::GateKind::learned)  // nothing to steer
+  if (kind != merge::GateKind::learned)  // nothing to steer
     config.deletion.controller.proportional_gain = config.deletion.controller.integral_gain = 0;
   return config;
 }
@@ -70,7 +92,7 @@ Index steps_in_minutes(const Model& model, const TrainOptions& options, BatchSou
   Model copy = model;
   TrainOptions probed = options;
   probed.gate_open_until = 0;
-  training::Trainer<Model> trainer(copy, trainer_config<Model>(probed, probe_steps));
+  training::Trainer<Model> trainer(copy, trainer_config(probed, model, probe_steps));
   const auto start = Clock::now();
   trainer.run(unmeasured_steps, batches);
   const auto measured_from = Clock::now();

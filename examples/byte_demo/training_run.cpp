@@ -30,9 +30,9 @@ std::optional<double> rate_weights(const Model& model, const TrainOptions& optio
   constexpr double slack = 0.05;
   if (validation.empty()) return std::nullopt;
   const auto result = evaluate_hard(model, validation, options.seed);
-  const bool steered = options.model.gate == merge::GateKind::learned;
+  const bool steered = gate_kind(model) == merge::GateKind::learned;
   if (steered && (trainer.steps_taken() <= trainer.config().deletion.gate_open_until ||
-                  result.deletion_rate < options.target - slack))
+                  result.deletion_rate < target_rate(options, model) - slack))
     return std::nullopt;
   return result.bits_per_byte;
 }
@@ -41,14 +41,15 @@ std::optional<double> rate_weights(const Model& model, const TrainOptions& optio
 
 TrainingSummary run_training(Model& model, const TrainOptions& options, Index steps, TrainingData& data, RunLog& log,
                              Checkpoints* checkpoints) {
-  const bool gated = options.model.gate.has_value();
-  Trainer trainer(model, trainer_config<Model>(options, steps));
+  const bool gated = gate_kind(model).has_value();
+  Trainer trainer(model, trainer_config(options, model, steps));
   if (checkpoints != nullptr) checkpoints->begin(model, trainer, data.batches);
   const double seconds_before = checkpoints != nullptr ? checkpoints->seconds_before() : 0.0;
   const Checkpoints::Metric metric = [&](const Model& weights) {
     return rate_weights(weights, options, trainer, data.validation);
   };
-  Progress progress(steps, trainer.steps_tried(), gated ? Progress::Aim::rate : Progress::Aim::none, options.target);
+  Progress progress(steps, trainer.steps_tried(), gated ? Progress::Aim::rate : Progress::Aim::none,
+                    target_rate(options, model));
   Index unfinite = 0;
   bool late = false;
   training::TrainerCallbacks callbacks;

@@ -19,9 +19,12 @@ struct VowelRecipe {
                         .encoder_blocks = 3,
                         .decoder_blocks = 1,
                         .gate_blocks = {1},
-                        .gate = merge::GateKind::learned,
+                        .gate = GateChoice::learned,
+                        .pooling = {},
                         .score_bound = nn::ScoreBoundKind::soft_cap,
-                        .score_bound_value = 8.0};
+                        .score_bound_value = 8.0,
+                        .gate_noise = {},
+                        .start_from = {}};
 
   double learning_rate = 3e-3;
   Index warmup = 200;

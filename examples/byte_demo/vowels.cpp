@@ -14,6 +14,7 @@
 #include <comparison.hpp>
 #include <corpus.hpp>
 #include <deletion_report.hpp>
+#include <design.hpp>
 #include <model.hpp>
 #include <model_task.hpp>
 #include <run_log.hpp>
@@ -98,7 +99,7 @@ void vowels(const VowelOptions& asked) {
   merganser::ThreadPool pool(options.threads.value_or(merganser::hardware_threads()));
   const merganser::ExecutorScope scope(pool);
   TrainingData data = open_training_data(options.data, options.batch, options.windows, options.seed);
-  Model model = make_model(options.model, options.target, options.seed);
+  Model model = make_model(design_model(options.model, options.target), options.seed);
   if (!options.save.empty()) check_can_save(model, options.save);
   RunLog no_log("", 1);
 

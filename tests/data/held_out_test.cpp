@@ -1,87 +1,102 @@
-// Held out lines: by what they say, not by where they stand; of every class.
 #include <merganser/data/held_out.hpp>
 
 #include <algorithm>
-#include <limits>
+#include <cstdint>
+#include <iterator>
+#include <numeric>
+#include <set>
 #include <stdexcept>
 #include <string>
-#include <string_view>
-#include <utility>
 #include <vector>
 
 #include "support/catch.hpp"
-#include "support/error_text.hpp"
 
-using namespace merganser;
-using namespace merganser::testing;
-using data::held_out;
+using merganser::data::held_out;
+using merganser::data::line_hash;
 
 namespace {
 
-/// `count` different lines of each of three classes, sorted by class.
-struct SortedFile {
-  std::vector<std::string> texts;
-  std::vector<Index> classes;
+std::vector<std::string> numbered(int count) {
+  std::vector<std::string> lines;
+  for (int i = 0; i < count; ++i) lines.push_back("line " + std::to_string(i));
+  return lines;
+}
 
-  explicit SortedFile(int count) {
-    for (Index c = 0; c < 3; ++c)
-      for (int i = 0; i < count; ++i) {
-        texts.push_back("line " + std::to_string(i) + " of " + std::to_string(c));
-        classes.push_back(7 - c);
-      }
-  }
+std::size_t count(const std::vector<std::uint8_t>& held) {
+  return static_cast<std::size_t>(std::count(held.begin(), held.end(), std::uint8_t{1}));
+}
 
-  std::vector<std::string_view> lines() const { return {texts.begin(), texts.end()}; }
-};
+std::set<std::string> chosen(const std::vector<std::string>& lines, const std::vector<std::uint8_t>& held) {
+  std::set<std::string> result;
+  for (std::size_t i = 0; i < lines.size(); ++i)
+    if (held[i] != 0) result.insert(lines[i]);
+  return result;
+}
 
 }  // namespace
 
-TEST_CASE("Of a file sorted by class a tenth of every class is held out", "[data][held_out]") {
-  const SortedFile file(50);
-  const std::vector<bool> held = held_out(file.lines(), file.classes, 0.1);
-  for (int c = 0; c < 3; ++c) CHECK(std::count(held.begin() + 50 * c, held.begin() + 50 * (c + 1), true) == 5);
-  const std::vector<bool> together = held_out(file.lines(), {}, 0.1);
-  CHECK(std::count(together.begin(), together.end(), true) == 15);
-  CHECK(std::find(together.begin(), together.begin() + 100, true) != together.begin() + 100);  // not the last tenth
-}
-
-TEST_CASE("The order of the lines does not matter, and equal lines stay together", "[data][held_out]") {
-  const SortedFile file(20);
-  std::vector<std::string_view> lines = file.lines();
-  std::vector<Index> classes = file.classes;
-  const std::vector<bool> held = held_out(lines, classes, 0.25);
+TEST_CASE("one line in so many is held out, in any order of the file", "[held_out]") {
+  std::vector<std::string> lines = numbered(1000);
+  const std::set<std::string> first = chosen(lines, held_out(lines, 10));
+  CHECK(first.size() == 100);
   std::reverse(lines.begin(), lines.end());
-  std::reverse(classes.begin(), classes.end());
-  std::vector<bool> back = held_out(lines, classes, 0.25);
-  std::reverse(back.begin(), back.end());
-  CHECK(back == held);
-
-  lines.insert(lines.end(), lines.begin(), lines.end());  // every line twice
-  classes.insert(classes.end(), classes.begin(), classes.end());
-  const std::vector<bool> twice = held_out(lines, classes, 0.25);
-  CHECK(std::equal(twice.begin(), twice.begin() + 60, twice.begin() + 60));
-  CHECK(std::equal(held.rbegin(), held.rend(), twice.begin()));
+  CHECK(chosen(lines, held_out(lines, 10)) == first);
 }
 
-TEST_CASE("Two different lines are enough for both sides, one is not", "[data][held_out]") {
-  const std::vector<std::string_view> two = {"a", "b"}, same = {"a", "a", "a"};
-  for (const double share : {0.01, 0.99}) {
-    const std::vector<bool> held = held_out(two, {}, share);
-    CHECK(held[0] != held[1]);
-    CHECK(held_out(same, {}, share) == std::vector<bool>{false, false, false});
+TEST_CASE("the held-out lines are spread over the file", "[held_out]") {
+  const auto held = held_out(numbered(1000), 10);
+  for (std::size_t part = 0; part < 4; ++part) {
+    const auto begin = held.begin() + static_cast<std::ptrdiff_t>(250 * part);
+    const auto in_part = std::count(begin, begin + 250, std::uint8_t{1});
+    CHECK(in_part > 10);
+    CHECK(in_part < 45);
   }
-  CHECK(held_out({}, {}, 0.1).empty());
 }
 
-TEST_CASE("The hash of a line is the same everywhere", "[data][held_out]") {
-  CHECK(data::line_hash("") != data::line_hash(std::string_view("\0", 1)));
-  CHECK(data::line_hash("abc") == 0x1dfe32d915a52a7c);
+TEST_CASE("a file that grows keeps its split but for a few lines", "[held_out]") {
+  const std::vector<std::string> lines = numbered(1000), more = numbered(1010);
+  const std::set<std::string> before = chosen(lines, held_out(lines, 10)), after = chosen(more, held_out(more, 10));
+  std::vector<std::string> kept;
+  std::set_intersection(before.begin(), before.end(), after.begin(), after.end(), std::back_inserter(kept));
+  CHECK(kept.size() >= 98);
 }
 
-TEST_CASE("What cannot be held out is refused", "[data][held_out]") {
-  const std::vector<std::string_view> lines = {"a", "b"};
-  const std::vector<Index> classes = {1};
-  CHECK(argument_error([&] { held_out(lines, classes, 0.1); }) == "held_out: classes.size(): got 1, expected 2");
-  for (const double share : {0.0, 1.0, -0.5, std::numeric_limits<double>::quiet_NaN()})
-    CHECK_THROWS_AS(held_out(lines, {}, share), std::invalid_argument);
+TEST_CASE("every stratum is held out by its share, and one line at least", "[held_out]") {
+  // Sorted by class, as the last tenth must not be cut from.
+  std::vector<std::string> lines = numbered(115), labels;
+  labels.insert(labels.end(), 60, "bird");
+  labels.insert(labels.end(), 50, "fish");
+  labels.insert(labels.end(), 4, "rare");
+  labels.insert(labels.end(), 1, "single");
+  const auto held = held_out(lines, 10, labels);
+  const auto in = [&](std::size_t from, std::size_t to) {
+    return std::accumulate(held.begin() + static_cast<std::ptrdiff_t>(from),
+                           held.begin() + static_cast<std::ptrdiff_t>(to), 0);
+  };
+  CHECK(in(0, 60) == 6);
+  CHECK(in(60, 110) == 5);
+  CHECK(in(110, 114) == 1);
+  CHECK(in(114, 115) == 0);
+}
+
+TEST_CASE("equal lines stay on one side, and something is left to train on", "[held_out]") {
+  std::vector<std::string> lines;
+  for (int i = 0; i < 40; ++i) lines.push_back("line " + std::to_string(i % 8));
+  const auto held = held_out(lines, 10);
+  for (std::size_t i = 8; i < lines.size(); ++i) CHECK(held[i] == held[i - 8]);
+  CHECK(count(held) == 5);
+  CHECK(count(held_out(std::vector<std::string>(7, "the same"), 2)) == 0);
+  CHECK(count(held_out(std::vector<std::string>{"a", "b"}, 10)) == 1);
+  CHECK(held_out(std::vector<std::string>{}, 10).empty());
+}
+
+TEST_CASE("the hash is the same on every machine", "[held_out]") {
+  CHECK(line_hash("") == 0xf52a15e9a9b5e89bU);
+  CHECK(line_hash("a") != line_hash("b"));
+  CHECK(line_hash("ab") != line_hash("ba"));
+}
+
+TEST_CASE("bad arguments are refused", "[held_out]") {
+  CHECK_THROWS_AS(held_out(numbered(3), 1), std::invalid_argument);
+  CHECK_THROWS_AS(held_out(numbered(3), 10, numbered(2)), std::invalid_argument);
 }

@@ -1,59 +1,56 @@
-// Which lines of a file are held out for validation.
+// Which examples are held out of training, to evaluate on.
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <merganser/core/check.hpp>
-#include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
 
 namespace merganser::inline MERGANSER_ISA::data {
 
-/// A number that hangs on the bytes of a line alone; the same on every machine (FNV-1a, mixed once more).
+/// 64 bits that hang on nothing but the bytes (FNV-1a with the finaliser of splitmix64); no defence against malice.
 inline std::uint64_t line_hash(std::string_view line) {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (const char byte : line) hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3;
-  return Rng(hash).next();
+  std::uint64_t hash = 0xcbf29ce484222325U;
+  for (const char c : line) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
+  hash = (hash ^ (hash >> 30)) * 0xbf58476d1ce4e5b9U;
+  hash = (hash ^ (hash >> 27)) * 0x94d049bb133111ebU;
+  return hash ^ (hash >> 31);
 }
 
-/// For every line whether it is held out: of each class the given share of its different lines, those of lowest hash.
+/// Marks about one line in `share` as held out, whatever order a file is in: [N], not 0 where it is.
 ///
-/// So it depends neither on the order of the lines nor on the machine, every class is scored in the proportion that it
-/// has, and equal lines are never on both sides. A class with at least two different lines has some on either side; one
-/// with a single line is not held out. `classes` [lines], any numbers, or empty: all lines are of one class.
-/// @throws std::invalid_argument if the share is not in (0, 1), or classes are given but not one a line
-inline std::vector<bool> held_out(std::span<const std::string_view> lines, std::span<const Index> classes,
-                                  double share) {
-  check_argument(share > 0 && share < 1, "held_out", "share", share, "a fraction between 0 and 1");
-  if (!classes.empty()) check_equal("held_out", "classes.size()", classes.size(), lines.size());
-  const auto class_of = [&](std::size_t i) { return classes.empty() ? Index{0} : classes[i]; };
-  std::vector<std::uint64_t> hashes;
-  std::map<Index, std::vector<std::uint64_t>> of_class;
-  for (std::size_t i = 0; i < lines.size(); ++i) {
-    hashes.push_back(line_hash(lines[i]));
-    of_class[class_of(i)].push_back(hashes.back());
+/// Of every stratum the lines with the smallest hashes go, one in `share` and at least one, so that a split hangs on
+/// the lines alone: it is the same in any order, and a line that is added moves few others. Equal lines of a stratum
+/// stay together, so that none is trained on and asked for. A stratum of equal lines is all trained on.
+/// @param strata [N] or empty: what each line belongs to, such as its label
+/// @throws std::invalid_argument if share is below 2 or the sizes differ
+inline std::vector<std::uint8_t> held_out(std::span<const std::string> lines, Index share,
+                                          std::span<const std::string> strata = {}) {
+  check_argument(share >= 2, "held_out", "share", share, "at least 2");
+  if (!strata.empty())
+    check_equal("held_out", "strata.size()", static_cast<Index>(strata.size()), static_cast<Index>(lines.size()));
+  std::map<std::string_view, std::vector<std::pair<std::uint64_t, std::size_t>>> stratum_lines;
+  for (std::size_t i = 0; i < lines.size(); ++i)
+    stratum_lines[strata.empty() ? std::string_view() : strata[i]].emplace_back(line_hash(lines[i]), i);
+  std::vector<std::uint8_t> held(lines.size(), 0);
+  for (auto& [stratum, hashed] : stratum_lines) {
+    std::sort(hashed.begin(), hashed.end());
+    const std::size_t wanted = std::max<std::size_t>(hashed.size() / static_cast<std::size_t>(share), 1);
+    const std::uint64_t last = hashed.back().first;  // stays, with its equals
+    for (std::size_t k = 0; k < hashed.size() && hashed[k].first != last; ++k) {
+      if (k >= wanted && hashed[k].first != hashed[k - 1].first) break;
+      held[hashed[k].second] = 1;
+    }
   }
-  for (auto& [name, own] : of_class) {  // leaves those held out
-    std::sort(own.begin(), own.end());
-    own.erase(std::unique(own.begin(), own.end()), own.end());
-    const auto count = static_cast<Index>(own.size());
-    const auto wanted = static_cast<Index>(std::lround(share * static_cast<double>(count)));
-    own.resize(static_cast<std::size_t>(count < 2 ? 0 : std::clamp<Index>(wanted, 1, count - 1)));
-  }
-  std::vector<bool> result;
-  for (std::size_t i = 0; i < lines.size(); ++i) {
-    const std::vector<std::uint64_t>& own = of_class[class_of(i)];
-    result.push_back(std::binary_search(own.begin(), own.end(), hashes[i]));
-  }
-  return result;
+  return held;
 }
 
 }  // namespace merganser::data

@@ -1,0 +1,37 @@
+// What a model to train is to be: that of a directory, or the one of the demo, with what the command line says.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <model.hpp>
+#include <options.hpp>
+
+namespace byte_demo {
+
+struct Design {
+  Model::Config config;
+  std::optional<Model> start;            ///< the model to start from
+  std::string directory;                 ///< of that model
+  std::vector<std::string> differences;  ///< from that model, as the options want it: a line each
+  double embedding_deviation = 0.3;
+
+  /// Empty: no gate.
+  std::optional<merge::GateKind> gate() const;
+};
+
+/// The whole configuration of the model to start from, whatever it is; what an option names is as the option says.
+/// Without such a model: the defaults.
+/// @param target the rate of a gate that does not learn; empty: not given
+/// @throws merganser::IoError if the model to start from is not there or reads no bytes
+/// @throws std::invalid_argument if an option names another size than its weights have, or blocks that there are not
+Design design_model(const ModelOptions& options, std::optional<double> target);
+
+/// The model as it begins: random weights, and all that the model to start from has a tensor for.
+Model make_model(Design design, std::uint64_t seed);
+
+/// The same for models of other kinds, which have only embedding and encoder in common with that one.
+void start_reader(Design design, merganser::nn::Embedding<float>& embedding, models::Encoder<float>& encoder);
+
+}  // namespace byte_demo
