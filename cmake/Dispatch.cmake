@@ -15,6 +15,8 @@
 # PARTS     more units, which several programs share: of merganser_add_dispatched_parts(name sources... ISAS level...),
 #           an INTERFACE library that programs link to compile as its units do
 #
+# Both leave the names of the object libraries of their units, one a level, in the variable <name>_units.
+#
 # The first call of an entry point chooses the last level all of whose instructions the processor has, or the one that the
 # variable MERGANSER_LEVEL of the environment names, and initialises its static variables (core/dispatch.hpp). From then
 # on an entry point is a call by a pointer.
@@ -92,7 +94,9 @@ function(merganser_add_dispatched_parts NAME)
   foreach(level IN LISTS levels)
     merganser_add_level(${NAME} "${level}" ${arg_UNPARSED_ARGUMENTS})
     target_link_libraries(${NAME}_${id} PRIVATE ${NAME})
+    list(APPEND ${NAME}_units ${NAME}_${id})
   endforeach()
+  set(${NAME}_units ${${NAME}_units} PARENT_SCOPE)
 endfunction()
 
 function(merganser_add_dispatched TARGET)
@@ -108,6 +112,7 @@ function(merganser_add_dispatched TARGET)
   if(count LESS 2)
     merganser_add_level(${TARGET} "${levels}" ${units})
     merganser_inherit(${TARGET}_${id} ${TARGET})
+    set(${TARGET}_units ${TARGET}_${id} PARENT_SCOPE)
     target_sources(${TARGET} PRIVATE $<TARGET_OBJECTS:${TARGET}_${id}>)
     foreach(part IN LISTS arg_PARTS)
       target_sources(${TARGET} PRIVATE $<TARGET_OBJECTS:${part}_${id}>)
@@ -136,6 +141,7 @@ const std::uint64_t merganser_needs = merganser::needed_instructions;
   foreach(level IN LISTS levels)
     merganser_add_level(${TARGET} "${level}" ${units} ${dir}/needs.cpp)
     merganser_inherit(${TARGET}_${id} ${TARGET})
+    list(APPEND ${TARGET}_units ${TARGET}_${id})
     set(objects $<TARGET_OBJECTS:${TARGET}_${id}>)
     foreach(part IN LISTS arg_PARTS)
       list(APPEND objects $<TARGET_OBJECTS:${part}_${id}>)
@@ -172,10 +178,12 @@ const std::uint64_t merganser_needs = merganser::needed_instructions;
     DEPENDS $<TARGET_OBJECTS:${TARGET}_levels> ${script} VERBATIM)
   target_sources(${TARGET} PRIVATE ${dir}/levels.o)
   set_source_files_properties(${dir}/levels.o PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
+  set(${TARGET}_units ${${TARGET}_units} PARENT_SCOPE)
 endfunction()
 
-# Compiles OBJECTS as TARGET.
+# Compiles OBJECTS as TARGET, whatever is set for that later.
 function(merganser_inherit OBJECTS TARGET)
   target_link_libraries(${OBJECTS} PRIVATE $<TARGET_PROPERTY:${TARGET},LINK_LIBRARIES>)
   target_compile_definitions(${OBJECTS} PRIVATE $<TARGET_PROPERTY:${TARGET},COMPILE_DEFINITIONS>)
+  target_include_directories(${OBJECTS} PRIVATE $<TARGET_PROPERTY:${TARGET},INCLUDE_DIRECTORIES>)
 endfunction()

@@ -2,12 +2,12 @@
 #include "curve_data.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <iterator>
 #include <memory>
 #include <set>
 #include <stdexcept>
 #include <string_view>
-#include <tuple>
 #include <utility>
 
 #include <merganser/core/io_error.hpp>
@@ -55,8 +55,8 @@ std::vector<Value> spread_over(const std::vector<Value>& all, std::size_t count)
   return chosen;
 }
 
-template <class Value>
-std::pair<std::vector<Value>, std::vector<Value>> hold_back(const std::vector<Value>& all, const std::string& path) {
+/// The last tenth of a text, whose lines belong together, is held back.
+std::pair<Lines, Lines> hold_back_end(const Lines& all, const std::string& path) {
   if (all.size() < 2)
     throw IoError(path, "lines", all.size(), "at least 2, one to train on and one held back, or --valid");
   const auto held = static_cast<std::ptrdiff_t>(
@@ -106,7 +106,7 @@ Texts read_texts(const CurveOptions& options, Index window, Settings& contents) 
     if (const LanguageFile* valid = valid_of(options, file.language)) {
       texts.validation.push_back(lines_of(read("--valid", *valid, contents)));
     } else {
-      auto [trained, held] = hold_back(lines, file.path);
+      auto [trained, held] = hold_back_end(lines, file.path);
       lines = std::move(trained);
       texts.validation.push_back(std::move(held));
     }
@@ -200,16 +200,42 @@ struct PairFile {
   std::vector<data::TextPair> training, validation;
 };
 
-std::vector<PairFile> read_pairs(const CurveOptions& options, const std::vector<LanguageFile>& files,
-                                 const std::string& option, Settings& contents) {
+/// Moves about a tenth of the pairs of each file to its validation, by what the lines hold; of labels a tenth of each.
+/// Files of as many lines are taken for translations of each other: the first says which lines go.
+void hold_back_lines(std::vector<PairFile>& files, TaskKind kind) {
+  const bool parallel = std::all_of(files.begin(), files.end(), [&](const PairFile& file) {
+    return file.training.size() == files.front().training.size();
+  });
+  std::vector<std::uint8_t> held;
+  for (PairFile& file : files) {
+    if (!parallel || held.empty()) {
+      std::vector<std::string> lines, labels;
+      for (const data::TextPair& pair : file.training) {
+        lines.push_back(pair.source + "\t" + pair.target);
+        if (kind == TaskKind::classes) labels.push_back(pair.source);
+      }
+      held = byte_demo::hold_back(lines, labels, file.path);
+    }
+    std::vector<data::TextPair> training;
+    for (std::size_t i = 0; i < held.size(); ++i)
+      (held[i] != 0 ? file.validation : training).push_back(std::move(file.training[i]));
+    file.training = std::move(training);
+  }
+}
+
+std::vector<PairFile> read_pairs(const CurveOptions& options, const std::vector<LanguageFile>& files, TaskKind kind,
+                                 Settings& contents) {
+  const std::string option = kind == TaskKind::classes ? "--labels" : "--tsv";
   std::vector<PairFile> result;
   for (const LanguageFile& file : files) {
     PairFile pairs{file.path, data::TsvCorpus::parse(read(option, file, contents), file.path).pairs(), {}};
     if (const LanguageFile* valid = valid_of(options, file.language))
       pairs.validation = data::TsvCorpus::parse(read("--valid", *valid, contents), valid->path).pairs();
-    else
-      std::tie(pairs.training, pairs.validation) = hold_back(pairs.training, file.path);
     result.push_back(std::move(pairs));
+  }
+  if (options.valid.empty()) {
+    hold_back_lines(result, kind);
+    contents["content of held back"] = "by hash";
   }
   return result;
 }
@@ -218,7 +244,7 @@ CurveData open_pairs(const CurveOptions& options, TaskKind kind, std::uint64_t s
   const bool labelled = kind == TaskKind::classes;
   const std::vector<LanguageFile>& files = labelled ? options.labels : options.pairs;
   CurveData result;
-  const std::vector<PairFile> pair_files = read_pairs(options, files, labelled ? "--labels" : "--tsv", result.contents);
+  const std::vector<PairFile> pair_files = read_pairs(options, files, kind, result.contents);
   std::set<std::string> names;
   if (labelled)
     for (const PairFile& file : pair_files)

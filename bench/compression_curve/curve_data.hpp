@@ -35,7 +35,8 @@ struct CurveData {
 
 /// `seed` is that of the batches; the validation is the same for all of them. Several languages have an equal share of
 /// the batches and, as near as lines allow, of the validation's bytes; where they have as many lines, the same lines.
-/// Without --valid the last tenth of every file is held back.
+/// Without --valid a tenth of every file is held back: the end of a text; of lines those that `byte_demo::hold_back`
+/// chooses.
 /// @throws merganser::IoError or std::invalid_argument if files do not do
 CurveData open_data(const CurveOptions& options, std::uint64_t seed);
 

@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <iostream>
+#include <utility>
+#include <vector>
 
+#include <progress_line.hpp>
 #include <terminal.hpp>
 
 namespace compression_curve {
@@ -15,7 +18,6 @@ using byte_demo::fixed;
 
 constexpr double terminal_interval = 0.2, plain_interval = 20.0;  // seconds
 constexpr Index averaged_steps = 20;
-constexpr std::size_t columns = 119;
 constexpr const char* to_line_start = "\r\x1B[K";
 
 }  // namespace
@@ -62,16 +64,20 @@ std::string CurveProgress::line() const {
   const double a_run =
       finished_ > 0 ? finished_seconds_ / static_cast<double>(finished_) : per_step * static_cast<double>(steps_);
   const double all_left = run_left + a_run * static_cast<double>(runs_ - std::min(runs_, finished_ + 1));
-  std::string text = name_ + " | " + std::to_string(done_) + "/" + std::to_string(steps_) + " loss " + fixed(loss_, 3) +
-                     " acc " + fixed(100 * accuracy_, 1) + "%";
-  if (gated_ > 0) text += " del " + fixed(100 * rate_, 1) + "%";
-  return text + " | " + clock_time(run_left) + " left, " + clock_time(all_left) + " in all";
+  std::vector<byte_demo::ProgressPart> parts = {{name_ + " |", 3},
+                                                {std::to_string(done_) + "/" + std::to_string(steps_), 0},
+                                                {"loss " + fixed(loss_, 3), 2},
+                                                {"acc " + fixed(100 * accuracy_, 1) + "%", 4}};
+  if (gated_ > 0) parts.push_back({"del " + fixed(100 * rate_, 1) + "%", 1});
+  parts.push_back({"| " + clock_time(run_left) + " left,", 5});
+  parts.push_back({clock_time(all_left) + " in all", 0});
+  return byte_demo::progress_line(std::move(parts), byte_demo::terminal_columns(STDERR_FILENO));
 }
 
 void CurveProgress::write(const std::string& text) {
   written_ = Clock::now();
   if (terminal_) {
-    std::cerr << to_line_start << text.substr(0, columns) << std::flush;
+    std::cerr << to_line_start << text << std::flush;
     open_ = true;
   } else {
     std::cerr << text << "\n";

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <functional>
 #include <map>
 #include <string>
@@ -11,6 +12,7 @@
 
 #include <merganser/io/atomic_file.hpp>
 
+#include <table.hpp>
 #include <terminal.hpp>
 
 #include "policies.hpp"
@@ -24,10 +26,11 @@ namespace compression_curve {
 namespace {
 
 using byte_demo::fixed;
-using byte_demo::left;
-using byte_demo::right;
+using byte_demo::Table;
 using Figure = std::function<double(const RunRow&)>;
 using Rows = std::vector<const RunRow*>;
+
+constexpr std::size_t plain_columns = 120;  // of lines that no terminal shows
 
 Statistic over(const Rows& rows, const Figure& figure) {
   std::vector<double> values;
@@ -179,58 +182,84 @@ std::vector<Rows> by_policy_and_target(const std::vector<RunRow>& rows) {
 
 void print_table(std::ostream& out, const std::vector<RunRow>& rows, TaskKind kind) {
   const bool accurate = kind != TaskKind::texts;
-  out << left("", 16) << right("seeds", 6) << right("deleted", 9) << right("bits: none", 12) << right("soft", 9)
-      << right("hard", 9) << right("+-", 8) << right("all gone", 10)
-      << (accurate ? right("right", 8) + right("+-", 6) : "") << right("ms/kB", 8) << right("cost", 7) << "\n";
+  Table table;
+  table.add_column("", 16, Table::Align::left);
+  table.add_column("seeds", 6);
+  table.add_column("deleted", 9);
+  table.add_column("bits: none", 12);
+  table.add_column("soft", 9);
+  table.add_column("hard", 9);
+  table.add_column("+-", 8);
+  table.add_column("all gone", 10);
+  if (accurate) table.add_column("right", 8);
+  if (accurate) table.add_column("+-", 6);
+  table.add_column("ms/kB", 8);
+  table.add_column("cost", 7);
   for (const Rows& group : by_policy_and_target(rows)) {
-    const Statistic bits = over(group, hard_bits);
-    out << left(name_of(*group.front()), 16) << right(std::to_string(group.size()), 6)
-        << right(percent_text(over(group, deleted), 1) + " %", 9)
-        << right(number_text(over(group, [](const RunRow& row) { return row.none.bits_per_byte; }), 4), 12)
-        << right(number_text(over(group, [](const RunRow& row) { return row.soft.bits_per_byte; }), 4), 9)
-        << right(number_text(bits, 4), 9) << right(group.size() > 1 ? fixed(bits.deviation, 4) : "", 8)
-        << right(number_text(over(group, [](const RunRow& row) { return row.everything.bits_per_byte; }), 3), 10);
-    if (accurate) {
-      const Statistic value = over(group, hard_accuracy);
-      out << right(number_text(value, 1) + " %", 8) << right(group.size() > 1 ? fixed(value.deviation, 1) : "", 6);
-    }
-    out << right(number_text(over(group, milliseconds_a_kilobyte), 2), 8)
-        << right(number_text(over(group, [](const RunRow& row) { return row.predicted_cost_ratio; }), 2), 7) << "\n";
+    const auto number = [&](const Figure& figure, int digits) { return number_text(over(group, figure), digits); };
+    const auto deviation = [&](const Statistic& value, int digits) {
+      return group.size() > 1 ? fixed(value.deviation, digits) : std::string();
+    };
+    const Statistic bits = over(group, hard_bits), right = over(group, hard_accuracy);
+    std::vector<std::string> cells = {name_of(*group.front()),
+                                      std::to_string(group.size()),
+                                      percent_text(over(group, deleted), 1) + " %",
+                                      number([](const RunRow& row) { return row.none.bits_per_byte; }, 4),
+                                      number([](const RunRow& row) { return row.soft.bits_per_byte; }, 4),
+                                      number_text(bits, 4),
+                                      deviation(bits, 4),
+                                      number([](const RunRow& row) { return row.everything.bits_per_byte; }, 3)};
+    if (accurate) cells.push_back(number_text(right, 1) + " %");
+    if (accurate) cells.push_back(deviation(right, 1));
+    cells.push_back(number(milliseconds_a_kilobyte, 2));
+    cells.push_back(number([](const RunRow& row) { return row.predicted_cost_ratio; }, 2));
+    table.add_row(std::move(cells));
   }
-  out << "\ndeleted: of the source tokens, hard deletion. bits: of the target for each source byte, without, with "
-         "soft,\n"
-         "with hard deletion and with nothing left. +-: standard deviation over seeds."
-      << (accurate ? (kind == TaskKind::classes ? " right: classes, hard." : " right: whole sequences, hard.") : "")
-      << "\nms/kB: hard deletion, for a kilobyte of source. cost: operations of hard deletion over those of none, by\n"
-         "the cost model. A pooling works in every mode, so that its three bits are the same.\n";
+  const std::size_t columns = byte_demo::output_columns(plain_columns);
+  table.print(out, columns);
+  const std::string right = kind == TaskKind::classes ? " right: classes, hard." : " right: whole sequences, hard.";
+  out << "\n"
+      << byte_demo::wrapped(
+             "deleted: of the source tokens, hard deletion. bits: of the target for each source byte, without, with "
+             "soft, with hard deletion and with nothing left. +-: standard deviation over seeds." +
+                 (accurate ? right : std::string()) +
+                 " ms/kB: hard deletion, for a kilobyte of source. cost: operations of hard deletion over those of "
+                 "none, by the cost model. A pooling works in every mode, so that its three bits are the same.",
+             columns);
 }
 
 void print_languages(std::ostream& out, const std::vector<RunRow>& rows) {
   for (const Rows& group : by_policy_and_target(rows)) {
     const RunRow& first = *group.front();
     if (first.languages.empty()) continue;
-    out << "\n"
-        << left(name_of(first), 16) << right("deleted", 9) << right("bits", 9) << right("after", 9)
-        << right("bytes/char", 12) << right("kept/char", 11) << right("premium", 9) << right("after", 8) << "\n";
+    Table table;
+    table.add_column(name_of(first), 16, Table::Align::left);
+    table.add_column("deleted", 9);
+    table.add_column("bits", 9);
+    table.add_column("after", 9);
+    table.add_column("bytes/char", 12);
+    table.add_column("kept/char", 11);
+    table.add_column("premium", 9);
+    table.add_column("after", 8);
     for (std::size_t i = 0; i < first.languages.size(); ++i) {
       const auto of = [&](double LanguageRow::*figure) {
         return over(group, [i, figure](const RunRow& row) { return row.languages.at(i).*figure; });
       };
-      out << left("  " + first.languages[i].language, 16)
-          << right(percent_text(of(&LanguageRow::deletion_rate), 1) + " %", 9)
-          << right(number_text(of(&LanguageRow::bits_per_byte_before), 4), 9)
-          << right(number_text(of(&LanguageRow::bits_per_byte_after), 4), 9)
-          << right(number_text(of(&LanguageRow::bytes_per_character), 2), 12)
-          << right(number_text(of(&LanguageRow::kept_tokens_per_character), 3), 11)
-          << right(number_text(of(&LanguageRow::premium_before), 2), 9)
-          << right(number_text(of(&LanguageRow::premium_after), 2), 8) << "\n";
+      table.add_row(
+          {"  " + first.languages[i].language, percent_text(of(&LanguageRow::deletion_rate), 1) + " %",
+           number_text(of(&LanguageRow::bits_per_byte_before), 4),
+           number_text(of(&LanguageRow::bits_per_byte_after), 4), number_text(of(&LanguageRow::bytes_per_character), 2),
+           number_text(of(&LanguageRow::kept_tokens_per_character), 3),
+           number_text(of(&LanguageRow::premium_before), 2), number_text(of(&LanguageRow::premium_after), 2)});
     }
     const auto spread = [&](double RunRow::*figure) {
       return number_text(over(group, [figure](const RunRow& row) { return row.*figure; }), 2);
     };
-    out << left("  most / least", 16) << right(spread(&RunRow::bytes_per_character_spread), 39)
-        << right(spread(&RunRow::kept_per_character_spread), 11) << right(spread(&RunRow::premium_spread), 9)
-        << right(spread(&RunRow::kept_premium_spread), 8) << "\n";
+    table.add_row({"  most / least", "", "", "", spread(&RunRow::bytes_per_character_spread),
+                   spread(&RunRow::kept_per_character_spread), spread(&RunRow::premium_spread),
+                   spread(&RunRow::kept_premium_spread)});
+    out << "\n";
+    table.print(out, byte_demo::output_columns(plain_columns));
   }
 }
 

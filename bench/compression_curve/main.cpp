@@ -17,11 +17,13 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include <merganser/core/thread_pool.hpp>
 #include <merganser/io/atomic_file.hpp>
 
 #include <command_line.hpp>
+#include <signals.hpp>
+#include <threads.hpp>
 
+#include "../measure/program.hpp"
 #include "curve_data.hpp"
 #include "curve_options.hpp"
 #include "curve_progress.hpp"
@@ -35,7 +37,7 @@ namespace compression_curve {
 
 namespace {
 
-constexpr int failure_exit = 1, usage_exit = 2, interrupted_exit = 130;
+constexpr int failure_exit = 1, usage_exit = 2;
 constexpr Index default_steps = 2500;
 
 // ---- Words of the command line ----
@@ -72,12 +74,6 @@ std::vector<std::string> split(const std::string& text) {
   return parts;
 }
 
-std::string policy_names() {
-  std::string names;
-  for (const Policy& policy : policies()) names += (names.empty() ? "" : ",") + policy.name;
-  return names;
-}
-
 std::string policy_help() {
   std::string help;
   for (const Policy& policy : policies()) help += "  " + policy.name + ": " + policy.description + "\n";
@@ -106,7 +102,9 @@ void add_data(CLI::App& app, Arguments& arguments) {
   add_files("--text", arguments.texts, "A text of any bytes; several languages as en=FILE de=FILE, for one model");
   add_files("--tsv", arguments.pairs, "Lines of a source and a target with a tab between them");
   add_files("--labels", arguments.labels, "Lines of a class and a text with a tab between them: classification");
-  add_files("--valid", arguments.valid, "Evaluate on these instead of the last tenth of each file");
+  add_files(
+      "--valid", arguments.valid,
+      "Evaluate on these instead of a tenth of each file: the end of a text; of lines those with the smallest hashes");
   app.add_option("--reference", arguments.options.reference_language,
                  "The language that token premiums are over; the first unless given")
       ->option_text("LANG");
@@ -140,9 +138,9 @@ void add_curve(CLI::App& app, Arguments& arguments) {
   byte_demo::add_count(app, "--checkpoint-every", options.train.checkpoint_every, 1, 1000000000,
                        "Steps between checkpoints of a run, 500");
   byte_demo::add_threads(app, arguments.threads);
-  app.add_option("--out", options.out, "The folder of rows, charts, models and traces; the same again goes on")
-      ->required()
-      ->option_text("DIR");
+  byte_demo::add_path(app, "--out", options.out, "DIR",
+                      "The folder of rows, charts, models and traces; the same again goes on")
+      ->required();
 }
 
 /// Sizes at which a curve takes minutes; what is given on the command line stays.
@@ -226,8 +224,7 @@ Index steps_of(const CurveOptions& options, const CurveData& data) {
 
 /// 0, or the exit code when runs diverged or were interrupted.
 int make_curve(const CurveOptions& options, std::optional<int> threads) {
-  merganser::ThreadPool pool(threads.value_or(merganser::hardware_threads()));
-  const merganser::ExecutorScope scope(pool);
+  const byte_demo::Threads pool(threads);
   const CurveData data = open_data(options, options.seeds.front());
   ResultFiles results(options.out);
   const Index steps = steps_of(options, data);
@@ -243,9 +240,9 @@ int make_curve(const CurveOptions& options, std::optional<int> threads) {
   CurveProgress progress(open.size());
   const Workplace workplace{options, plan, data, steps, runs};
   int exit_code = 0;
-  catch_interrupts();
+  const byte_demo::CatchSignals signals;
   for (const PlannedRun& planned : open) {
-    if (was_interrupted()) break;
+    if (byte_demo::CatchSignals::caught() != 0) break;
     try {
       results.add(run(workplace, planned, progress));
       std::filesystem::remove_all(runs / planned.folder() / "checkpoints");
@@ -257,9 +254,9 @@ int make_curve(const CurveOptions& options, std::optional<int> threads) {
     }
     progress.end();
   }
-  if (was_interrupted()) {
+  if (const int signal = byte_demo::CatchSignals::caught(); signal != 0) {
     progress.note("interrupted: the same command goes on");
-    exit_code = interrupted_exit;
+    exit_code = byte_demo::Interrupted{signal}.exit_code();
   }
   results.write();
   const std::vector<RunRow> rows = results.rows_of(plan.bases);
@@ -308,7 +305,7 @@ int parse_and_run(int argc, char** argv) {
 
 }  // namespace compression_curve
 
-int main(int argc, char** argv) {
+int bench_program(int argc, char** argv) {
   using compression_curve::fail;
   try {
     return compression_curve::parse_and_run(argc, argv);

@@ -53,6 +53,12 @@ const std::vector<Policy>& policies() {
   return all;
 }
 
+std::string policy_names() {
+  std::string names;
+  for (const Policy& policy : policies()) names += (names.empty() ? "" : ",") + policy.name;
+  return names;
+}
+
 const Policy* find_policy(std::string_view name) {
   const auto place =
       std::find_if(policies().begin(), policies().end(), [name](const Policy& policy) { return policy.name == name; });

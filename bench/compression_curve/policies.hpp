@@ -28,6 +28,9 @@ struct Policy {
 
 const std::vector<Policy>& policies();
 
+/// "learned,random,..."
+std::string policy_names();
+
 /// Null unless there is one.
 const Policy* find_policy(std::string_view name);
 

@@ -93,7 +93,8 @@ const SavedModel* saved_model(const CurveOptions& options, const std::string& po
 
 void check(const CurveOptions& options) {
   for (const std::string& policy : options.policies)
-    if (find_policy(policy) == nullptr) throw std::invalid_argument("--policies: there is no policy " + policy);
+    if (find_policy(policy) == nullptr)
+      throw std::invalid_argument("--policies: there is no policy " + policy + "; there are " + policy_names());
   for (const double target : options.targets)
     if (!(target >= 0 && target <= 1))
       throw std::invalid_argument("--targets: got " + text_of(target) + ", expected rates from 0 to 1");

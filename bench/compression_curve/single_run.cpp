@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <chrono>
 #include <concepts>
-#include <csignal>
 #include <cstdlib>
 #include <optional>
 #include <stdexcept>
@@ -22,6 +21,7 @@
 #include <design.hpp>
 #include <model.hpp>
 #include <run_log.hpp>
+#include <signals.hpp>
 #include <training_config.hpp>
 
 #include "measure/peak_memory.hpp"
@@ -40,13 +40,6 @@ namespace {
 using Writer = byte_demo::Model;
 using Classifier = models::SequenceClassifier<float>;
 using Clock = std::chrono::steady_clock;
-
-volatile std::sig_atomic_t interrupted = 0;
-
-void interrupt(int signal_number) {
-  interrupted = 1;
-  std::signal(signal_number, SIG_DFL);
-}
 
 template <class Model>
 constexpr bool is_writer = std::same_as<Model, Writer>;
@@ -148,7 +141,7 @@ double train(Model& model, const Workplace& workplace, const PlannedRun& planned
     progress.update(report);
     log.step(report, seconds());
     if (trainer.steps_taken() % options.checkpoint_every == 0) checkpoints.save(model, trainer, batches, seconds());
-    return interrupted != 0 ? training::Continue::no : training::Continue::yes;
+    return byte_demo::CatchSignals::caught() != 0 ? training::Continue::no : training::Continue::yes;
   };
   callbacks.on_event = [&](training::TrainingEvent event, const training::StepReport& report) {
     const std::string step = planned.name() + ", step " + std::to_string(report.step) + ": ";
@@ -160,7 +153,7 @@ double train(Model& model, const Workplace& workplace, const PlannedRun& planned
   };
   trainer.run(steps - trainer.steps_tried(), batches, callbacks);
   checkpoints.save(model, trainer, batches, seconds());
-  if (trainer.steps_tried() < steps) throw byte_demo::Interrupted{};
+  if (trainer.steps_tried() < steps) throw byte_demo::Interrupted{byte_demo::CatchSignals::caught()};
   return seconds();
 }
 
@@ -211,13 +204,6 @@ void load_and_measure(const Workplace& workplace, const PlannedRun& planned, Cur
 }
 
 }  // namespace
-
-void catch_interrupts() {
-  std::signal(SIGINT, interrupt);
-  std::signal(SIGTERM, interrupt);
-}
-
-bool was_interrupted() { return interrupted != 0; }
 
 Index steps_in_budget(const CurveOptions& options, const CurveData& data) {
   const PlannedRun twin{ungated, 0.0, options.seeds.front(), std::nullopt, "", ""};

@@ -28,15 +28,11 @@ struct Workplace {
 
 inline constexpr const char* trace_file = "trace.jsonl";
 
-/// From now on a Ctrl-C (SIGINT) or SIGTERM lets a run save itself and end; a second one ends the program.
-void catch_interrupts();
-bool was_interrupted();
-
 /// Steps of a run that fill the minutes of the budget.
 Index steps_in_budget(const CurveOptions& options, const CurveData& data);
 
 /// Goes on from the checkpoint of the run, if it has one; saves the model and the trace beside it.
-/// @throws byte_demo::Interrupted, with a checkpoint saved
+/// @throws byte_demo::Interrupted, with a checkpoint saved, if byte_demo::CatchSignals caught one
 /// @throws Diverged
 RunRow run(const Workplace& workplace, const PlannedRun& planned, CurveProgress& progress);
 

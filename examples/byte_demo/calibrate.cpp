@@ -2,10 +2,13 @@
 #include <filesystem>
 #include <iostream>
 #include <span>
+#include <string>
+#include <system_error>
 
+#include <merganser/core/io_error.hpp>
 #include <merganser/core/random.hpp>
-#include <merganser/core/thread_pool.hpp>
 #include <merganser/evaluation/calibrate.hpp>
+#include <merganser/io/atomic_file.hpp>
 #include <merganser/io/calibration_file.hpp>
 
 #include <comparison.hpp>
@@ -14,7 +17,9 @@
 #include <model_task.hpp>
 #include <options.hpp>
 #include <predicted_cost.hpp>
+#include <table.hpp>
 #include <terminal.hpp>
+#include <threads.hpp>
 
 namespace byte_demo {
 
@@ -23,28 +28,44 @@ namespace io = merganser::io;
 namespace {
 
 void print_table(const evaluation::Calibration& calibration, const std::string& file) {
-  std::cout << right("threshold", 12) << right("deleted", 10) << right("bits/byte", 11) << right("accuracy", 11)
-            << right("exact", 10) << right("ms/kB", 11) << "\n";
+  Table table;
+  table.add_column("threshold", 12);
+  table.add_column("deleted", 10);
+  table.add_column("bits/byte", 11);
+  table.add_column("accuracy", 11);
+  table.add_column("exact", 10);
+  table.add_column("ms/kB", 11);
   for (const evaluation::CalibrationPoint& point : calibration.points())
-    std::cout << right(fixed(point.threshold, 4), 12) << right(percent(point.deletion_rate), 10)
-              << right(fixed(point.bits_per_byte, 4), 11) << right(percent(point.token_accuracy, 2), 11)
-              << right(percent(point.sequence_accuracy), 10) << right(fixed(point.milliseconds_per_kilobyte, 3), 11)
-              << "\n";
+    table.add_row({fixed(point.threshold, 4), percent(point.deletion_rate), fixed(point.bits_per_byte, 4),
+                   percent(point.token_accuracy, 2), percent(point.sequence_accuracy),
+                   fixed(point.milliseconds_per_kilobyte, 3)});
+  const std::size_t columns = output_columns();
+  table.print(std::cout, columns);
   const evaluation::CalibrationSample& sample = calibration.sample();
-  std::cout << "\nHard deletion over " << sample.sequences << " sequences and " << sample.source_bytes
-            << " source bytes, threads: " << sample.threads
-            << ".\n"
-               "threshold: bytes with a gate value above it are kept. ms/kB: milliseconds of the\n"
-               "forward passes, targets included, for 1,000 bytes of source, median of 3.\n"
-               "Written: "
-            << file << ", for --rate and --milliseconds-per-kilobyte.\n";
+  const auto print = [&](const std::string& text) { std::cout << wrapped(text, columns); };
+  std::cout << "\n";
+  print("Hard deletion over " + std::to_string(sample.sequences) + " sequences and " +
+        std::to_string(sample.source_bytes) + " source bytes, threads: " + std::to_string(sample.threads) + ".");
+  print(
+      "threshold: bytes with a gate value above it are kept. ms/kB: milliseconds of the forward passes, targets "
+      "included, for 1,000 bytes of source, median of 3.");
+  print("Written: " + file + ", for --rate and --milliseconds-per-kilobyte.");
+}
+
+/// Before minutes of measuring.
+void check_can_calibrate(const std::string& directory) {
+  check_can_write(directory, "calibration.json goes there");
+  const std::filesystem::path file = std::filesystem::path(directory) / io::calibration_file_name;
+  std::error_code ignored;
+  if (std::filesystem::exists(file, ignored) && !std::filesystem::is_regular_file(file, ignored))
+    throw merganser::IoError(file.string(), "file", "something that is not a regular file", "a new or a regular file");
 }
 
 }  // namespace
 
 void calibrate(const CalibrateOptions& options) {
-  merganser::ThreadPool pool(options.threads.value_or(merganser::hardware_threads()));
-  const merganser::ExecutorScope scope(pool);
+  const Threads threads(options.threads);
+  check_can_calibrate(options.model.directory);
   const auto examples = open_evaluation_data(with_task_of(options.model, options.data), options.windows, options.seed);
   const Model model = load_model(options.model);
   for (const data::Example& example : examples)
@@ -61,10 +82,11 @@ void calibrate(const CalibrateOptions& options) {
   const evaluation::Calibration calibration =
       evaluation::calibrate(model, std::span<const data::Batch>(batches), forward, config);
   io::write_calibration(calibration, options.model.directory);
+  const std::filesystem::path file = std::filesystem::path(options.model.directory) / io::calibration_file_name;
   if (options.format == OutputFormat::json)
-    std::cout << io::to_json(calibration);
+    std::cout << io::read_text_file(file);
   else
-    print_table(calibration, (std::filesystem::path(options.model.directory) / io::calibration_file_name).string());
+    print_table(calibration, file.string());
 }
 
 }  // namespace byte_demo

@@ -1,10 +1,16 @@
 // Options that several programs have in common.
 #pragma once
 
+#include <algorithm>
+#include <charconv>
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
+#include <set>
 #include <sstream>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -53,10 +59,43 @@ inline void add_threads(CLI::App& app, std::optional<int>& threads) {
   add_count(app, "--threads", threads, 1, 1024, "All cores unless given; never changes a result");
 }
 
-/// CLI11 makes -1 a large number.
+/// CLI11 makes -1 a large number, and one that is too large the largest.
 inline std::string check_unsigned_number(const std::string& text) {
-  const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
-  return digits ? std::string() : text + " is not a number from 0";
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error == std::errc() && end == text.data() + text.size()) return {};
+  return text + " is not a whole number from 0 to " + std::to_string(std::numeric_limits<std::uint64_t>::max());
+}
+
+/// An option that names a file or a directory; an empty name, such as that of a variable that is not set, is none.
+template <class Place>
+CLI::Option* add_path(CLI::App& app, const std::string& name, Place& path, const std::string& kind,
+                      const std::string& help) {
+  const auto named = [](const std::string& text) { return text.empty() ? "the name is empty" : std::string(); };
+  return app.add_option(name, path, help)->check(named)->option_text(kind);
+}
+
+inline void add_force(CLI::App& app, Overwrite& overwrite) {
+  app.add_flag_function(
+      "--force", [&overwrite](std::int64_t) { overwrite = Overwrite::yes; },
+      "Save even where a model is that would be written over");
+}
+
+/// The command line with the options that stand before a subcommand behind it, where CLI11 looks for them.
+/// @param valued the options, all with a value, that may stand there
+inline std::vector<std::string> subcommand_first(std::vector<std::string> arguments, const std::set<std::string>& names,
+                                                 const std::set<std::string>& valued) {
+  std::size_t place = 0;
+  while (place < arguments.size() && !names.contains(arguments[place])) {
+    const std::string option = arguments[place].substr(0, arguments[place].find('='));
+    if (!valued.contains(option)) return arguments;
+    place += option == arguments[place] ? 2 : 1;
+  }
+  if (place < arguments.size()) {
+    const auto begin = arguments.begin(), at = begin + static_cast<std::ptrdiff_t>(place);
+    std::rotate(begin, at, at + 1);
+  }
+  return arguments;
 }
 
 inline void add_sizes(CLI::App& app, ModelOptions& model) {
@@ -76,11 +115,9 @@ inline void add_shortest_window(CLI::App& app, DataOptions& data) {
 }
 
 inline void add_start(CLI::App& app, ModelOptions& model) {
-  app.add_option("--from", model.start_from,
-                 "Begin with this model, as its config.json has it: sizes, gates, score bound and all the rest, but "
-                 "for what other "
-                 "options name. A gate that it lacks begins anew, one that has no place stays behind")
-      ->option_text("DIR");
+  add_path(app, "--from", model.start_from, "DIR",
+           "Begin with this model, as its config.json has it: sizes, gates, score bound and all the rest, but for what "
+           "other options name. A gate that it lacks begins anew, one that has no place stays behind");
 }
 
 /// Where gates stand and how they are trained; returns the option of the blocks.

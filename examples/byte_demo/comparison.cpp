@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <span>
+#include <stdexcept>
+#include <string>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -11,6 +14,7 @@
 #include <merganser/core/random.hpp>
 
 #include <predicted_cost.hpp>
+#include <table.hpp>
 #include <terminal.hpp>
 
 namespace byte_demo {
@@ -21,11 +25,11 @@ namespace {
 
 constexpr Index timing_repetitions = 3;
 
-void print_row(std::ostream& out, const std::string& name, const evaluation::EvaluationResult& result,
-               const std::string& speed_up) {
-  out << left(name, 20) << right(percent(result.token_accuracy, 2), 10) << right(percent(result.sequence_accuracy), 10)
-      << right(percent(result.deletion_rate), 10) << right(fixed(result.bits_per_byte, 4), 11)
-      << right(speed_up.empty() ? "" : fixed(result.milliseconds, 1), 10) << right(speed_up, 9) << "\n";
+void add_row(Table& table, const std::string& name, const evaluation::EvaluationResult& result,
+             const std::string& speed_up) {
+  table.add_row({name, percent(result.token_accuracy, 2), percent(result.sequence_accuracy),
+                 percent(result.deletion_rate), fixed(result.bits_per_byte, 4),
+                 speed_up.empty() ? "" : fixed(result.milliseconds, 1), speed_up});
 }
 
 nlohmann::ordered_json result_json(const evaluation::EvaluationResult& result) {
@@ -71,22 +75,32 @@ void print_table(std::ostream& out, const ModelComparison& comparison) {
   const auto ratio = [&](const evaluation::EvaluationResult& result) {
     return fixed(measured.none.milliseconds / std::max(result.milliseconds, 1e-9), 2) + "x";
   };
-  out << left("", 20) << right("accuracy", 10) << right("exact", 10) << right("deleted", 10) << right("bits/byte", 11)
-      << right("ms", 10) << right("speed-up", 9) << "\n";
-  print_row(out, "no deletion", measured.none, ratio(measured.none));
-  print_row(out, "soft deletion", measured.soft, ratio(measured.soft));
-  print_row(out, "hard deletion", measured.hard, ratio(measured.hard));
-  print_row(out, "hard, as reference", measured.hard_reference, ratio(measured.hard_reference));
-  print_row(out, "everything deleted", measured.everything, "");
-  out << "\nOver " << measured.none.sequences << " sequences, " << measured.none.source_bytes << " source bytes and "
-      << measured.none.target_tokens << " target tokens.\n"
-      << "accuracy: target tokens right, given those before. exact: sequences all right.\n"
-         "bits/byte: bits of the target for each source byte. ms: for all sequences.\n"
-         "as reference: survivors lose their gate value, as in the code of the MrT5 paper.\n"
-         "Soft and hard differ by "
-      << fixed(100 * measured.soft_hard_gap(), 2)
-      << " % in bits per byte.\nSpeed-up of hard deletion: " << fixed(measured.speed_up(), 2) << "x measured, "
-      << fixed(comparison.predicted_speed_up, 2) << "x predicted by the cost model.\n";
+  Table table;
+  table.add_column("", 20, Table::Align::left);
+  table.add_column("accuracy", 10);
+  table.add_column("exact", 10);
+  table.add_column("deleted", 10);
+  table.add_column("bits/byte", 11);
+  table.add_column("ms", 10);
+  table.add_column("speed-up", 9);
+  add_row(table, "no deletion", measured.none, ratio(measured.none));
+  add_row(table, "soft deletion", measured.soft, ratio(measured.soft));
+  add_row(table, "hard deletion", measured.hard, ratio(measured.hard));
+  add_row(table, "hard, as reference", measured.hard_reference, ratio(measured.hard_reference));
+  add_row(table, "everything deleted", measured.everything, "");
+  const std::size_t columns = output_columns();
+  table.print(out, columns);
+  out << "\n";
+  const auto print = [&](const std::string& text) { out << wrapped(text, columns); };
+  print("Over " + std::to_string(measured.none.sequences) + " sequences, " +
+        std::to_string(measured.none.source_bytes) + " source bytes and " +
+        std::to_string(measured.none.target_tokens) + " target tokens.");
+  print("accuracy: target tokens right, given those before. exact: sequences all right.");
+  print("bits/byte: bits of the target for each source byte. ms: for all sequences.");
+  print("as reference: survivors lose their gate value, as in the code of the MrT5 paper.");
+  print("Soft and hard differ by " + fixed(100 * measured.soft_hard_gap(), 2) + " % in bits per byte.");
+  print("Speed-up of hard deletion: " + fixed(measured.speed_up(), 2) + "x measured, " +
+        fixed(comparison.predicted_speed_up, 2) + "x predicted by the cost model.");
 }
 
 nlohmann::ordered_json to_json(const ModelComparison& comparison) {

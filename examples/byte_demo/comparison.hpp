@@ -31,7 +31,7 @@ ModelComparison compare_modes(const Model& model, const std::vector<data::Exampl
 evaluation::EvaluationResult evaluate_hard(const Model& model, const std::vector<data::Example>& examples,
                                            std::uint64_t seed);
 
-/// The table and the sentences under it, at most 80 columns.
+/// The table and the sentences under it, in the width of the terminal, at most 80 columns where there is none.
 void print_table(std::ostream& out, const ModelComparison& comparison);
 
 /// none, soft, hard, hard_reference, everything, soft_hard_gap, speed_up, predicted_speed_up and the denominators.

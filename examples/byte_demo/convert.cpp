@@ -3,23 +3,22 @@
 #include <iostream>
 #include <stdexcept>
 
-#include <merganser/core/thread_pool.hpp>
 #include <merganser/io/model_directory.hpp>
 
 #include <model.hpp>
 #include <options.hpp>
 #include <selftest.hpp>
+#include <threads.hpp>
 
 namespace byte_demo {
 
 void convert(const ConvertOptions& options) {
-  merganser::ThreadPool pool(merganser::hardware_threads());
-  const merganser::ExecutorScope scope(pool);
+  const Threads threads(std::nullopt);
   std::error_code ignored;
   if (std::filesystem::equivalent(options.model.directory, options.save, ignored))
     throw std::invalid_argument("--save " + options.save + ": got the directory of --model, expected another one");
   const Model model = load_whole_model(options.model);
-  check_can_save(model, options.save);
+  check_can_save(model, options.save, options.overwrite);
   const merganser::io::ModelExtras extras = merganser::io::read_model_extras(options.model.directory);
   merganser::io::save_model(model, options.save, {.dtype = options.weights}, extras);
   ModelSource saved;

@@ -2,6 +2,7 @@
 #include <corpus.hpp>
 
 #include <algorithm>
+#include <cstdint>
 #include <memory>
 #include <stdexcept>
 #include <string_view>
@@ -13,6 +14,7 @@
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/data/denoising.hpp>
 #include <merganser/data/diagnostic_tasks.hpp>
+#include <merganser/data/held_out.hpp>
 #include <merganser/data/span_corruption.hpp>
 #include <merganser/data/text_corpus.hpp>
 #include <merganser/io/file_digest.hpp>
@@ -54,6 +56,14 @@ std::string content_of(std::string_view text) {
   merganser::io::Crc64 crc;
   crc.update(text);
   return std::to_string(text.size()) + " bytes with checksum " + merganser::io::hexadecimal(crc.value());
+}
+
+std::vector<std::uint8_t> hold_back(const std::vector<std::string>& lines, const std::vector<std::string>& strata,
+                                    const std::string& path) {
+  std::vector<std::uint8_t> held = data::held_out(lines, held_back_share, strata);
+  if (std::count(held.begin(), held.end(), std::uint8_t{1}) == 0)
+    throw IoError(path, "lines", "no two that differ", "two at least, one of them held back, or --valid");
+  return held;
 }
 
 std::vector<data::Example> spread(const std::vector<data::Example>& all, Index most) {
@@ -150,6 +160,7 @@ TrainingData open_text(const DataOptions& options, Index batch, Index most, std:
   }
   result.description = std::string(make.task == TextTask::denoise ? "denoising" : "span corruption") + " of " +
                        std::to_string(corpus->size()) + " bytes in windows of " + std::to_string(window);
+  result.longest = window + 1;  // and the end
   result.batches.draw = [corpus, make, windows = training_windows(options, batch)](data::DataCursor& cursor) {
     return windows([&](Index bytes, Rng& r) { return make(corpus->random_window(bytes, r), r); }, cursor.random);
   };
@@ -162,18 +173,25 @@ TrainingData open_tsv(const DataOptions& options, Index batch, Index most, std::
   const auto read_pairs = [&result](const std::string& option, const std::string& path) {
     const std::string text = data::read_text_file(path);
     result.contents["content of " + option] = content_of(text);
-    return data::TsvCorpus::parse(text, path).examples();
+    return data::TsvCorpus::parse(text, path);
   };
-  std::vector<data::Example> examples = read_pairs("--tsv", options.tsv);
+  const data::TsvCorpus corpus = read_pairs("--tsv", options.tsv);
+  std::vector<data::Example> examples = corpus.examples();
   if (!options.valid.empty()) {
-    result.validation = spread(read_pairs("--valid", options.valid), most);
+    result.validation = spread(read_pairs("--valid", options.valid).examples(), most);
   } else {
-    if (examples.size() < 2)
-      throw IoError(options.tsv, "lines", examples.size(), "at least 2, one to train on and one held back, or --valid");
-    const auto held_back = static_cast<std::ptrdiff_t>(std::max<std::size_t>(examples.size() / held_back_share, 1));
-    result.validation = spread({examples.end() - held_back, examples.end()}, most);
-    examples.erase(examples.end() - held_back, examples.end());
+    std::vector<std::string> lines;
+    for (const data::TextPair& pair : corpus.pairs()) lines.push_back(pair.source + "\t" + pair.target);
+    const std::vector<std::uint8_t> held = hold_back(lines, {}, options.tsv);
+    std::vector<data::Example> trained, tested;
+    for (std::size_t i = 0; i < examples.size(); ++i)
+      (held[i] != 0 ? tested : trained).push_back(std::move(examples[i]));
+    result.validation = spread(tested, most);
+    examples = std::move(trained);
+    result.contents["content of held back"] = "by hash";
   }
+  for (const data::Example& example : examples)
+    result.longest = std::max({result.longest, std::ssize(example.source), std::ssize(example.target)});
   result.description = std::to_string(examples.size()) + " pairs of texts";
   result.batches = epochs_of(std::move(examples), batch, seed);
   return result;
@@ -183,6 +201,7 @@ TrainingData open_task(const DataOptions& options, Index batch, Index most, std:
   const auto task = data::diagnostic_task_from_name(options.task);
   const Index letters = options.window.value_or(default_letters);
   TrainingData result;
+  result.longest = letters + 2;
   result.description = options.task + " in sequences of " + std::to_string(letters) + " letters";
   result.validation = generated(options, most, seed);
   result.batches.draw = [task, letters, batch](data::DataCursor& cursor) {

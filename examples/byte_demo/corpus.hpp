@@ -60,6 +60,12 @@ TrainingWindows training_windows(const DataOptions& options, Index batch);
 /// Size and checksum: tells files apart without keeping them.
 std::string content_of(std::string_view text);
 
+/// Marks about a tenth of the lines as held back for evaluation, by what they hold; see `data::held_out`.
+/// @param path of their file, for the error
+/// @throws merganser::IoError if there is none to hold back, or none to train on
+std::vector<std::uint8_t> hold_back(const std::vector<std::string>& lines, const std::vector<std::string>& strata,
+                                    const std::string& path);
+
 /// At most so many, evenly from all.
 std::vector<data::Example> spread(const std::vector<data::Example>& all, Index most);
 
@@ -72,9 +78,10 @@ struct TrainingData {
   Settings contents;  ///< "content of --text" and the like: size and checksum of each file
   BatchSource batches;
   std::vector<data::Example> validation;
+  Index longest = 0;  ///< tokens of the longest sequence to train on
 };
 
-/// Without `valid`, the last tenth of a file is held back for evaluation.
+/// Without `valid` a tenth is held back for evaluation: the end of a text, and of pairs those that `hold_back` chooses.
 /// @param batch sequences of a batch
 /// @param windows most examples of the evaluation
 /// @throws merganser::IoError or std::invalid_argument if the options contradict each other or a file does not do

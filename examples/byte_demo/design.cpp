@@ -147,7 +147,7 @@ void check_gate_options(const ModelOptions& options, std::optional<double> targe
 
 std::string words(const nn::ScoreBound& bound) {
   std::string text = word_of(bound.kind, score_bound_choices);
-  if (bound.kind != nn::ScoreBoundKind::none) text += " " + merganser::to_text(bound.value);
+  if (bound.kind != nn::ScoreBoundKind::none) text.append(" ").append(merganser::to_text(bound.value));
   return text;
 }
 
@@ -159,7 +159,7 @@ std::string shortening_words(const Model::Config& config) {
   if (config.gates.empty()) return "none";
   std::string text = word_of(config.gates.front().kind, gate_kind_choices) + " at block ";
   for (const merge::GateConfig& gate : config.gates)
-    text += (&gate == &config.gates.front() ? "" : ",") + std::to_string(gate.block);
+    text.append(&gate == &config.gates.front() ? "" : ",").append(std::to_string(gate.block));
   return text;
 }
 

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include <merganser/core/random.hpp>
-#include <merganser/core/thread_pool.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/data/denoising.hpp>
 #include <merganser/data/special_tokens.hpp>
@@ -25,6 +24,7 @@
 #include <sentences.hpp>
 #include <terminal.hpp>
 #include <text_view.hpp>
+#include <threads.hpp>
 
 namespace byte_demo {
 
@@ -102,8 +102,7 @@ void print_command(const std::string& command, const std::string& what) {
 }  // namespace
 
 void first_run(const FirstRunOptions& options) {
-  merganser::ThreadPool pool(options.threads.value_or(merganser::hardware_threads()));
-  const merganser::ExecutorScope scope(pool);
+  const Threads threads(options.threads);
   ModelSource source;
   source.directory = options.model;
   const Model model = load_model(source);
@@ -138,7 +137,9 @@ void first_run(const FirstRunOptions& options) {
                          columns)
             << "\nGo on with\n";
   print_command("byte_demo show --model " + options.model + " 'A text of yours'", "");
-  print_command("byte_demo generate --model " + options.model + " 'The d<mask>cks sw<mask>m.'", "");
+  print_command("byte_demo generate --model " + options.model +
+                    " 'The ducks swim slowly across the quiet lake before the ev<mask>ning comes.'",
+                "");
   print_command("byte_demo vowels", "a small model learns, in minutes, what it can drop");
   print_command("byte_demo train --text FILE --save DIR", "a model of your own");
   print_command("byte_demo --help", "");

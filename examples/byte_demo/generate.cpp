@@ -1,18 +1,15 @@
 // byte_demo generate: what a model answers.
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <iostream>
+#include <iterator>
 #include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include <signal.h>
-
 #include <merganser/core/random.hpp>
-#include <merganser/core/thread_pool.hpp>
 #include <merganser/data/byte_stream.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/data/text_corpus.hpp>
@@ -22,8 +19,10 @@
 #include <generation_settings.hpp>
 #include <model_task.hpp>
 #include <options.hpp>
+#include <signals.hpp>
 #include <terminal.hpp>
 #include <text_view.hpp>
+#include <threads.hpp>
 
 namespace byte_demo {
 
@@ -32,30 +31,17 @@ namespace evaluation = merganser::evaluation;
 
 namespace {
 
-std::atomic<bool> interrupted = false;
-
-/// While it lives, the first Ctrl-C only sets `interrupted`; the second ends the program as ever.
-class CatchInterrupt {
- public:
-  CatchInterrupt() {
-    struct sigaction action {};
-    action.sa_handler = [](int) { interrupted = true; };
-    action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_RESTART;
-    sigaction(SIGINT, &action, &before_);
-  }
-  CatchInterrupt(const CatchInterrupt&) = delete;
-  CatchInterrupt& operator=(const CatchInterrupt&) = delete;
-  ~CatchInterrupt() { sigaction(SIGINT, &before_, nullptr); }
-
- private:
-  struct sigaction before_ {};
-};
-
 /// Writes at once. A reader that has left is no error: then std::cout is false.
 void write_now(std::string_view bytes) {
   errno = 0;
   std::cout << bytes << std::flush;
   if (!std::cout && errno != EPIPE && errno != 0) throw std::runtime_error("cannot write to standard output");
+}
+
+/// Writes what a model says at once: its bytes, or on a terminal what can be shown.
+void write_answer(const std::string& bytes) {
+  static const bool terminal = is_terminal(STDOUT_FILENO);
+  write_now(terminal ? showable_text(bytes) : bytes);
 }
 
 std::vector<std::string> lines_of(std::string_view text) {
@@ -68,6 +54,14 @@ std::vector<std::string> lines_of(std::string_view text) {
     lines.emplace_back(line);
   }
   return lines;
+}
+
+std::string read_lines(const GenerateOptions& options) {
+  if (!options.input_file.empty()) return data::read_text_file(options.input_file);
+  std::string text{std::istreambuf_iterator<char>(std::cin), {}};
+  if (text.empty())
+    throw std::invalid_argument("no text: give TEXT, --input-file FILE, or a text a line on standard input");
+  return text;
 }
 
 /// A line for people, beside the answers.
@@ -83,7 +77,7 @@ void warn_of_length(const Model& model, Index tokens) {
   const double ratio = evaluation::encoder_flops(shape, std::vector<Index>{tokens}) /
                        evaluation::encoder_flops(shape, std::vector<Index>{unit});
   tell("A text of " + std::to_string(tokens) + " tokens is read at once, " + fixed(ratio, 0) +
-       " times the work of 1,000: attention grows with the square. --input-file reads a text a line.");
+       " times the work of 1,000: attention grows with the square");
 }
 
 /// One model and everything that is asked of it.
@@ -94,7 +88,7 @@ class Writer {
         task_(task_of(options.model)),
         prompts_(make_prompts(texts, task_, options.reading, options.seed)),
         settings_(generation_settings(options, model_, usual_length())),
-        deletion_(deletion_options(options.rate, options.model)) {
+        deletion_(deletion_options(options.rate, options.model, model_)) {
     if (options.reading == TextReading::verbatim) task_.special = {};
     for (const Prompts::Piece& piece : prompts_.pieces)
       check_length(model_, static_cast<Index>(piece.source.size()), "text");
@@ -144,25 +138,25 @@ class Writer {
     models::GenerationOptions generation = settings_.generation;
     generation.on_tokens = [&](Index, std::span<const merganser::TokenId> ids) {
       const std::string chunk = bytes.push(ids);
-      if (!chunk.empty()) write_now(chunk);
-      return interrupted || !std::cout ? models::Continue::no : models::Continue::yes;
+      if (!chunk.empty()) write_answer(chunk);
+      return CatchSignals::caught() != 0 || !std::cout ? models::Continue::no : models::Continue::yes;
     };
     run(piece, 1, generation);
-    write_now(bytes.finish());
+    write_answer(bytes.finish());
   }
 
   /// Says so if answers were cut at a length that nobody asked for.
   void finish(const GenerateOptions& options) const {
-    if (cut_ > 0 && !options.max_length)
+    if (cut_ > 0 && !options.max_length && task_.name != "denoise")
       tell(std::to_string(cut_) + (cut_ == 1 ? " answer was" : " answers were") + " cut at " +
-           std::to_string(settings_.generation.max_length) + " tokens; --max-length N allows others.");
+           std::to_string(settings_.generation.max_length) + " tokens; --max-length N allows others");
   }
 
  private:
-  /// Text that is put right is as long as it was; with the start and the end.
+  /// Text that is put right is about as long as it was.
   Index usual_length() const {
-    constexpr Index usual = 256;
-    return task_.name == "denoise" ? prompts_.longest() + 1 : usual;
+    constexpr Index usual = 256, start_and_slips = 4;
+    return task_.name == "denoise" ? prompts_.longest() + start_and_slips : usual;
   }
 
   merganser::TokenBatch run(std::size_t first, std::size_t count, models::GenerationOptions generation) {
@@ -197,36 +191,43 @@ std::string answer(const Model& model, std::span<const merganser::TokenId> sourc
   Model::ForwardOptions forward;
   forward.deletion = deletion;
   forward.rng = &rng;
-  return data::ByteTokenizer().decode(models::generate(model, batch, options, forward).ids.sequence(0));
+  const models::Generation generation = models::generate(model, batch, options, forward);
+  return data::ByteTokenizer().decode(generation.ids.sequence(0));
 }
 
 void generate(const GenerateOptions& options) {
-  if (!options.text && options.input_file.empty())
-    throw std::invalid_argument("no text: give TEXT or --input-file FILE");
-  merganser::ThreadPool pool(options.threads.value_or(merganser::hardware_threads()));
-  const merganser::ExecutorScope scope(pool);
+  if (!options.text && options.input_file.empty() && is_terminal(STDIN_FILENO))
+    throw std::invalid_argument("no text: give TEXT, --input-file FILE, or a text a line on standard input");
+  const Threads threads(options.threads);
   const std::vector<std::string> prompts =
-      options.text ? std::vector<std::string>{*options.text} : lines_of(data::read_text_file(options.input_file));
+      options.text ? std::vector<std::string>{*options.text} : lines_of(read_lines(options));
   const bool terminal = is_terminal(STDOUT_FILENO);
   const std::string end_of_answer = terminal || !options.text ? "\n" : "";
   Writer writer(options, prompts);
+  if (options.rate.milliseconds)
+    tell(
+        "--milliseconds-per-kilobyte: kept for reading a text whose answer is given, as calibrate measures; writing an "
+        "answer takes longer");
   if (options.stream == StreamChoice::always && !writer.can_stream())
     throw std::invalid_argument("--stream: beams change their minds, so --beams prints whole answers; give --greedy");
   writer.introduce();
   if (options.stream == StreamChoice::always ||
       (options.stream == StreamChoice::automatic && terminal && writer.can_stream())) {
-    const CatchInterrupt catch_interrupt;
+    const CatchSignals signals;
     for (std::size_t i = 0; i < writer.pieces() && std::cout; ++i) {
       writer.stream(i);
-      if (interrupted || writer.ends_text(i)) write_now(end_of_answer);
-      if (interrupted) throw Interrupted();
+      const int signal = CatchSignals::caught();
+      if (signal != 0 || writer.ends_text(i)) write_now(end_of_answer);
+      if (signal != 0) throw Interrupted{signal};
     }
   } else {
     const std::size_t most = writer.most_at_once();
     for (std::size_t i = 0; i < writer.pieces() && std::cout; i += most) {
       const std::vector<std::string> written = writer.answers(i, std::min(most, writer.pieces() - i));
-      for (std::size_t k = 0; k < written.size(); ++k)
-        write_now(written[k] + (writer.ends_text(i + k) ? end_of_answer : ""));
+      for (std::size_t k = 0; k < written.size(); ++k) {
+        write_answer(written[k]);
+        if (writer.ends_text(i + k)) write_now(end_of_answer);
+      }
     }
   }
   writer.finish(options);

@@ -9,6 +9,8 @@
 #include <merganser/core/io_error.hpp>
 #include <merganser/io/generation_config.hpp>
 
+#include <model.hpp>
+
 namespace byte_demo {
 
 using merganser::IoError;
@@ -28,7 +30,7 @@ struct Wishes {
   std::string file;
 
   explicit Wishes(const std::string& directory)
-      : config(io::read_generation_config(directory)),
+      : config(io::read_generation_config(directory, print_warning)),
         file((std::filesystem::path(directory) / io::generation_config_name).string()) {}
 
   /// The id that generation begins with is that of config.json.
@@ -71,14 +73,15 @@ models::SamplingOptions drawing(const GenerateOptions& options, const Wishes& wi
   return sampling;
 }
 
-Index longest(const GenerateOptions& options, const io::GenerationConfig& wished, const Model& model,
-              Index usual_length) {
+Index longest(const GenerateOptions& options, const Wishes& wishes, const Model& model, Index usual_length) {
+  const io::GenerationConfig& wished = wishes.config;
   if (options.max_length) {
     check_length(model, *options.max_length, "--max-length");
     return *options.max_length;
   }
   Index length = wished.max_length.value_or(usual_length);
   if (wished.max_new_tokens) length = *wished.max_new_tokens + 1;  // and the start id
+  if (length < 2) throw IoError(wishes.file, "max_length", length, "2 at least: the start id and one token");
   return std::min({length, longest_wish, most_tokens(model)});
 }
 
@@ -91,7 +94,7 @@ GenerationSettings generation_settings(const GenerateOptions& options, const Mod
   if (options.length_penalty && method != Method::search)
     throw std::invalid_argument("--length-penalty: nothing is searched: give --beams N");
   GenerationSettings settings;
-  settings.generation.max_length = longest(options, wishes.config, model, usual_length);
+  settings.generation.max_length = longest(options, wishes, model, usual_length);
   settings.generation.seed = options.seed;
   settings.generation.ends.assign(wishes.config.eos_token_id.begin(), wishes.config.eos_token_id.end());
   if (method == Method::draw) settings.generation.sampling = drawing(options, wishes);

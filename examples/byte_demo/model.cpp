@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <iostream>
 #include <limits>
+#include <set>
 #include <stdexcept>
 #include <system_error>
 
@@ -30,7 +31,7 @@ namespace io = merganser::io;
 
 namespace {
 
-/// The type of that name in config.json; main.cpp lets no other names pass.
+/// The type of that name in config.json; command_line.cpp lets no other names pass.
 std::optional<io::HfConfig::DeletionType> deletion_type(const std::optional<std::string>& name) {
   using Type = io::HfConfig::DeletionType;
   if (!name) return std::nullopt;
@@ -43,10 +44,17 @@ io::LoadModelOptions load_options(const ModelSource& source) {
   io::LoadModelOptions options;
   options.missing = {source.delete_gate_layer, source.sigmoid_mask_scale, source.deletion_threshold,
                      deletion_type(source.deletion_type)};
+  if (source.any_tokenizer) options.foreign_tokenizer = io::ForeignTokenizer::accept;
+  options.on_warning = print_warning;
   return options;
 }
 
 }  // namespace
+
+void print_warning(const std::string& text) {
+  static std::set<std::string> printed;
+  if (printed.insert(text).second) std::cerr << "byte_demo: warning: " << text << "\n";
+}
 
 Model load_whole_model(const ModelSource& source) {
   return io::load_model<float>(source.directory, load_options(source));
@@ -77,9 +85,28 @@ void check_length(const Model& model, Index tokens, const std::string& what) {
                                 std::to_string(most) + ", the positions of this model");
 }
 
-void check_can_save(const Model& model, const std::string& directory) {
+void check_has_gates(const Model& model, const std::string& directory, const std::string& what) {
+  if (model.config().gates.empty())
+    throw std::invalid_argument(what + ": the model in " + directory +
+                                (model.config().pooling ? " has a pooling, whose rate is fixed, and no gate"
+                                                        : " has no gate and deletes nothing"));
+}
+
+void check_can_write(const std::string& directory, const std::string& what) {
+  std::error_code ignored;
+  if (!fs::is_directory(directory, ignored)) throw IoError(directory, what, "not a directory", "a directory");
+  std::string trial = (fs::path(directory) / ".byte_demo-XXXXXX").string();  // permissions alone do not tell
+  if (::mkdtemp(trial.data()) == nullptr)
+    throw IoError(directory, what, "a directory that cannot be written to", "one that can");
+  fs::remove(trial, ignored);
+}
+
+void check_can_save(const Model& model, const std::string& directory, Overwrite overwrite) {
   io::hf_config(model.config());
   std::error_code ignored;
+  for (const std::string_view name : {io::config_file_name, io::weights_file_name, io::shard_index_name})
+    if (overwrite == Overwrite::no && fs::exists(fs::path(directory) / name, ignored))
+      throw std::invalid_argument("--save " + directory + ": there is a model already; --force writes over it");
   fs::path place = fs::absolute(directory);
   if (fs::exists(place, ignored))
     for (const char* name : {"config.json", "model.safetensors", "selftest.json", "task.json"})
@@ -87,31 +114,39 @@ void check_can_save(const Model& model, const std::string& directory) {
         throw IoError((place / name).string(), "file", "something that is not a regular file",
                       "a new or a regular file");
   while (!fs::exists(place, ignored) && place != place.parent_path()) place = place.parent_path();
-  if (!fs::is_directory(place, ignored)) throw IoError(place.string(), "--save", "not a directory", "a directory");
-  std::string trial = (place / ".byte_demo-XXXXXX").string();  // permissions alone do not tell
-  if (::mkdtemp(trial.data()) == nullptr)
-    throw IoError(place.string(), "--save", "a directory that cannot be written to", "one that can");
-  fs::remove(trial, ignored);
+  check_can_write(place.string(), "--save");
 }
 
-void save_model(const Model& model, const io::ModelTask& task, const std::string& directory) {
+void save_model(const Model& model, const io::ModelTask& task, const std::string& directory,
+                const std::string& start_from) {
   std::error_code ignored;
   fs::remove(fs::path(directory) / io::calibration_file_name, ignored);
-  io::save_model(model, directory);
+  io::ModelExtras extras;
+  try {
+    if (!start_from.empty()) extras = io::read_model_extras(start_from);
+  } catch (const IoError& error) {  // gone since training began: no reason to lose the model
+    print_warning(error.what());
+  }
+  extras.files.erase(std::string(io::calibration_file_name));  // of other weights
+  io::save_model(model, directory, {}, extras);
   io::write_task(task, directory);
   write_selftest(model, directory);
 }
 
-merge::DeletionOptions deletion_options(const RateOptions& rate, const ModelSource& model) {
+merge::DeletionOptions deletion_options(const RateOptions& rate, const ModelSource& source, const Model& model) {
+  if (rate.target) check_has_gates(model, source.directory, "--target");
+  if (rate.threshold) check_has_gates(model, source.directory, "--threshold");
+  if (rate.rate) check_has_gates(model, source.directory, "--rate");
+  if (rate.milliseconds) check_has_gates(model, source.directory, "--milliseconds-per-kilobyte");
   merge::DeletionOptions options;
   options.target_rate = rate.target;
   options.threshold = rate.threshold;
   if (rate.rate || rate.milliseconds) {
-    const std::string file = (fs::path(model.directory) / io::calibration_file_name).string();
+    const std::string file = (fs::path(source.directory) / io::calibration_file_name).string();
     std::error_code ignored;
     if (!fs::exists(file, ignored))
       throw IoError(file, "file", "no such file", "the table that byte_demo calibrate writes");
-    const merganser::evaluation::Calibration calibration = io::read_calibration(model.directory);
+    const merganser::evaluation::Calibration calibration = io::read_calibration(source.directory, print_warning);
     if (rate.milliseconds)
       merganser::check_argument(*rate.milliseconds >= calibration.fastest(), file, "--milliseconds-per-kilobyte",
                                 *rate.milliseconds,

@@ -50,10 +50,8 @@ data::Example corrupted(const Ids& clean, const TextTaskMaker& make, merganser::
 
 std::string what_was_masked(const ModelTask& task, double noise) {
   if (task.name == span_corruption)
-    return "This model fills in what sentinels stand for, so spans were taken out at random. Type <extra_id_0>, "
-           "<extra_id_1>, ... where you want them, or give --verbatim.";
-  return "This model puts back masked bytes, so " + percent(noise, 0) +
-         " of them were masked at random. Type <mask> for a byte of your choice, or give --verbatim.";
+    return "Took spans out, to fill in; type <extra_id_0> to choose, or give --verbatim";
+  return "Masked " + percent(noise, 0) + " to be put back; type <mask> to choose, or give --verbatim";
 }
 
 }  // namespace
@@ -67,7 +65,9 @@ ModelTask task_of(const DataOptions& options) {
   } else {
     const bool spans = text_task(options).task == TextTask::span_corruption;
     task.name = spans ? span_corruption : denoise;
-    task.window = options.window.value_or(default_text_window);
+    const TrainingWindows windows = training_windows(options, 1);
+    task.window = windows.window;
+    task.shortest_window = windows.shortest;
     if (spans)
       task.special.first_sentinel = data::SpanCorruption::Config().first_sentinel;
     else
@@ -130,12 +130,20 @@ Prompts make_prompts(std::span<const std::string> texts, const ModelTask& task, 
     } while (begin < ids.size());
   }
   if (prompts.pieces.size() > texts.size())
-    prompts.notices.push_back("Long texts were cut into pieces of at most " + std::to_string(*task.window) +
-                              " bytes, as in training: " + std::to_string(prompts.pieces.size()) + " in all.");
+    prompts.notices.push_back("Cut into " + std::to_string(prompts.pieces.size()) + " pieces of at most " +
+                              std::to_string(*task.window) + " bytes, as in training");
   const bool spans = task.name == span_corruption;
   const TextTaskMaker make{spans ? TextTask::span_corruption : TextTask::denoise,
                            task.noise.value_or(DataOptions().noise)};
-  const bool corrupts = reading == TextReading::names && !named && (spans || (task.name == denoise && make.noise > 0));
+  const bool empty = std::all_of(texts.begin(), texts.end(), [](const std::string& text) { return text.empty(); });
+  const bool corrupts =
+      reading == TextReading::names && !named && !empty && (spans || (task.name == denoise && make.noise > 0));
+  const auto short_text = [&](const std::string& text) {
+    return !text.empty() && std::cmp_less(text.size(), task.shortest_window.value_or(0));
+  };
+  if (std::any_of(texts.begin(), texts.end(), short_text))
+    prompts.notices.push_back("The model was trained on no text of less than " + std::to_string(*task.shortest_window) +
+                              " bytes: expect little of short ones");
   if (corrupts) prompts.notices.push_back(what_was_masked(task, make.noise));
   merganser::Rng rng(seed);
   for (Prompts::Piece& piece : prompts.pieces) {

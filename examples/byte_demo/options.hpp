@@ -41,6 +41,9 @@ inline constexpr ModelSizes default_sizes;
 inline constexpr double default_target = 0.3;     // deletion rate
 inline constexpr double default_score_bound = 8;  // nats
 
+/// Whether a model may be saved in the place of another.
+enum class Overwrite { no, yes };
+
 enum class GateChoice { none, learned, random, fixed };
 
 /// What is empty is as in the model to start from; without one, as `default_sizes` and `design_model` have it.
@@ -85,7 +88,8 @@ struct TrainOptions {
 
   Index windows = 512;    ///< sequences of the evaluation at the end
   std::string save, log;  ///< empty: not given
-  Index log_every = 1;    ///< steps
+  Overwrite overwrite = Overwrite::no;
+  Index log_every = 1;  ///< steps
 
   std::string checkpoints, resume;  ///< a directory; at most one is given
   std::string checkpoint;           ///< the one in `resume` to go on from
@@ -108,6 +112,7 @@ struct ModelSource {
   std::optional<Index> delete_gate_layer;
   std::optional<double> sigmoid_mask_scale, deletion_threshold;
   std::optional<std::string> deletion_type;  ///< as in config.json
+  bool any_tokenizer = false;                ///< bytes even where files of another tokenizer lie beside the model
 };
 
 enum class OutputFormat { text, json };
@@ -189,9 +194,6 @@ struct SelftestOptions {
   std::optional<int> threads;
 };
 
-/// Ctrl-C ended a job that has tidied up and said all it had to say.
-struct Interrupted {};
-
 struct FirstRunOptions {
   std::string model;  ///< a directory
   std::optional<int> threads;
@@ -201,6 +203,7 @@ struct FirstRunOptions {
 struct ConvertOptions {
   ModelSource model;
   std::string save;  ///< a directory
+  Overwrite overwrite = Overwrite::no;
   merganser::io::DataType weights = merganser::io::DataType::bf16;
 };
 
@@ -211,6 +214,7 @@ struct VowelOptions {
   std::optional<int> threads;
   ColorChoice color = ColorChoice::automatic;
   std::string save;
+  Overwrite overwrite = Overwrite::no;
 };
 
 // The subcommands. Each throws an exception that says in one line what is wrong.

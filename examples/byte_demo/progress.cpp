@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <iostream>
+#include <utility>
+#include <vector>
 
+#include <progress_line.hpp>
 #include <terminal.hpp>
 
 namespace byte_demo {
@@ -51,18 +54,23 @@ std::string Progress::line() const {
   const double elapsed = std::max(seconds(), 1e-9);
   const double left =
       elapsed / static_cast<double>(std::max<Index>(done_ - before_, 1)) * static_cast<double>(steps_ - done_);
-  std::string text = std::to_string(done_) + "/" + std::to_string(steps_) + " loss " + fixed(loss_, 3) + " acc " +
-                     right(fixed(100 * accuracy_, 1), 4) + "%";
-  if (aim_ == Aim::rate)
-    text += " del " + right(fixed(100 * rate_, 1), 4) + "/" + fixed(100 * target_, 1) + "% alpha " + fixed(alpha_, 4);
-  return text + " " + fixed(bytes_ / elapsed / 1000, 1) + " kB/s " + clock_time(std::max(left, 0.0)) + " left";
+  std::vector<ProgressPart> parts = {{std::to_string(done_) + "/" + std::to_string(steps_), 0},
+                                     {"loss " + fixed(loss_, 3), 0},
+                                     {"acc " + right(fixed(100 * accuracy_, 1), 4) + "%", 2}};
+  if (aim_ == Aim::rate) {
+    parts.push_back({"del " + right(fixed(100 * rate_, 1), 4) + "/" + fixed(100 * target_, 1) + "%", 1});
+    parts.push_back({"alpha " + fixed(alpha_, 4), 4});
+  }
+  parts.push_back({fixed(bytes_ / elapsed / 1000, 1) + " kB/s", 3});
+  parts.push_back({clock_time(std::max(left, 0.0)) + " left", 0});
+  return progress_line(std::move(parts), terminal_columns(STDERR_FILENO));
 }
 
 void Progress::write(const std::string& text) {
   written_ = Clock::now();
   shown_ = done_;
   if (terminal_) {
-    std::cerr << to_line_start << text.substr(0, 79) << std::flush;
+    std::cerr << to_line_start << text << std::flush;
     open_ = true;
   } else {
     std::cerr << text << "\n";

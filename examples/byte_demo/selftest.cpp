@@ -4,13 +4,12 @@
 #include <string_view>
 #include <vector>
 
-#include <merganser/core/executor.hpp>
-#include <merganser/core/thread_pool.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/io/selftest.hpp>
 
 #include <options.hpp>
 #include <selftest.hpp>
+#include <threads.hpp>
 
 namespace byte_demo {
 
@@ -38,8 +37,7 @@ void write_selftest(const Model& model, const std::string& directory) {
 }
 
 void selftest(const SelftestOptions& options) {
-  merganser::ThreadPool pool(options.threads.value_or(merganser::hardware_threads()));
-  const merganser::ExecutorScope scope(pool);
+  const Threads threads(options.threads);
   const Model model = load_model(options.model);
   if (options.write == WriteSelftest::yes) {
     write_selftest(model, options.model.directory);

@@ -11,7 +11,6 @@
 #include <nlohmann/json.hpp>
 
 #include <merganser/core/io_error.hpp>
-#include <merganser/core/thread_pool.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/data/special_tokens.hpp>
 #include <merganser/data/text_corpus.hpp>
@@ -23,6 +22,7 @@
 #include <options.hpp>
 #include <terminal.hpp>
 #include <text_view.hpp>
+#include <threads.hpp>
 
 namespace byte_demo {
 
@@ -109,8 +109,7 @@ void print_json(const std::string& text, const Tokens& tokens, const DeletionRep
 }  // namespace
 
 void show(const ShowOptions& options) {
-  merganser::ThreadPool pool(options.threads.value_or(merganser::hardware_threads()));
-  const merganser::ExecutorScope scope(pool);
+  const Threads threads(options.threads);
   const std::string text = read_input(options);
   const Model model = load_model(options.model);
   const Index window = options.window.value_or(std::min(default_window, most_tokens(model) - 1));  // and its end
@@ -119,7 +118,7 @@ void show(const ShowOptions& options) {
       options.reading == TextReading::verbatim ? merganser::data::SpecialTokens() : task_of(options.model).special;
   const Tokens tokens{special.encode(text, merganser::data::AddEos::no), special};
   const DeletionReport report =
-      report_deletion(model, tokens.ids, window, deletion_options(options.rate, options.model), options.seed);
+      report_deletion(model, tokens.ids, window, deletion_options(options.rate, options.model, model), options.seed);
   if (options.format == OutputFormat::json)
     print_json(text, tokens, report);
   else

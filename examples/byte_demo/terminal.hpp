@@ -1,11 +1,14 @@
 // What the terminal can do, and numbers as text.
 #pragma once
 
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <options.hpp>
@@ -13,6 +16,22 @@
 namespace byte_demo {
 
 inline bool is_terminal(int descriptor) { return ::isatty(descriptor) != 0; }
+
+/// Columns of the terminal behind a descriptor: as it says itself, else COLUMNS; nothing where it is none.
+inline std::optional<std::size_t> terminal_columns(int descriptor) {
+  constexpr std::size_t usual = 80;
+  if (!is_terminal(descriptor)) return std::nullopt;
+  struct winsize size {};
+  if (::ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
+  const char* columns = std::getenv("COLUMNS");
+  const long number = columns != nullptr ? std::strtol(columns, nullptr, 10) : 0;
+  return number > 0 ? static_cast<std::size_t>(number) : usual;
+}
+
+/// Of lines on standard output: as wide as the terminal, at most `otherwise` where there is none.
+inline std::size_t output_columns(std::size_t otherwise = 80) {
+  return terminal_columns(STDOUT_FILENO).value_or(otherwise);
+}
 
 /// Colour on standard output: a plain choice wins, then NO_COLOR (https://no-color.org), then whether it is a terminal.
 inline bool wants_color(ColorChoice choice) {

@@ -11,6 +11,7 @@
 
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/data/character_columns.hpp>
+#include <merganser/data/utf8_decoder.hpp>
 
 #include <terminal.hpp>
 
@@ -47,6 +48,19 @@ std::string paragraph(std::string_view words, Index columns) {
     line += word;
   }
   return text + line + "\n";
+}
+
+std::string showable_text(std::string_view bytes) {
+  std::string text;
+  data::for_each_character(
+      bytes,
+      [&](std::size_t begin, std::size_t end) {
+        const std::string_view character = bytes.substr(begin, end - begin);
+        const bool as_it_is = evaluation::is_showable(character) || character == "\n" || character == "\t";
+        text += as_it_is ? std::string(character) : evaluation::escape_character(character);
+      },
+      [&](std::size_t i) { text += evaluation::escape_byte(bytes[i]); });
+  return text;
 }
 
 evaluation::ViewStyle view_style(ColorChoice color) {

@@ -22,6 +22,9 @@ Index prose_columns(int descriptor);
 /// Words in lines of at most so many columns. A word that is wider has a line of its own. Ends with a newline.
 std::string paragraph(std::string_view words, Index columns);
 
+/// The text with \xNN and the like for what is no character or acts on a terminal, other than ends of lines and tabs.
+std::string showable_text(std::string_view bytes);
+
 /// How deleted text is marked on standard output.
 merganser::evaluation::ViewStyle view_style(ColorChoice color);
 

@@ -1,4 +1,5 @@
 // byte_demo train: a model of one's own on one's own text.
+#include <cmath>
 #include <filesystem>
 #include <iostream>
 #include <optional>
@@ -7,8 +8,6 @@
 #include <utility>
 
 #include <nlohmann/json.hpp>
-
-#include <merganser/core/thread_pool.hpp>
 
 #include <checkpoints.hpp>
 #include <choices.hpp>
@@ -19,7 +18,10 @@
 #include <model_task.hpp>
 #include <options.hpp>
 #include <run_log.hpp>
+#include <signals.hpp>
+#include <table.hpp>
 #include <terminal.hpp>
+#include <threads.hpp>
 #include <training_config.hpp>
 #include <training_run.hpp>
 
@@ -65,14 +67,31 @@ void check_log(const TrainOptions& options) {
       throw std::invalid_argument("--log " + options.log + " is one of the files to read");
 }
 
+/// What the figures of a finished run say against it.
+void print_shortcomings(const evaluation::Comparison& measured, const Model& model, const TrainOptions& options) {
+  constexpr double far = 0.05, hardly_better = 0.9;
+  const auto print = [](const std::string& text) { std::cout << "\n" << wrapped(text, output_columns()); };
+  const double with = measured.none.bits_per_byte, without = measured.everything.bits_per_byte;
+  if (with > hardly_better * without)
+    print("The model hardly reads its source yet: " + fixed(with, 4) + " bits per byte with it, " + fixed(without, 4) +
+          " without. Until it does, no gate can learn what matters: give it more --steps.");
+  const double target = target_rate(options, model), reached = measured.hard.deletion_rate;
+  if (gate_kind(model) == merge::GateKind::learned && std::abs(reached - target) > far)
+    print("Far from the target: " + percent(reached) + " are deleted, " + percent(target) +
+          " were asked for. More --steps bring it nearer; evaluate --target deletes what it is told to.");
+}
+
 }  // namespace
 
 void train(const TrainOptions& options) {
-  merganser::ThreadPool pool(options.threads.value_or(merganser::hardware_threads()));
-  const merganser::ExecutorScope scope(pool);
+  const Threads threads(options.threads);
   TrainingData data = open_training_data(options.data, options.batch, options.windows, options.seed);
   Model model = open_model(options);
-  if (!options.save.empty()) check_can_save(model, options.save);
+  check_length(model, data.longest, "example");
+  for (const data::Example& example : data.validation)
+    for (const auto& ids : {example.source, example.target})
+      check_length(model, static_cast<Index>(ids.size()), "example");
+  if (!options.save.empty()) check_can_save(model, options.save, options.overwrite);
   check_log(options);
   std::optional<Checkpoints> checkpoints;
   if (!options.checkpoints.empty() || !options.resume.empty()) {
@@ -92,13 +111,22 @@ void train(const TrainOptions& options) {
   if (checkpoints) checkpoints->remember("--steps", std::to_string(steps));
   if (resumed) {
     for (const std::string& what : checkpoints->skipped()) std::cerr << "passed over: " << what << "\n";
-    std::cerr << "going on behind step " << *resumed << " of " << steps << "\n";
+    if (*resumed >= steps)
+      std::cerr << "the run is finished: only evaluating; to train its model further: byte_demo train --from "
+                << options.checkpoint << "\n";
+    else
+      std::cerr << "going on behind step " << *resumed << " of " << steps << "\n";
     log.event("resume", {{"step", *resumed}});
   } else {
     log.event("start", settings_json(options, model, steps, parameters));
   }
   const TrainingSummary summary = run_training(model, options, steps, data, log, checkpoints ? &*checkpoints : nullptr);
-  if (!options.save.empty()) save_model(model, task_of(options.data), options.save);
+  if (!options.save.empty()) save_model(model, task_of(options.data), options.save, options.model.start_from);
+  if (summary.signal != 0) {
+    log.event("interrupted", {{"step", summary.steps}});
+    std::cerr << how_to_go_on(options, summary.steps, steps) << "\n";
+    throw Interrupted{summary.signal};
+  }
 
   const ModelComparison comparison = compare_modes(model, data.validation, {}, options.seed);
   nlohmann::ordered_json final_line = to_json(comparison);
@@ -107,6 +135,7 @@ void train(const TrainOptions& options) {
   log.event("evaluation", final_line);
   std::cout << summary.steps << " steps in " << clock_time(summary.seconds) << " minutes.\n\n";
   print_table(std::cout, comparison);
+  print_shortcomings(comparison.measured, model, options);
   if (!options.save.empty()) std::cout << "\nSaved to " << options.save << ".\n";
 }
 

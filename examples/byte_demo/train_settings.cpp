@@ -146,6 +146,11 @@ std::vector<std::string> resumed_arguments(const Settings& stored, const Setting
     } else if (file_options.contains(name)) {
       if (!stored.contains(name)) fail(name, asked, stored, directory);
       resumed[name] = asked.at(name);
+    } else if (name == "--steps" && asked.at(name) != value_in(stored, name)) {
+      throw std::invalid_argument("--steps: got " + asked.at(name) + ", expected " + value_in(stored, name) +
+                                  ", as the run in " + directory +
+                                  " has: its learning rate ends there. To go on from its model: train --from the last "
+                                  "step in that directory, --steps for those to come");
     } else if (value_in(asked, name) != value_in(stored, name)) {
       fail(name, asked, stored, directory);
     }

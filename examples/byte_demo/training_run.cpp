@@ -11,6 +11,7 @@
 
 #include <comparison.hpp>
 #include <progress.hpp>
+#include <signals.hpp>
 #include <terminal.hpp>
 #include <training_config.hpp>
 
@@ -60,7 +61,7 @@ TrainingSummary run_training(Model& model, const TrainOptions& options, Index st
     if (checkpoints != nullptr)
       checkpoints->on_step(model, trainer, data.batches, seconds_before + progress.seconds(), metric);
     late = options.minutes && progress.seconds() > overtime * 60 * *options.minutes;
-    return late ? training::Continue::no : training::Continue::yes;
+    return late || CatchSignals::caught() != 0 ? training::Continue::no : training::Continue::yes;
   };
   callbacks.on_event = [&](training::TrainingEvent event, const training::StepReport& report) {
     const bool collapse = event == training::TrainingEvent::deletion_collapse;
@@ -75,15 +76,27 @@ TrainingSummary run_training(Model& model, const TrainOptions& options, Index st
       throw std::runtime_error("training stopped at step " + std::to_string(report.step) +
                                ": loss or gradient is not finite; a lower --learning-rate may help");
     }
-    return training::Continue::yes;
+    return CatchSignals::caught() != 0 ? training::Continue::no : training::Continue::yes;
   };
+  const CatchSignals signals;
   trainer.run(steps - trainer.steps_tried(), data.batches, callbacks);
   if (checkpoints != nullptr)
     checkpoints->finish(model, trainer, data.batches, seconds_before + progress.seconds(), metric);
   progress.finish();
   if (late && trainer.steps_taken() < steps)
     progress.note("the time was over before the planned steps: the learning rate did not reach its end");
-  return {trainer.steps_taken(), seconds_before + progress.seconds()};
+  const bool unfinished = trainer.steps_tried() < steps;
+  return {trainer.steps_taken(), seconds_before + progress.seconds(), unfinished ? CatchSignals::caught() : 0};
+}
+
+std::string how_to_go_on(const TrainOptions& options, Index step, Index steps) {
+  const std::string stopped = "stopped behind step " + std::to_string(step) + " of " + std::to_string(steps);
+  const std::string run = options.resume.empty() ? options.checkpoints : options.resume;
+  if (!run.empty()) return stopped + "; to go on: byte_demo train --resume " + run;
+  if (!options.save.empty())
+    return stopped + "; the model is in " + options.save + ", and train --from " + options.save +
+           " begins a new run with it";
+  return stopped + "; nothing is saved, as neither --checkpoints nor --save was given";
 }
 
 }  // namespace byte_demo

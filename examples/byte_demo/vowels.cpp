@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include <merganser/core/thread_pool.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/data/diagnostic_tasks.hpp>
 #include <merganser/evaluation/deletion_layout.hpp>
@@ -18,8 +17,10 @@
 #include <model.hpp>
 #include <model_task.hpp>
 #include <run_log.hpp>
+#include <signals.hpp>
 #include <terminal.hpp>
 #include <text_view.hpp>
+#include <threads.hpp>
 #include <training_run.hpp>
 #include <vowel_recipe.hpp>
 
@@ -96,11 +97,10 @@ void print_lesson(const VowelCount& count, const evaluation::Comparison& measure
 void vowels(const VowelOptions& asked) {
   const VowelRecipe recipe;
   const TrainOptions options = recipe.train_options(asked);
-  merganser::ThreadPool pool(options.threads.value_or(merganser::hardware_threads()));
-  const merganser::ExecutorScope scope(pool);
+  const Threads threads(options.threads);
   TrainingData data = open_training_data(options.data, options.batch, options.windows, options.seed);
   Model model = make_model(design_model(options.model, options.target), options.seed);
-  if (!options.save.empty()) check_can_save(model, options.save);
+  if (!options.save.empty()) check_can_save(model, options.save, asked.overwrite);
   RunLog no_log("", 1);
 
   std::cout << "A transformer of " << fixed(static_cast<double>(merganser::parameter_count(model)) / 1e6, 2)
@@ -110,6 +110,10 @@ void vowels(const VowelOptions& asked) {
             << std::endl;
   const TrainingSummary summary = run_training(model, options, *options.steps, data, no_log);
   if (!options.save.empty()) save_model(model, task_of(options.data), options.save);
+  if (summary.signal != 0) {
+    std::cerr << how_to_go_on(options, summary.steps, *options.steps) << "\n";
+    throw Interrupted{summary.signal};
+  }
 
   const ModelComparison comparison = compare_modes(model, data.validation, {}, options.seed);
   std::cout << summary.steps << " steps in " << clock_time(summary.seconds) << " minutes. On fresh sequences:\n\n";

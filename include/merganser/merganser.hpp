@@ -5,12 +5,14 @@
 #include <merganser/core/check_logits.hpp>
 #include <merganser/core/dispatch.hpp>
 #include <merganser/core/executor.hpp>
+#include <merganser/core/floating_point_mode.hpp>
 #include <merganser/core/instruction_set.hpp>
 #include <merganser/core/io_error.hpp>
 #include <merganser/core/matrix.hpp>
 #include <merganser/core/memory_reserve.hpp>
 #include <merganser/core/parallel.hpp>
 #include <merganser/core/parameter.hpp>
+#include <merganser/core/process.hpp>
 #include <merganser/core/processor.hpp>
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/random.hpp>

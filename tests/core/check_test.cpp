@@ -1,6 +1,10 @@
 #include <merganser/core/check.hpp>
 
+#include <clocale>
+#include <limits>
 #include <string>
+
+#include <merganser/core/types.hpp>
 
 #include "support/catch.hpp"
 
@@ -23,4 +27,29 @@ TEST_CASE("check_equal throws exactly when the two differ", "[check]") {
   REQUIRE_NOTHROW(check_equal("f", "name", std::string("weight"), "weight"));
   REQUIRE_THROWS_WITH(check_equal("f", "rows", 7, 8), "f: rows: got 7, expected 8");
   REQUIRE_THROWS_WITH(check_equal("f", "name", std::string(), "weight"), "f: name: got , expected weight");
+}
+
+TEST_CASE("check_same_shape throws exactly when an extent differs", "[check]") {
+  const Matrix<float> a(2, 3), b(2, 3), c(3, 2);
+  REQUIRE_NOTHROW(check_same_shape("f", "b", b, a));
+  REQUIRE_THROWS_WITH(check_same_shape("f", "c", c, a), "f: c: got 3 x 2, expected 2 x 3");
+}
+
+TEST_CASE("numbers in errors do not hang on the locale", "[check]") {
+  const std::string before = std::setlocale(LC_ALL, nullptr);
+  int found = 0;
+  for (const char* name : {"de_DE.UTF-8", "de_DE.utf8", "de_DE", "fr_FR.UTF-8", "C"}) {
+    if (std::setlocale(LC_ALL, name) == nullptr) continue;
+    ++found;
+    CHECK(to_text(1.5) == "1.5");
+    CHECK(to_text(1234567.0) == "1.23457e+06");
+    CHECK(to_text(1234567) == "1234567");
+  }
+  std::setlocale(LC_ALL, before.c_str());
+  CHECK(found > 0);
+  CHECK(to_text(0.1F) == "0.1");
+  CHECK(to_text(-2.0) == "-2");
+  CHECK(to_text(std::numeric_limits<double>::infinity()) == "inf");
+  CHECK(to_text(std::numeric_limits<double>::quiet_NaN()) == "nan");
+  CHECK(to_text(-std::numeric_limits<double>::max()) == "-1.79769e+308");
 }

@@ -29,12 +29,13 @@ TEST_CASE("a level can be asked for by name", "[dispatch]") {
                       "MERGANSER_LEVEL: level: got v9, expected one of base, middle, best");
   REQUIRE_THROWS_WITH(
       choose_level(levels, 2, "middle"),
-      "MERGANSER_LEVEL: level: got middle, expected one that this processor has (missing: " + names_of(1) + ")");
+      "MERGANSER_LEVEL: level: got middle, expected one that this processor has (missing: " + extension_names(1) + ")");
 }
 
 TEST_CASE("a program for newer processors only says what is missing", "[dispatch]") {
-  REQUIRE_THROWS_WITH(choose_level(std::span(levels).subspan(1), 0, ""),
-                      "this program was compiled for newer processors than this one, which lacks " + names_of(1));
+  REQUIRE_THROWS_WITH(
+      choose_level(std::span(levels).subspan(1), 0, ""),
+      "this program was compiled for newer processors than this one, which lacks " + extension_names(1));
 }
 
 namespace {

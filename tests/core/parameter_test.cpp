@@ -168,3 +168,41 @@ TEST_CASE("a view knows the extents of its tensor in a file", "[parameter]") {
   REQUIRE(parameter_count(layer) == 26);
   REQUIRE(ParameterView<float>{"", nullptr, 2, 5, false}.shape() == Shape{2, 5});
 }
+
+namespace {
+
+struct OfEigen {
+  using ScalarType = float;
+
+  PlainMatrix<float> weight = PlainMatrix<float>::Ones(2, 3);
+  Eigen::VectorXf column = Eigen::VectorXf::LinSpaced(4, 0, 3);
+
+  template <class Visitor>
+  void visit(Visitor&& visitor, const std::string& prefix) {
+    visitor(prefix + "weight", weight);
+    visitor(prefix + "column", column);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a column is a vector like a row", "[parameter]") {
+  OfEigen layer;
+  const auto views = parameter_views(layer);
+  REQUIRE((views[0].shape() == std::vector<Index>{2, 3} && !views[0].is_vector));
+  REQUIRE((views[1].shape() == std::vector<Index>{4} && views[1].is_vector));
+  REQUIRE((views[1].rows == 1 && views[1].cols == 4 && views[1].array()(3) == 3));
+}
+
+namespace {
+
+template <class Layer>
+concept GivesViews = requires(Layer&& layer) {
+  parameter_views(std::forward<Layer>(layer));
+};
+
+}  // namespace
+
+TEST_CASE("a temporary layer gives no views", "[parameter]") {
+  static_assert(GivesViews<OfEigen&> && !GivesViews<OfEigen>);
+}

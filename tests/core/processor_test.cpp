@@ -9,12 +9,12 @@ using namespace merganser;
 
 TEST_CASE("the processor that runs this has what this unit was compiled for", "[processor]") {
   const Instructions missing = needed_instructions & ~processor_instructions();
-  CAPTURE(names_of(missing));
+  CAPTURE(extension_names(missing));
   REQUIRE(missing == 0);
 }
 
 TEST_CASE("what a unit needs are the extensions that its compiler may use", "[processor]") {
-  const std::string needed = " " + names_of(needed_instructions) + " ";
+  const std::string needed = " " + extension_names(needed_instructions) + " ";
   CAPTURE(needed);
 #if defined(__AVX2__)
   REQUIRE(needed.find(" avx2 ") != std::string::npos);
@@ -29,10 +29,11 @@ TEST_CASE("what a unit needs are the extensions that its compiler may use", "[pr
 }
 
 TEST_CASE("sets of extensions are named in order", "[processor]") {
-  REQUIRE(names_of(0).empty());
+  REQUIRE(extension_names(0).empty());
   const std::string first(detail::extensions[0].name);
-  REQUIRE(names_of(1) == first);
-  if (std::size(detail::extensions) > 1) REQUIRE(names_of(3) == first + " " + std::string(detail::extensions[1].name));
+  REQUIRE(extension_names(1) == first);
+  if (std::size(detail::extensions) > 1)
+    REQUIRE(extension_names(3) == first + " " + std::string(detail::extensions[1].name));
 }
 
 TEST_CASE("every extension has a bit of its own", "[processor]") { REQUIRE(std::size(detail::extensions) <= 64); }

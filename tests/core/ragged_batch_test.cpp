@@ -1,5 +1,6 @@
 #include <merganser/core/ragged_batch.hpp>
 
+#include <utility>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -66,4 +67,45 @@ TEST_CASE("rows, offsets and positions must agree", "[RaggedBatch]") {
                       "RaggedBatch: values.rows(): got 3, expected 4");
   REQUIRE_THROWS_WITH(RaggedBatch<float>(Matrix<float>::Zero(4, 2), offsets_of({2, 2}), {0, 1, 0}),
                       "RaggedBatch: positions.size(): got 3, expected 4");
+}
+
+TEST_CASE("a moved-from batch is empty and usable", "[RaggedBatch]") {
+  TokenBatch tokens = TokenBatch::from_sequences({{5, 6}, {7}});
+  const TokenBatch taken = std::move(tokens);
+  REQUIRE((taken.count() == 2 && tokens == TokenBatch()));
+  tokens.push_back(taken.sequence(1));
+  REQUIRE(tokens == TokenBatch::from_sequences({{7}}));
+  RaggedBatch<float> batch(Matrix<float>::Ones(3, 2), offsets_of({2, 1}));
+  const RaggedBatch<float> other = std::move(batch);
+  REQUIRE((other.total() == 3 && batch.count() == 0 && batch.total() == 0));
+  REQUIRE((batch.values.rows() == 0 && batch.positions.empty()));
+  batch = other;
+  REQUIRE(batch.sequence(1) == other.sequence(1));
+}
+
+TEST_CASE("a sequence that is not there is refused", "[RaggedBatch]") {
+  const RaggedBatch<float> batch(Matrix<float>::Zero(3, 2), offsets_of({2, 1}));
+  REQUIRE_THROWS_WITH(batch.sequence(2), "RaggedBatch::sequence: sequence: got 2, expected a number of a sequence");
+  REQUIRE_THROWS_AS(batch.sequence(-1), std::invalid_argument);
+  TokenBatch tokens = TokenBatch::from_sequences({{5, 6}, {7}});
+  REQUIRE_THROWS_WITH(tokens.sequence(2), "TokenBatch::sequence: sequence: got 2, expected a number of a sequence");
+  tokens.ids.pop_back();
+  REQUIRE_THROWS_WITH(tokens.sequence(0), "TokenBatch::sequence: ids.size(): got 2, expected 3");
+  REQUIRE_THROWS_WITH(RaggedBatch<float>(Matrix<float>::Zero(2, 2), offsets_of({2}), {0, -1}),
+                      "RaggedBatch: positions: got -1, expected positions from 0 on");
+}
+
+namespace {
+
+template <class Batch>
+concept HandsOutViews = requires(Batch&& batch) {
+  std::forward<Batch>(batch).sequence(0);
+};
+
+}  // namespace
+
+TEST_CASE("a temporary batch hands out no views", "[RaggedBatch]") {
+  static_assert(HandsOutViews<TokenBatch&> && HandsOutViews<const TokenBatch&>);
+  static_assert(!HandsOutViews<TokenBatch> && !HandsOutViews<const TokenBatch>);
+  static_assert(HandsOutViews<RaggedBatch<float>&> && !HandsOutViews<RaggedBatch<float>>);
 }

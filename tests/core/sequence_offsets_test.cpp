@@ -1,5 +1,7 @@
 #include <merganser/core/sequence_offsets.hpp>
 
+#include <limits>
+#include <utility>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -64,4 +66,33 @@ TEST_CASE("wrong lengths and offsets are refused", "[SequenceOffsets]") {
   SequenceOffsets offsets = SequenceOffsets::single(3);
   REQUIRE_THROWS_AS(offsets.push_back(-1), std::invalid_argument);
   REQUIRE(offsets == SequenceOffsets::single(3));
+}
+
+TEST_CASE("moved from, there are no sequences, and more can come", "[SequenceOffsets]") {
+  SequenceOffsets offsets = SequenceOffsets::single(3);
+  const SequenceOffsets taken = std::move(offsets);
+  REQUIRE(taken == SequenceOffsets::single(3));
+  REQUIRE(offsets == SequenceOffsets());
+  REQUIRE((offsets.count() == 0 && offsets.total() == 0 && offsets.ranges().empty()));
+  offsets.push_back(2);
+  REQUIRE(offsets == SequenceOffsets::single(2));
+  SequenceOffsets assigned;
+  assigned = std::move(offsets);
+  REQUIRE((assigned == SequenceOffsets::single(2) && offsets == SequenceOffsets()));
+}
+
+TEST_CASE("a total that does not fit is refused", "[SequenceOffsets]") {
+  SequenceOffsets offsets = SequenceOffsets::single(1);
+  REQUIRE_THROWS_AS(offsets.push_back(std::numeric_limits<Index>::max()), std::invalid_argument);
+  REQUIRE(offsets == SequenceOffsets::single(1));
+}
+
+TEST_CASE("ranges are disjoint in any order", "[RowRange]") {
+  const auto disjoint = [](const Vector<RowRange>& ranges) { return are_disjoint(ranges); };
+  REQUIRE(disjoint({}));
+  REQUIRE(disjoint({{0, 3}, {3, 0}, {3, 2}, {7, 1}}));
+  REQUIRE(disjoint({{7, 1}, {0, 3}, {1, 0}, {3, 4}}));
+  REQUIRE_FALSE(disjoint({{0, 3}, {2, 1}}));
+  REQUIRE_FALSE(disjoint({{7, 1}, {0, 3}, {0, 3}}));
+  REQUIRE_FALSE(disjoint({{0, 9}, {8, 1}, {3, 1}}));
 }

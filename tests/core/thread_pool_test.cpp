@@ -1,13 +1,23 @@
 #include <merganser/core/thread_pool.hpp>
 
+#if defined(__unix__) || defined(__APPLE__)
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
+
 #include <atomic>
 #include <chrono>
 #include <ctime>
+#include <fstream>
 #include <memory>
 #include <set>
 #include <stdexcept>
+#include <system_error>
 #include <thread>
 #include <vector>
+
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <merganser/core/parallel.hpp>
 #include <merganser/core/random.hpp>
@@ -43,6 +53,37 @@ TEST_CASE("a pool has the threads that it was asked for", "[thread_pool]") {
   REQUIRE(argument_error([] { ThreadPool pool(0); }) == "ThreadPool: threads: got 0, expected at least 1");
   REQUIRE(argument_error([] { ThreadPool pool(-3); }) == "ThreadPool: threads: got -3, expected at least 1");
 }
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they need more memory than a limit leaves
+TEST_CASE("where the system gives fewer threads a pool fails or makes do with them", "[thread_pool]") {
+  long pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  if (pages == 0) return;  // not Linux
+  rlimit before{};
+  REQUIRE(getrlimit(RLIMIT_AS, &before) == 0);
+  rlimit limited = before;
+  limited.rlim_cur = static_cast<rlim_t>(pages) * static_cast<rlim_t>(sysconf(_SC_PAGESIZE)) + (rlim_t{256} << 20);
+  REQUIRE(setrlimit(RLIMIT_AS, &limited) == 0);
+  bool failed = false;
+  int threads = 0, wrong = 0;
+  try {
+    ThreadPool pool(1000);
+  } catch (const std::system_error&) {
+    failed = true;
+  }
+  {
+    ThreadPool pool(1000, ThreadPool::default_spin, ThreadPool::Shortage::accept);
+    const ExecutorScope scope(pool);
+    threads = pool.thread_count();
+    wrong = wrong_runs(100);
+  }
+  REQUIRE(setrlimit(RLIMIT_AS, &before) == 0);
+  CHECK(failed);
+  CHECK(threads >= 1);
+  CHECK(threads < 1000);
+  CHECK(wrong == 0);
+}
+#endif
 
 TEST_CASE("every task runs once, for random counts and all numbers of threads", "[thread_pool]") {
   const microseconds spin = any_spin();
@@ -179,3 +220,85 @@ TEST_CASE("idle threads sleep", "[thread_pool]") {
   std::this_thread::sleep_for(std::chrono::milliseconds(100));
   REQUIRE(static_cast<double>(std::clock() - before) < 0.02 * CLOCKS_PER_SEC);
 }
+
+#if defined(__unix__) || defined(__APPLE__)
+
+namespace {
+
+// The exit status of a child that does this, -1 when it is killed: by the alarm, if it hangs.
+template <class Work>
+int status_of_child(Work&& work) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(30);
+    ::_exit(work());
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+#if defined(__SANITIZE_THREAD__)
+constexpr bool a_child_may_start_threads = false;  // the thread sanitizer forbids it
+#elif defined(__has_feature)
+constexpr bool a_child_may_start_threads = !__has_feature(thread_sanitizer);
+#else
+constexpr bool a_child_may_start_threads = true;
+#endif
+
+}  // namespace
+
+TEST_CASE("a child of fork runs loops on a pool of its parent, and destroys it", "[thread_pool]") {
+  const microseconds spin = any_spin();
+  auto pool = std::make_unique<ThreadPool>(3, spin);
+  {
+    const ExecutorScope scope(*pool);
+    REQUIRE(wrong_runs(100) == 0);
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(2));  // asleep, or spinning
+  const int status = status_of_child([&pool] {
+    int wrong = pool->thread_count() - 1;
+    {
+      const ExecutorScope scope(*pool);
+      wrong += wrong_runs(100);
+    }
+    if (a_child_may_start_threads) {  // in the memory where those of the parent had their stacks
+      ThreadPool own(3);
+      const ExecutorScope scope(own);
+      wrong += wrong_runs(100) + 3 - own.thread_count();
+      pool.reset();
+      wrong += wrong_runs(100);
+      wrong += status_of_child([&own] { return wrong_runs(100) + own.thread_count() - 1; });
+    } else {
+      pool.reset();
+    }
+    return wrong;
+  });
+  REQUIRE(status == 0);
+  const ExecutorScope scope(*pool);
+  REQUIRE((pool->thread_count() == 3 && wrong_runs(100) == 0));
+}
+
+TEST_CASE("a child that is forked beside running loops does not hang", "[thread_pool]") {
+  auto pool = std::make_unique<ThreadPool>(2);
+  std::atomic<bool> enough = false;
+  std::thread other([&] {
+    const ExecutorScope scope(*pool);
+    while (!enough) wrong_runs(50);
+  });
+  int wrong = 0;
+  for (int child = 0; child < 60; ++child)
+    wrong += status_of_child([&pool] {
+               ExecutorScope scope(*pool);
+               const int runs = wrong_runs(50);
+               pool.reset();
+               return runs;
+             }) == 0
+                 ? 0
+                 : 1;
+  enough = true;
+  other.join();
+  REQUIRE(wrong == 0);
+}
+
+#endif

@@ -6,6 +6,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -144,4 +145,19 @@ TEST_CASE("A bad line is refused with file and number", "[data][text_corpus]") {
 TEST_CASE("Pairs become examples", "[data][text_corpus]") {
   const auto examples = TsvCorpus::parse("a\tbc\n\t\n").examples();
   CHECK(examples == std::vector<data::Example>{{{100, 1}, {101, 102, 1}}, {{1}, {1}}});
+}
+
+namespace {
+
+template <class Corpus>
+concept HandsOutWindows = requires(Corpus&& corpus, Rng& rng) {
+  std::forward<Corpus>(corpus).window(0, 1);
+}
+|| requires(Corpus&& corpus, Rng& rng) { std::forward<Corpus>(corpus).random_window(1, rng); }
+|| requires(Corpus&& corpus) { std::forward<Corpus>(corpus).window_at(0, 1); };
+
+}  // namespace
+
+TEST_CASE("a temporary corpus hands out no windows", "[TextCorpus]") {
+  static_assert(HandsOutWindows<const TextCorpus&> && !HandsOutWindows<TextCorpus>);
 }

@@ -102,7 +102,7 @@ expect_match("${rate}" "^0\\.(3[5-9]|4[0-5])")
 succeeds(calibrate --model two_values --tsv pairs.tsv --points 2)
 
 # Another model in its place has another table, or none.
-succeeds(train --task copy ${small} --save two_values)
+succeeds(train --task copy ${small} --force --save two_values)
 if(EXISTS ${WORK_DIR}/two_values/calibration.json)
   report_failure("the table of a model that is gone should be gone")
 endif()

@@ -19,6 +19,7 @@ set(selftest --threads 1)
 macro(reads model)
   foreach(subcommand show evaluate generate)
     succeeds(${subcommand} --model ${model} ${ARGN} ${${subcommand}})
+    without_warnings()
     if(NOT err STREQUAL "" OR (out STREQUAL "" AND NOT subcommand STREQUAL "generate"))  # an answer may be empty
       report_failure("${subcommand} should print a result, and nothing else: ${model}")
     endif()

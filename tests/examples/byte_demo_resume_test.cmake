@@ -54,7 +54,7 @@ foreach(kind text tsv task)
     file(REMOVE_RECURSE ${WORK_DIR}/died)
     file(COPY ${WORK_DIR}/${kind}_run/ DESTINATION ${WORK_DIR}/died)
     die_after(died ${last})
-    succeeds(train --resume died --save ${kind}_resumed --threads 1)
+    succeeds(train --resume died --save ${kind}_resumed --force --threads 1)
     expect_same_model(${kind}_straight ${kind}_resumed)
     if(kind STREQUAL text AND last STREQUAL step-00000012)
       # Where the stored run was to write is not obeyed, but said.

@@ -21,7 +21,7 @@ void check_ranges(const HfConfig& config) {
   require(config.relative_attention_max_distance > config.relative_attention_num_buckets / 2, "buckets begin in reach");
   require(config.dropout_rate >= 0 && config.dropout_rate < 1, "dropout leaves something");
   require(config.layer_norm_epsilon > 0 && std::isfinite(config.layer_norm_epsilon), "epsilon is positive");
-  for (const TokenId id : {config.decoder_start_token_id, config.eos_token_id, config.pad_token_id})
+  for (const TokenId id : {config.decoder_start_token_id, config.eos_token_id, config.pad_token_id.value_or(0)})
     require(id >= 0 && id < config.vocab_size, "ids have an embedding");
   if (config.model_type != HfConfig::ModelType::mrt5) return;
   require(config.delete_gate_layer && *config.delete_gate_layer < config.num_layers, "the gate stands at a block");

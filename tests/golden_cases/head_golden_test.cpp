@@ -63,7 +63,7 @@ TEST_CASE("own head if the file has one; scaled as the file says, else as the ti
     io::write_file_atomically(directory / "config.json", config.dump());
 
     const io::SafetensorsFile file = io::SafetensorsFile::open(golden / "case.safetensors");
-    std::vector<double> expected = numbers(file, row.prefix + std::string("logits"));
+    std::vector<double> expected = to_numbers(file.folded_matrix<double>(row.prefix + std::string("logits")));
     const double factor = std::pow(config["d_model"].get<double>(), row.exponent);
     for (double& logit : expected) logit *= factor;
 

@@ -130,7 +130,7 @@ TEST_CASE("a mismatch names the quantity, got and expected", "[check_selftest]")
   SECTION("weights that are no numbers") {
     auto broken = model;
     broken.lm_head.weight(4, 3) = std::numeric_limits<double>::quiet_NaN();
-    CHECK_THAT(error_of(broken, selftest), ContainsSubstring("of id 4: got nan"));
+    CHECK_THAT(error_of(broken, selftest), ContainsSubstring("s.json: cases[0]: got generate: logits: got nan"));
   }
 }
 

@@ -25,7 +25,7 @@ TEST_CASE("A task comes back from its file", "[io][task_file]") {
   const TemporaryDirectory directory;
   CHECK_FALSE(io::read_task(directory.path()));
   const ModelTask tasks[] = {
-      {"denoise", {259, {}}, 0.1, 128}, {"span_corruption", {{}, 258}, {}, {}}, {"copy", {}, {}, {}}};
+      {"denoise", {259, {}}, 0.1, 128, 32}, {"span_corruption", {{}, 258}, {}, {}}, {"copy", {}, {}, {}}};
   for (const ModelTask& task : tasks) {
     io::write_task(task, directory.path());
     CHECK(io::read_task(directory.path()) == task);
@@ -45,5 +45,7 @@ TEST_CASE("What is wrong with a task.json is said by name", "[io][task_file]") {
              StartsWith("t.json: first_sentinel_id: got"));
   CHECK(error_of(R"({"version": 1, "task": "denoise", "noise": 1.5})") ==
         "t.json: noise: got 1.5, expected a number in [0, 1]");
+  CHECK_THAT(error_of(R"({"version": 1, "task": "denoise", "window": 8, "shortest_window": 9})"),
+             StartsWith("t.json: shortest_window: got 9"));
   CHECK_THAT(error_of(R"({"version": 1, "task": "denoise", "window": 0})"), StartsWith("t.json: window: got 0"));
 }

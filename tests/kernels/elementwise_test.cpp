@@ -176,3 +176,13 @@ TEMPLATE_TEST_CASE("exact gelu and its derivative are what the formulas say, far
   double x = 0.3;
   REQUIRE_THAT(numeric_derivative([&] { return exact_gelu(x); }, x), WithinAbs(exact_gelu_derivative(0.3), 1e-10));
 }
+
+TEST_CASE("a gated gelu of blocks of two shapes is refused", "[elementwise]") {
+  const Matrix<float> x = Matrix<float>::Ones(3, 4);
+  Matrix<float> smaller(3, 3), same(3, 4);
+  REQUIRE_THROWS_WITH(kernels::gated_gelu(x, x, smaller), "kernels::gated_gelu: y: got 3 x 3, expected 3 x 4");
+  REQUIRE_THROWS_AS(kernels::gated_gelu(x, smaller, same), std::invalid_argument);
+  REQUIRE_THROWS_AS(kernels::gated_gelu_backward(x, x, smaller, same, same), std::invalid_argument);
+  REQUIRE_THROWS_AS(kernels::gated_gelu_backward(x, x, x, smaller, same), std::invalid_argument);
+  REQUIRE_THROWS_AS(kernels::gated_gelu_backward(x, x, x, same, smaller), std::invalid_argument);
+}

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <stdexcept>
+#include <utility>
 
 #include "support/catch.hpp"
 #include "support/random_values.hpp"
@@ -122,4 +123,26 @@ TEMPLATE_TEST_CASE("packing again forgets what was packed before", "[PackedMatri
     packed.assign(b, Orientation::transposed);
     REQUIRE(holds(packed, Matrix<TestType>(b.transpose())));
   }
+}
+
+namespace {
+
+template <class Packed>
+concept HandsOutPanels = requires(Packed&& packed) {
+  std::forward<Packed>(packed).panel(0);
+}
+|| requires(Packed&& packed) { std::forward<Packed>(packed).words(0); };
+
+}  // namespace
+
+TEST_CASE("moved from, a packed matrix is empty, and a temporary hands out no panels", "[PackedMatrix]") {
+  PackedMatrix<float> packed(Matrix<float>::Ones(3, 4), Orientation::as_is);
+  const PackedMatrix<float> taken = std::move(packed);
+  REQUIRE((taken.depth() == 3 && taken.cols() == 4 && taken.panel(0)[0] == 1));
+  REQUIRE((packed.depth() == 0 && packed.cols() == 0 && packed.bytes() == 0));
+  packed = taken;
+  PackedMatrix<float>& itself = packed;
+  packed = std::move(itself);
+  REQUIRE((packed.depth() == 3 && packed.cols() == 4 && packed.panel(0)[0] == 1));
+  static_assert(HandsOutPanels<const PackedMatrix<float>&> && !HandsOutPanels<PackedMatrix<float>>);
 }

@@ -120,15 +120,19 @@ TEST_CASE("the gradients of the whole objective agree with finite differences", 
     s.source.ids[2] = s.source.ids[8] = config.pad;
     check_model(s);
   }
-  SECTION("a tied head on unscaled outputs") {
-    auto config = config_of<double>({1});
+  SECTION("soft, a tied head on unscaled outputs, absolute positions") {
+    stack.positions = PositionScheme::absolute;
+    stack.score_bound = nn::ScoreBound::soft_cap(5);
+    auto config = config_of<double>({0, 1}, stack);
     config.head = Head::tied;
     config.head_input = HeadInput::unscaled;
     Setup<double> s(config, deletion(DeletionMode::soft));
     check_model(s);
   }
-  SECTION("a head of its own on scaled outputs") {
-    auto config = config_of<double>({1});
+  SECTION("soft, a head of its own on scaled outputs, absolute positions") {
+    stack.positions = PositionScheme::absolute;
+    stack.score_bound = nn::ScoreBound::soft_cap(5);
+    auto config = config_of<double>({0, 1}, stack);
     config.head_input = HeadInput::scaled;
     Setup<double> s(config, deletion(DeletionMode::soft));
     check_model(s);

@@ -1,5 +1,6 @@
 #include <merganser/nn/attention_context.hpp>
 
+#include <limits>
 #include <stdexcept>
 #include <vector>
 
@@ -48,6 +49,24 @@ TEST_CASE("every misfit of a context is an error that names the place and the ar
   context.query_positions = queries;
   context.key_positions = keys;
   CHECK(message(3, 7).starts_with("here: heads of the position bias: got 3, expected 2"));
+  const DistanceBias<double> short_of_one{Matrix<double>::Zero(2, 4), 2};
+  context.position_bias = &short_of_one;
+  CHECK(message(3, 7) == "here: radius of the position bias: got 2, expected (4 distances - 1) / 2");
+  const DistanceBias<double> negative{Matrix<double>::Zero(2, 5), -2};
+  context.position_bias = &negative;
+  CHECK(message(3, 7).starts_with("here: radius of the position bias: got -2"));
+  const Vector<Position> before_the_first{0, -1, 0};
+  context.query_positions = before_the_first;
+  CHECK(message(3, 7) == "here: context.query_positions: got -1, expected positions from 0 on");
+  context = two_sequences();
+  context.queries[1] = {1, 2};
+  CHECK(message(3, 7) == "here: context.queries: got rows of two sequences, expected rows of one each");
+  context = two_sequences();
+  context.keys = {{0, 3}, {0, 3}};  // as beams do
+  CHECK(message(3, 7) == "no error");
+  constexpr Index most = std::numeric_limits<Index>::max();
+  context.keys[1] = {most, most};
+  CHECK(message(3, 7).starts_with("here: context.keys: got"));
 }
 
 }  // namespace

@@ -102,7 +102,7 @@ TEST_CASE("dropout says what does not fit", "[Dropout]") {
   const Dropout<float> dropout({0.5});
   dropout.apply(x, rng, cache);
   REQUIRE(argument_error([&] { dropout.backward(short_grad, cache); }) ==
-          "Dropout::backward: grad.rows(): got 2, expected 3");
+          "Dropout::backward: grad: got 2 x 5, expected 3 x 5");
   REQUIRE(argument_error([&] { dropout.backward(narrow_grad, cache); }) ==
-          "Dropout::backward: grad.cols(): got 4, expected 5");
+          "Dropout::backward: grad: got 3 x 4, expected 3 x 5");
 }

@@ -123,3 +123,13 @@ TEST_CASE("an embedding says what does not fit", "[Embedding]") {
   REQUIRE(argument_error([&] { s.layer.backward(Matrix<float>::Zero(7, 4), some_ids, gradients); }) ==
           "Embedding::backward: grad_y.cols(): got 4, expected 5");
 }
+
+TEST_CASE("an embedding goes backward only over its own ids", "[Embedding]") {
+  const Embedding<float> layer({4, 3});
+  Embedding<float> gradients({4, 3}), smaller({2, 3});
+  const Matrix<float> grad = Matrix<float>::Ones(1, 3);
+  REQUIRE(argument_error([&] { layer.backward(grad, {4}, gradients); }) ==
+          "Embedding::backward: ids[0]: got 4, expected an id in [0, 4)");
+  REQUIRE(argument_error([&] { layer.backward(grad, {3}, smaller); }) ==
+          "Embedding::backward: gradients.weight: got 2 x 3, expected 4 x 3");
+}

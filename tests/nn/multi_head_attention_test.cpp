@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <merganser/core/ragged_batch.hpp>
+#include <merganser/core/thread_pool.hpp>
 
 #include "support/catch.hpp"
 #include "support/gradient_check.hpp"
@@ -648,4 +649,58 @@ TEST_CASE("attention says what does not fit in its context", "[MultiHeadAttentio
   MultiHeadAttention<float> gradients = zeros_like(s.layer);
   REQUIRE(argument_error([&] { s.layer.backward(Matrix<float>::Zero(3, 5), s.context(), result.cache, gradients); }) ==
           "Linear::backward: grad_y.rows(): got 3, expected 11");
+}
+
+TEST_CASE("attention goes backward only over what it went forward over", "[MultiHeadAttention]") {
+  Options options;
+  options.kind = Kind::cross;
+  options.extras = Extras::all;
+  Scene<float> s(options);  // queries {3, 1, 7}, keys {4, 2, 6}
+  const Result<float> result = s.train();
+  MultiHeadAttention<float> gradients = zeros_like(s.layer);
+  const auto error = [&](auto&& change) {
+    AttentionContext<float> context = s.context();
+    auto cache = result.cache;
+    DistanceBias<float> grad_distance = s.position_bias.no_bias(1000);
+    change(context, cache, grad_distance);
+    return argument_error([&] { s.layer.backward(s.probe, context, cache, gradients, &grad_distance); });
+  };
+  const std::string here = "MultiHeadAttention::backward: ";
+  REQUIRE(error([](auto&, auto&, auto&) {}) == "nothing thrown");
+  REQUIRE(error([](auto& c, auto&, auto&) { c.queries[2].length = 8; }) ==
+          here + "context.queries: got 8 rows from 4, expected rows in [0, 11)");
+  REQUIRE(error([](auto& c, auto&, auto&) { c.keys[2].length = 5; }) ==
+          here + "context: got other sequences, expected those of forward");
+  REQUIRE(error([](auto& c, auto&, auto&) { c.key_bias = c.key_bias.first(11); }) ==
+          here + "context.key_bias.size(): got 11, expected 12");
+  REQUIRE(error([](auto&, auto&, auto& grad) { grad.values.resize(2, 5); }) ==
+          here + "grad_position_bias: got 2 x 5, expected 2 x 13");
+  REQUIRE(error([](auto&, auto& cache, auto&) { cache.largest_scores.resize(2, 3); }) ==
+          here + "cache: queries of the softmax: got 3, expected 11");
+  REQUIRE(error([](auto&, auto& cache, auto&) { cache.attended.resize(3, 6); }) ==
+          here + "cache.attended: got 3 x 6, expected 11 x 6");
+}
+
+TEST_CASE("sequences share keys forward, but have no gradient then", "[MultiHeadAttention]") {
+  Options options;
+  options.kind = Kind::cross;
+  options.queries = {4, 4, 4};
+  options.keys = {6, 6, 6};
+  Scene<double> s(options);
+  AttentionContext<double> context = s.context();
+  for (RowRange& keys : context.keys) keys = {0, 6};
+  ThreadPool pool(2);
+  const ExecutorScope scope(pool);
+  MultiHeadAttention<double>::Cache cache;
+  const Matrix<double> y = s.layer.forward(s.x, s.memory(), context, cache);
+  for (Index i = 0; i < 3; ++i) {
+    AttentionContext<double> alone;
+    alone.queries = {{0, 4}};
+    alone.keys = {{0, 6}};
+    REQUIRE(identical(Matrix<double>(y.middleRows(4 * i, 4)),
+                      s.layer.forward(s.x.middleRows(4 * i, 4), s.memory(), alone)));
+  }
+  MultiHeadAttention<double> gradients = zeros_like(s.layer);
+  REQUIRE(argument_error([&] { s.layer.backward(s.probe, context, cache, gradients); }) ==
+          "MultiHeadAttention::backward: context.keys: got rows of two sequences, expected rows of one each");
 }

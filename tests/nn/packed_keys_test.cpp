@@ -1,6 +1,7 @@
 #include <merganser/nn/packed_keys.hpp>
 
 #include <stdexcept>
+#include <utility>
 
 #include <merganser/nn/multi_head_attention.hpp>
 
@@ -61,8 +62,34 @@ TEST_CASE("packed keys are found by their rows alone, in any order", "[PackedKey
     }
   REQUIRE(packed.find({5, 3}, 0) == nullptr);
   REQUIRE(packed.find({9, 1}, 0) == nullptr);
-  REQUIRE(PackedKeys<float>().find({0, 2}, 0) == nullptr);
+  const PackedKeys<float> nothing;
+  REQUIRE(nothing.find({0, 2}, 0) == nullptr);
   REQUIRE_THROWS_AS(PackedKeys<float>(keys, 3, ranges), std::invalid_argument);
   REQUIRE_THROWS_AS(PackedKeys<float>(keys, 0, ranges), std::invalid_argument);
   REQUIRE_THROWS_AS(PackedKeys<float>(keys, 2, Vector<RowRange>{{5, 5}}), std::invalid_argument);
+}
+
+namespace {
+
+template <class Packed>
+concept Finds = requires(Packed&& packed) {
+  std::forward<Packed>(packed).find({}, 0);
+};
+
+}  // namespace
+
+TEST_CASE("packed keys of other heads are refused, and a temporary hands out none", "[PackedKeys]") {
+  const MultiHeadAttention<float> layer({4, 2, 3, SoftmaxKind::softmax, {}});
+  const Matrix<float> memory = Matrix<float>::Ones(5, 4);
+  AttentionContext<float> context;
+  context.queries = context.keys = {{0, 5}};
+  KeyValues<float> key_values = layer.project(memory);
+  key_values.packed = PackedKeys<float>(key_values.keys, 3, context.keys);
+  REQUIRE(argument_error([&] { layer.attend(memory, key_values, context); }) ==
+          "MultiHeadAttention: packed keys: got heads of another layer, expected heads of this one");
+  key_values.packed = {};
+  key_values.values.resize(4, 6);
+  REQUIRE(argument_error([&] { layer.attend(memory, key_values, context); }) ==
+          "MultiHeadAttention: values: got 4 x 6, expected 5 x 6");
+  static_assert(Finds<const PackedKeys<float>&> && !Finds<PackedKeys<float>>);
 }

@@ -164,3 +164,22 @@ TEST_CASE("the position bias says what does not fit", "[RelativePositionBias]") 
   REQUIRE(error(32, 16, 2) == "RelativePositionBias: max_distance: got 16, expected more than half of the buckets");
   REQUIRE(error(32, 17, 2) == "nothing thrown");
 }
+
+TEST_CASE("a position bias refuses what does not fit", "[RelativePositionBias]") {
+  RelativePositionBias<float> layer({8, 6, 2, Direction::both});
+  REQUIRE(argument_error([&] { layer.by_distance(-1); }) ==
+          "RelativePositionBias: largest_position: got -1, expected at least 0");
+  RelativePositionBias<float> gradients = layer;
+  const auto error = [&](const DistanceBias<float>& grad) {
+    return argument_error([&] { layer.backward(grad, gradients); });
+  };
+  REQUIRE(error({Matrix<float>::Zero(3, 5), 2}) ==
+          "RelativePositionBias::backward: grad.values.rows(): got 3, expected 2");
+  REQUIRE(error({Matrix<float>::Zero(2, 5), 3}) ==
+          "RelativePositionBias::backward: radius of the position bias: got 3, expected (5 distances - 1) / 2");
+  const RelativePositionBias<float> taken = std::move(gradients);
+  REQUIRE(error({Matrix<float>::Zero(2, 5), 2}) ==
+          "RelativePositionBias::backward: gradients.weight: got 0 x 0, expected 8 x 2");
+  REQUIRE(argument_error([&] { gradients.by_distance(3); }) ==
+          "RelativePositionBias: weight.rows(): got 0, expected 8");
+}

@@ -153,3 +153,18 @@ TEST_CASE("a norm says what does not fit", "[RmsNorm]") {
   REQUIRE(argument_error([&] { s.layer.backward(Matrix<float>::Zero(11, 4), cache, gradients); }) ==
           "RmsNorm::backward: grad_y.cols(): got 4, expected 5");
 }
+
+TEST_CASE("normalisation backward refuses what does not fit", "[RmsNorm]") {
+  const RmsNorm<float> layer({3}), wider({4});
+  RmsNorm<float>::Cache cache;
+  layer.forward(Matrix<float>::Ones(2, 3), cache);
+  RmsNorm<float> gradients = layer, other = wider;
+  const Matrix<float> grad = Matrix<float>::Ones(2, 3);
+  REQUIRE(argument_error([&] { layer.backward(grad, cache, other); }) ==
+          "RmsNorm::backward: gradients.scale: got 1 x 4, expected 1 x 3");
+  REQUIRE(argument_error([&] { wider.backward(Matrix<float>::Ones(2, 4), cache, other); }) ==
+          "RmsNorm::backward: cache.input: got 2 x 3, expected 2 x 4");
+  cache.inverse_rms.pop_back();
+  REQUIRE(argument_error([&] { layer.backward(grad, cache, gradients); }) ==
+          "RmsNorm::backward: cache.inverse_rms.size(): got 1, expected 2");
+}

@@ -110,3 +110,11 @@ TEST_CASE("the normalisation in float follows the one in double", "[normalise_he
   require_float_follows_double([] { return normalised(some_rows<float>(), 10.0).y; },
                                [] { return normalised(some_rows<double>(), 10.0).y; });
 }
+
+TEST_CASE("normalised heads share the columns", "[ScoreBound]") {
+  Matrix<double> x = Matrix<double>::Ones(2, 6), grad = Matrix<double>::Ones(2, 5);
+  REQUIRE_THROWS_AS(normalise_heads(x, 4, 1.0), std::invalid_argument);
+  REQUIRE_THROWS_AS(normalise_heads(x, 0, 1.0), std::invalid_argument);
+  const Matrix<double> factors = normalise_heads(x, 3, 1.0);
+  REQUIRE_THROWS_AS(normalise_heads_backward(x, factors, 1.0, grad), std::invalid_argument);
+}

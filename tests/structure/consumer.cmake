@@ -14,6 +14,8 @@ endif()
 
 # As distributions with a folder for each part configure it.
 if(WAY STREQUAL "find_package_absolute")
+  # Outside of the source tree, in which CMake takes no folder of an installed package.
+  execute_process(COMMAND mktemp -d OUTPUT_VARIABLE SCRATCH OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
   execute_process(
     COMMAND ${CMAKE_COMMAND} -S ${ROOT} -B ${SCRATCH}/merganser -G ${GENERATOR} -DCMAKE_CXX_COMPILER=${COMPILER}
             -DCMAKE_INSTALL_PREFIX=${SCRATCH}/prefix -DCMAKE_INSTALL_INCLUDEDIR=${SCRATCH}/headers/include

@@ -35,7 +35,8 @@ foreach(header IN LISTS headers)
   # core/instruction_set.hpp, which every other header therefore includes, itself or by way of one of ours.
   file(STRINGS ${include_dir}/merganser/${header} opened REGEX "^[ \t]*namespace[ \t]+merganser")
   foreach(line IN LISTS opened)
-    if(NOT line MATCHES "^namespace merganser::inline MERGANSER_ISA(::[a-z_:]+)? {$")
+    if(NOT line MATCHES "^namespace merganser::inline MERGANSER_ISA(::[a-z_:]+)? {$"
+       AND NOT header STREQUAL "core/instruction_set.hpp")
       string(APPEND faults "  ${header}: ${line}: open it as namespace merganser::inline MERGANSER_ISA::room {\n")
     endif()
   endforeach()

@@ -1,7 +1,6 @@
 // Checks at public boundaries: what was wrong, what was got, what was expected.
 #pragma once
 
-#include <array>
 #include <charconv>
 #include <concepts>
 #include <stdexcept>
@@ -12,15 +11,15 @@
 
 namespace merganser::inline MERGANSER_ISA {
 
-/// A value as error messages show it. (Streams would cost every user of the library a second of compile time.)
+/// A value as error messages show it, whatever the locale. (Streams would cost every user of the library a second of
+/// compile time.)
 inline std::string to_text(std::string_view value) { return std::string(value); }
 inline std::string to_text(std::integral auto value) { return std::to_string(value); }
 inline std::string to_text(std::floating_point auto value) {
   // As "%g" prints it, but with a point whatever the locale of the program is.
-  std::array<char, 32> text{};
-  const auto end =
-      std::to_chars(text.data(), text.data() + text.size(), static_cast<double>(value), std::chars_format::general, 6);
-  return {text.data(), end.ptr};
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof text, static_cast<double>(value), std::chars_format::general, 6);
+  return {text, end.ptr};
 }
 
 /// "place: part: got G, expected E", the form of all our error messages.
@@ -52,6 +51,15 @@ void check_argument(bool condition, std::string_view function, std::string_view 
 template <class Got, class Expected>
 void check_equal(std::string_view function, std::string_view argument, const Got& got, const Expected& expected) {
   if (!(got == expected)) throw_invalid_argument(function, argument, got, expected);
+}
+
+/// Requires two matrices or rows to have the same extents.
+/// @throws std::invalid_argument if they differ
+template <class Got, class Expected>
+void check_same_shape(std::string_view function, std::string_view argument, const Got& got, const Expected& expected) {
+  const auto extents = [](const auto& matrix) { return to_text(matrix.rows()) + " x " + to_text(matrix.cols()); };
+  if (got.rows() != expected.rows() || got.cols() != expected.cols())
+    throw_invalid_argument(function, argument, extents(got), extents(expected));
 }
 
 }  // namespace merganser

@@ -36,14 +36,15 @@ inline std::size_t choose_level(std::span<const Level> levels, Instructions avai
     const Instructions missing = levels[i].needs & ~available;
     if (asked.empty() ? missing == 0 : levels[i].name == asked && missing == 0) return i;
     if (!asked.empty() && levels[i].name == asked)
-      throw std::runtime_error(got_and_expected(level_variable, "level", std::string(asked),
-                                                "one that this processor has (missing: " + names_of(missing) + ")"));
+      throw std::runtime_error(
+          got_and_expected(level_variable, "level", std::string(asked),
+                           "one that this processor has (missing: " + extension_names(missing) + ")"));
     names.insert(0, (i > 0 ? ", " : "") + std::string(levels[i].name));
   }
   if (!asked.empty())
     throw std::runtime_error(got_and_expected(level_variable, "level", std::string(asked), "one of " + names));
   throw std::runtime_error("this program was compiled for newer processors than this one, which lacks " +
-                           names_of(levels.front().needs & ~available));
+                           extension_names(levels.front().needs & ~available));
 }
 
 /// Chooses for this processor and MERGANSER_LEVEL, and initialises what it chose. To be called once a unit.

@@ -7,6 +7,8 @@
 #include <memory>
 #include <utility>
 
+#include <merganser/core/floating_point_mode.hpp>
+#include <merganser/core/process.hpp>
 #include <merganser/core/types.hpp>
 
 #ifdef _OPENMP
@@ -45,10 +47,12 @@ class LoopTasks {
 
   Index count() const { return count_; }
 
-  /// Runs tasks [first, last) on this thread; loops inside them run serially. Any thread may call it, several at once.
+  /// Runs tasks [first, last) on this thread, with the floating-point settings of the thread that made the loop; loops
+  /// inside them run serially. Any thread may call it, several at once.
   /// An exception of a task is kept for the caller of the loop, and tasks that have not started yet are then left out.
   void run(Index first, Index last) noexcept {
     if (failed_.load(std::memory_order_relaxed)) return;
+    const FloatingPointScope settings(mode_);
     const bool outer = std::exchange(detail::thread_state.inside_task, true);
     try {
       call_(task_, first, last);
@@ -67,6 +71,7 @@ class LoopTasks {
   Index count_;
   const void* task_;
   void (*call_)(const void*, Index, Index);
+  FloatingPointMode mode_ = FloatingPointMode::current();
   std::atomic<bool> failed_ = false;
   std::exception_ptr failure_;
 };
@@ -96,16 +101,21 @@ class SerialExecutor final : public Executor {
 };
 
 #ifdef _OPENMP
-/// The default where a program is compiled with OpenMP. OpenMP's own settings say how many threads there are.
+/// The default where a program is compiled with OpenMP. OpenMP's own settings say how many threads there are. In a
+/// child of fork loops run serially: a runtime of OpenMP that has lost its threads hangs.
 class OpenmpExecutor final : public Executor {
  public:
-  int thread_count() const override { return omp_in_parallel() != 0 ? 1 : omp_get_max_threads(); }
+  int thread_count() const override { return omp_in_parallel() != 0 || !home_.is_here() ? 1 : omp_get_max_threads(); }
 
   void run(LoopTasks& tasks) override {
     const Index count = tasks.count();
+    if (!home_.is_here()) return tasks.run(0, count);
 #pragma omp parallel for schedule(dynamic, 1)
     for (Index i = 0; i < count; ++i) tasks.run(i, i + 1);
   }
+
+ private:
+  HomeProcess home_;
 };
 #endif
 

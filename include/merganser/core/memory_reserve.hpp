@@ -35,7 +35,8 @@ inline constexpr bool memory_is_reserved = true;
 /// blocks wait in lists inside of themselves.
 ///
 /// A thread keeps at most what it took from the system itself, so that one that only frees what others made keeps
-/// nothing, and never more than its limit. What it keeps is freed when it ends.
+/// nothing, and never more than its limit. What it keeps is freed when it ends. There is no lock that a child of fork
+/// could find closed: it goes on with what its one thread keeps.
 class MemoryReserve {
  public:
   static constexpr std::size_t alignment = 64;                        ///< of every block, in bytes

@@ -68,11 +68,14 @@ struct ParameterView {
   Eigen::Map<Eigen::Array<Scalar, Eigen::Dynamic, 1>> array() const { return {data, size()}; }
 };
 
-/// A view of one tensor.
+/// A view of one tensor: a row-major matrix or a vector, be it a row or a column.
 template <class Tensor>
 ParameterView<typename Tensor::Scalar> parameter_view(std::string name, Tensor& tensor) {
-  ParameterView<typename Tensor::Scalar> view{std::move(name), tensor.data(), tensor.rows(), tensor.cols(),
-                                              Tensor::RowsAtCompileTime == 1};
+  static_assert(Tensor::IsRowMajor || Tensor::IsVectorAtCompileTime,
+                "a parameter is stored row after row: merganser::Matrix, or Eigen::Matrix with Eigen::RowMajor");
+  constexpr bool is_vector = Tensor::IsVectorAtCompileTime;
+  ParameterView<typename Tensor::Scalar> view{std::move(name), tensor.data(), is_vector ? 1 : tensor.rows(),
+                                              is_vector ? tensor.size() : tensor.cols(), is_vector};
   if constexpr (requires { tensor.taps; }) view.taps = tensor.taps;
   return view;
 }

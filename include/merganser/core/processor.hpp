@@ -147,7 +147,7 @@ inline Instructions processor_instructions() {
 }
 
 /// The names of the extensions in a set, with blanks between: "avx fma".
-inline std::string names_of(Instructions set) {
+inline std::string extension_names(Instructions set) {
   std::string names;
   for (std::size_t i = 0; i < std::size(detail::extensions); ++i) {
     if ((set >> i & 1) == 0) continue;

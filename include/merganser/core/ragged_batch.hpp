@@ -43,10 +43,14 @@ struct TokenBatch {
   }
 
   /// The ids of one sequence.
-  std::span<const TokenId> sequence(Index i) const {
+  /// @throws std::invalid_argument if there is no such sequence or the offsets are not those of the ids
+  std::span<const TokenId> sequence(Index i) const& {
+    offsets.check_number("TokenBatch::sequence", i);
+    check_equal("TokenBatch::sequence", "ids.size()", static_cast<Index>(ids.size()), total());
     return std::span(ids).subspan(static_cast<std::size_t>(offsets.begin(i)),
                                   static_cast<std::size_t>(offsets.length(i)));
   }
+  std::span<const TokenId> sequence(Index i) const&& = delete;  // the ids would be gone
 
   Index count() const { return offsets.count(); }
   Index total() const { return offsets.total(); }
@@ -70,15 +74,23 @@ struct RaggedBatch {
   RaggedBatch(Matrix<Scalar> rows, SequenceOffsets sequence_offsets)
       : RaggedBatch(std::move(rows), sequence_offsets, counting_positions(sequence_offsets)) {}
 
-  /// @throws std::invalid_argument if values, offsets and positions disagree on T
+  /// @throws std::invalid_argument if values, offsets and positions disagree on T or a position is negative
   RaggedBatch(Matrix<Scalar> rows, SequenceOffsets sequence_offsets, Vector<Position> original_positions)
       : values(std::move(rows)), offsets(std::move(sequence_offsets)), positions(std::move(original_positions)) {
     check_equal("RaggedBatch", "values.rows()", values.rows(), offsets.total());
     check_equal("RaggedBatch", "positions.size()", static_cast<Index>(positions.size()), offsets.total());
+    for (const Position position : positions)
+      check_argument(position >= 0, "RaggedBatch", "positions", position, "positions from 0 on");
   }
 
   /// The rows of one sequence.
-  MatrixRef<Scalar> sequence(Index i) const { return values.middleRows(offsets.begin(i), offsets.length(i)); }
+  /// @throws std::invalid_argument if there is no such sequence or the offsets are not those of the rows
+  MatrixRef<Scalar> sequence(Index i) const& {
+    offsets.check_number("RaggedBatch::sequence", i);
+    check_equal("RaggedBatch::sequence", "values.rows()", values.rows(), total());
+    return values.middleRows(offsets.begin(i), offsets.length(i));
+  }
+  MatrixRef<Scalar> sequence(Index i) const&& = delete;  // the rows would be gone
 
   Index count() const { return offsets.count(); }
   Index total() const { return offsets.total(); }

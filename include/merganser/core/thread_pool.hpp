@@ -8,11 +8,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <new>
+#include <system_error>
 #include <thread>
 #include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/executor.hpp>
+#include <merganser/core/process.hpp>
 #include <merganser/core/types.hpp>
 
 namespace merganser::inline MERGANSER_ISA {
@@ -76,19 +79,32 @@ inline int hardware_threads() { return std::max(1, static_cast<int>(std::thread:
 /// others do the work. Several threads may use one pool: while it runs a loop of one of them, the loops of the others
 /// run serially, each on the thread that started it. A loop allocates nothing. The pool is destroyed when no loop runs;
 /// its threads are joined then.
+///
+/// In a child of fork, which has none of its threads, a pool of the parent runs loops serially, and can be destroyed;
+/// the child may make one of its own. Only a task that forks must not return in the child: there its loop never ends.
 class ThreadPool final : public Executor {
  public:
   /// How long a thread looks for work or for the end of a loop before it sleeps: about as long as waking one up takes.
   /// One that had to wait longer for its last loop sleeps at once: its spin could keep the caller off a processor.
   static constexpr std::chrono::microseconds default_spin{50};
 
-  /// `threads`: that work on one loop, the calling one among them.
-  /// @throws std::invalid_argument if threads is less than 1, std::system_error if the system has no more threads
-  explicit ThreadPool(int threads = hardware_threads(), std::chrono::microseconds spin = default_spin) : spin_(spin) {
+  /// What happens where the system gives fewer threads, because a limit on threads or memory is reached.
+  enum class Shortage { fail, accept };
+
+  /// `threads`: that work on one loop, the calling one among them; `thread_count` says how many there are.
+  /// @throws std::invalid_argument if threads is less than 1, std::system_error if the system has no more threads and
+  /// a shortage is not accepted
+  explicit ThreadPool(int threads = hardware_threads(), std::chrono::microseconds spin = default_spin,
+                      Shortage shortage = Shortage::fail)
+      : spin_(spin) {
     check_argument(threads >= 1, "ThreadPool", "threads", threads, "at least 1");
     workers_.reserve(static_cast<std::size_t>(threads - 1));
     try {
       for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+    } catch (const std::system_error&) {
+      if (shortage == Shortage::accept) return;
+      stop();
+      throw;
     } catch (...) {
       stop();
       throw;
@@ -96,12 +112,18 @@ class ThreadPool final : public Executor {
   }
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
-  ~ThreadPool() override { stop(); }
+  ~ThreadPool() override {
+    if (home_.is_here())
+      stop();
+    else
+      forget();
+  }
 
-  int thread_count() const override { return static_cast<int>(workers_.size()) + 1; }
+  int thread_count() const override { return home_.is_here() ? static_cast<int>(workers_.size()) + 1 : 1; }
 
   void run(LoopTasks& tasks) override {
-    if (workers_.empty() || busy_.exchange(true, std::memory_order_acquire)) return tasks.run(0, tasks.count());
+    if (workers_.empty() || !home_.is_here() || busy_.exchange(true, std::memory_order_acquire))
+      return tasks.run(0, tasks.count());
     tasks_ = &tasks;
     chunk_ = std::max<Index>(1, tasks.count() / (chunks_a_thread * thread_count()));
     next_.store(0, std::memory_order_relaxed);
@@ -159,6 +181,13 @@ class ThreadPool final : public Executor {
     for (std::thread& worker : workers_) worker.join();
   }
 
+  /// In a child of fork. What the destructors of these would wait for, the threads, is in the parent.
+  void forget() {
+    for (std::thread& worker : workers_) ::new (&worker) std::thread;
+    for (detail::SpinThenSleep* wait : {&begun_, &ended_}) ::new (wait) detail::SpinThenSleep;
+  }
+
+  HomeProcess home_;
   std::chrono::microseconds spin_;
   std::vector<std::thread> workers_;
   detail::SpinThenSleep begun_, ended_;

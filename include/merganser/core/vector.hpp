@@ -197,8 +197,10 @@ bool operator==(const Vector<Value>& a, const Other& b) requires requires {
 { return std::equal(a.begin(), a.end(), b.begin(), b.end()); }
 
 template <class Value>
-auto operator<=>(const Vector<Value>& a, const Vector<Value>& b) {
-  return std::lexicographical_compare_three_way(a.begin(), a.end(), b.begin(), b.end());
+std::compare_three_way_result_t<Value> operator<=>(const Vector<Value>& a, const Vector<Value>& b) {
+  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i)
+    if (const auto order = a[i] <=> b[i]; order != 0) return order;
+  return a.size() <=> b.size();
 }
 
 }  // namespace merganser

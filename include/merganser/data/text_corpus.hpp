@@ -57,19 +57,21 @@ class TextCorpus {
   Index size() const { return static_cast<Index>(text_.size()); }
 
   /// The bytes [begin, begin + length). @throws std::invalid_argument if they are not all inside the text
-  std::string_view window(Index begin, Index length) const {
+  std::string_view window(Index begin, Index length) const& {
     check_window("TextCorpus::window", length);
     check_argument(begin >= 0 && begin <= size() - length, "TextCorpus::window", "begin", begin,
                    "0 to " + std::to_string(size() - length) + " in " + name_);
     return view(begin, length);
   }
+  std::string_view window(Index begin, Index length) const&& = delete;  // the text would be gone
 
   /// A window that begins anywhere, each place equally likely.
   /// @throws std::invalid_argument if length is below 1 or the text is shorter
-  std::string_view random_window(Index length, Rng& rng) const {
+  std::string_view random_window(Index length, Rng& rng) const& {
     check_window("TextCorpus::random_window", length);
     return view(static_cast<Index>(rng.below(static_cast<std::uint64_t>(size() - length + 1))), length);
   }
+  std::string_view random_window(Index length, Rng& rng) const&& = delete;
 
   /// How many windows lie side by side, at least 1; a shorter rest does not count.
   /// @throws std::invalid_argument if length is below 1 or the text is shorter
@@ -80,12 +82,13 @@ class TextCorpus {
 
   /// Window i of those side by side, for validation.
   /// @throws std::invalid_argument as `window_count`, or if i is not in [0, window_count(length))
-  std::string_view window_at(Index i, Index length) const {
+  std::string_view window_at(Index i, Index length) const& {
     const Index count = window_count(length);
     check_argument(i >= 0 && i < count, "TextCorpus::window_at", "i", i,
                    "0 to " + std::to_string(count - 1) + " in " + name_);
     return view(i * length, length);
   }
+  std::string_view window_at(Index i, Index length) const&& = delete;
 
  private:
   TextCorpus(std::string text, std::string name) : text_(std::move(text)), name_(std::move(name)) {}

@@ -148,7 +148,7 @@ inline std::vector<DeletionSegment> visible_units(std::span<const TokenId> ids, 
     const std::string bytes = Tokenizer().decode(ids.subspan(i, end - i));
     for (DeletionSegment& unit : visible_units(std::string_view(bytes), kept.subspan(i, end - i)))
       units.push_back(std::move(unit));
-    if (end < ids.size()) units.push_back({"\\" + id_name(ids[end]), fate_of(kept[end])});
+    if (end < ids.size()) units.push_back({std::string("\\").append(id_name(ids[end])), fate_of(kept[end])});
     i = end + 1;
   }
   return units;

@@ -64,7 +64,7 @@ class AtomicFile {
 
   /// Appends text.
   /// @throws IoError if the disk takes fewer than all bytes
-  void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
+  void write(std::string_view text) { write(std::as_bytes(std::span(text.data(), text.size()))); }
 
   /// Gives the file its name. The last call on this object.
   /// @throws IoError if the bytes can't be flushed or the file can't be renamed
@@ -146,7 +146,7 @@ inline void write_file_atomically(const std::filesystem::path& path, std::span<c
 /// Writes a file of the given text, all of it or nothing.
 /// @throws IoError if the file can't be written
 inline void write_file_atomically(const std::filesystem::path& path, std::string_view text) {
-  write_file_atomically(path, std::as_bytes(std::span(text)));
+  write_file_atomically(path, std::as_bytes(std::span(text.data(), text.size())));
 }
 
 namespace detail {

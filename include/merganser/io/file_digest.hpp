@@ -61,7 +61,7 @@ class Crc64 {
     crc_ = crc;
   }
 
-  void update(std::string_view text) { update(std::as_bytes(std::span(text))); }
+  void update(std::string_view text) { update(std::as_bytes(std::span(text.data(), text.size()))); }
 
   std::uint64_t value() const { return ~crc_; }
 

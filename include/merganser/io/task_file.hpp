@@ -24,10 +24,11 @@ inline constexpr std::string_view task_file_name = "task.json";
 
 /// What whoever gives a model a text must know of its training. Hugging Face passes the file over.
 struct ModelTask {
-  std::string name;             ///< "denoise", "span_corruption" or another one
-  data::SpecialTokens special;  ///< the mask or the sentinels of its sources
-  std::optional<double> noise;  ///< share of the bytes that denoising masks, in [0, 1]
-  std::optional<Index> window;  ///< bytes of the longest texts of the training, from 1
+  std::string name;                           ///< "denoise", "span_corruption" or another one
+  data::SpecialTokens special;                ///< the mask or the sentinels of its sources
+  std::optional<double> noise;                ///< share of the bytes that denoising masks, in [0, 1]
+  std::optional<Index> window;                ///< bytes of the longest texts of the training, from 1
+  std::optional<Index> shortest_window = {};  ///< and of the shortest
 
   bool operator==(const ModelTask&) const = default;
 };
@@ -39,7 +40,7 @@ inline ModelTask parse_task(std::string_view text, const std::string& file_name)
   const nlohmann::json object = detail::parse_json_object(text, file_name, "file");
   const detail::JsonFields fields(object, file_name);
   fields.required(fields.integer("version", version, version), "version", "1");
-  fields.allow_only({"version", "task", "mask_id", "first_sentinel_id", "noise", "window"});
+  fields.allow_only({"version", "task", "mask_id", "first_sentinel_id", "noise", "window", "shortest_window"});
   if (!fields.is_text("task"))
     fields.fail("task", object.contains("task") ? detail::describe(object["task"]) : "no such key", "a name");
   const auto token = [&](const std::string& key) -> std::optional<TokenId> {
@@ -53,6 +54,7 @@ inline ModelTask parse_task(std::string_view text, const std::string& file_name)
   task.noise = fields.number(
       "noise", [](double value) { return value >= 0 && value <= 1; }, "a number in [0, 1]");
   task.window = fields.integer("window", 1, std::numeric_limits<Index>::max());
+  task.shortest_window = fields.integer("shortest_window", 1, task.window.value_or(std::numeric_limits<Index>::max()));
   return task;
 }
 
@@ -72,6 +74,7 @@ inline std::string to_json(const ModelTask& task) {
   if (task.special.first_sentinel) object["first_sentinel_id"] = *task.special.first_sentinel;
   if (task.noise) object["noise"] = *task.noise;
   if (task.window) object["window"] = *task.window;
+  if (task.shortest_window) object["shortest_window"] = *task.shortest_window;
   return object.dump(2) + "\n";
 }
 

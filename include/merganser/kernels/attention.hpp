@@ -82,11 +82,17 @@ void pack_keys(const MatrixRef<Scalar>& k, Scalar* out) {
 /// Milakov and Gimelshein 2018, arXiv 1805.02867 (running softmax); Dao et al. 2022, arXiv 2205.14135 (in blocks).
 /// @return the sum over all pairs of max(score - excess_limit, 0); hidden pairs count 0. Not computed (0) unless
 ///         `excess_limit` is given.
+/// @throws std::invalid_argument if the shapes do not fit
 template <Real Scalar>
 double attend(const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, const MatrixRef<Scalar>& v,
               const HeadScores<Scalar>& scores, MutableMatrixRef<Scalar> y, SoftmaxRows<Scalar> rows = {},
               const Scalar* excess_limit = nullptr, const Scalar* packed_keys = nullptr) {
   using namespace detail;
+  check_equal("kernels::attend", "k.cols()", k.cols(), q.cols());
+  check_equal("kernels::attend", "v.rows()", v.rows(), k.rows());
+  check_equal("kernels::attend", "y.rows()", y.rows(), q.rows());
+  check_equal("kernels::attend", "y.cols()", y.cols(), v.cols());
+  scores.check("kernels::attend", q.rows(), k.rows());
   constexpr Index block = key_block<Scalar>, stride = score_stride<Scalar>;
   const Index depth = q.cols(), width = v.cols(), keys = k.rows();
   y.setZero();

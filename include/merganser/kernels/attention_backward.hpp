@@ -150,12 +150,23 @@ class GradientBlock {
 ///
 /// y is the result of `attend` and `rows` what it left. The weights are computed again block by block: memory is
 /// constant in t_q and t_k, and blocks that are hidden from all queries at hand are left out.
+/// @throws std::invalid_argument if the shapes do not fit
 template <Real Scalar>
 void attend_backward(const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, const MatrixRef<Scalar>& v,
                      const HeadScores<Scalar>& scores, const MatrixRef<Scalar>& y, SoftmaxRows<const Scalar> rows,
                      const MatrixRef<Scalar>& grad_y, MutableMatrixRef<Scalar> grad_q, MutableMatrixRef<Scalar> grad_k,
                      MutableMatrixRef<Scalar> grad_v, const HeadGradients<Scalar>& gradients) {
   using namespace detail;
+  constexpr const char* here = "kernels::attend_backward";
+  check_equal(here, "k.cols()", k.cols(), q.cols());
+  check_equal(here, "v.rows()", v.rows(), k.rows());
+  check_equal(here, "y.rows()", y.rows(), q.rows());
+  check_equal(here, "y.cols()", y.cols(), v.cols());
+  check_same_shape(here, "grad_y", grad_y, y);
+  check_same_shape(here, "grad_q", grad_q, q);
+  check_same_shape(here, "grad_k", grad_k, k);
+  check_same_shape(here, "grad_v", grad_v, v);
+  scores.check(here, q.rows(), k.rows());
   constexpr Index block = gradient_keys<Scalar>, stride = GradientBlock<Scalar>::stride;
   const Index keys = k.rows(), depth = q.cols(), width = v.cols();
   if (keys == 0) return;

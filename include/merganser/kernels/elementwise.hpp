@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numbers>
 
+#include <merganser/core/check.hpp>
 #include <merganser/core/parallel.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/packet_loop.hpp>
@@ -65,17 +66,25 @@ inline constexpr auto gated_gelu_packet = []<class Packet>(const Packet& x, cons
 };
 
 /// y = gelu(x) * gate. All blocks have one shape.
+/// @throws std::invalid_argument if they don't
 template <Real Scalar>
 void gated_gelu(const Matrix<Scalar>& x, const Matrix<Scalar>& gate, Matrix<Scalar>& y) {
+  check_same_shape("kernels::gated_gelu", "gate", gate, x);
+  check_same_shape("kernels::gated_gelu", "y", y, x);
   for_each_row(x.rows(), x.cols(), [&](Index r) {
     transform(x.cols(), y.row(r).data(), gated_gelu_packet<Scalar>, x.row(r).data(), gate.row(r).data());
   });
 }
 
 /// Gradients of `gated_gelu`; grad_x and grad_gate are overwritten.
+/// @throws std::invalid_argument if the blocks are not of one shape
 template <Real Scalar>
 void gated_gelu_backward(const Matrix<Scalar>& x, const Matrix<Scalar>& gate, const Matrix<Scalar>& grad_y,
                          Matrix<Scalar>& grad_x, Matrix<Scalar>& grad_gate) {
+  check_same_shape("kernels::gated_gelu_backward", "gate", gate, x);
+  check_same_shape("kernels::gated_gelu_backward", "grad_y", grad_y, x);
+  check_same_shape("kernels::gated_gelu_backward", "grad_x", grad_x, x);
+  check_same_shape("kernels::gated_gelu_backward", "grad_gate", grad_gate, x);
   namespace simd = Eigen::internal;
   for_each_row(x.rows(), x.cols(), [&](Index r) {
     transform(

@@ -5,6 +5,7 @@
 #include <span>
 #include <type_traits>
 
+#include <merganser/core/check.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/softmax.hpp>
 
@@ -33,6 +34,20 @@ struct HeadScores {
   std::span<const Position> key_positions;    ///< [t_k], likewise
   std::span<const Scalar> key_bias;           ///< [t_k] or empty: 0 leaves a key alone, negative weakens it
   std::span<const std::uint8_t> hidden_keys;  ///< [t_k] or empty: not 0 hides a key from every query
+
+  /// Requires the sizes of a call.
+  /// @throws std::invalid_argument if one does not fit, naming `where`
+  void check(const char* where, Index queries, Index keys) const {
+    const bool positioned = distance_bias != nullptr || visibility == Visibility::causal;
+    const auto fits = [&](const char* name, std::size_t size, Index expected, bool needed) {
+      if (size > 0 || needed) check_equal(where, name, static_cast<Index>(size), expected);
+    };
+    fits("scores.query_positions.size()", query_positions.size(), queries, positioned);
+    fits("scores.key_positions.size()", key_positions.size(), keys, positioned);
+    fits("scores.key_bias.size()", key_bias.size(), keys, false);
+    fits("scores.hidden_keys.size()", hidden_keys.size(), keys, false);
+    check_argument(radius >= 0, where, "scores.radius", radius, "at least 0");
+  }
 };
 
 /// What backward needs to repeat the weights of each query: weight = factor exp(score + key bias - largest).

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/parallel.hpp>
@@ -52,7 +53,8 @@ void pack_transposed(Index rows, Index depth, const Scalar* source, Index source
 /// Columns past N are 0. Packing costs one pass over B; every product with B then reads memory in order.
 ///
 /// In 16 bits the two packets of a row of a panel share their words: the lower half of word i is column i, the upper
-/// half column i + packet_size, so that shifts and masks make two packets of floats of one load.
+/// half column i + packet_size, so that shifts and masks make two packets of floats of one load. Moved from, it is
+/// empty.
 template <Real Scalar>
 class PackedMatrix {
  public:
@@ -60,6 +62,18 @@ class PackedMatrix {
   static constexpr Index panel_width = 2 * packet_size;
 
   PackedMatrix() = default;
+  PackedMatrix(const PackedMatrix&) = default;
+  PackedMatrix& operator=(const PackedMatrix&) = default;
+  PackedMatrix(PackedMatrix&& other) noexcept { *this = std::move(other); }
+  PackedMatrix& operator=(PackedMatrix&& other) noexcept {
+    depth_ = std::exchange(other.depth_, 0);
+    cols_ = std::exchange(other.cols_, 0);
+    data_ = std::exchange(other.data_, {});
+    words_ = std::exchange(other.words_, {});
+    precision_ = other.precision_;
+    return *this;
+  }
+  ~PackedMatrix() = default;
 
   /// Packs `source` [K x N], or its transpose when `source` is [N x K] and orientation says transposed.
   PackedMatrix(const MatrixRef<Scalar>& source, Orientation orientation, Precision precision = Precision::full) {
@@ -106,10 +120,12 @@ class PackedMatrix {
 
   /// The panel that starts at column `first` (a multiple of `panel_width`), [K x panel_width] row-major. In full
   /// precision only.
-  const Scalar* panel(Index first) const { return data_.data() + first * depth_; }
+  const Scalar* panel(Index first) const& { return data_.data() + first * depth_; }
+  const Scalar* panel(Index first) const&& = delete;  // the memory would be gone
 
   /// The same in 16 bits: [K x packet_size] words.
-  const std::uint32_t* words(Index first) const { return words_.data() + first / 2 * depth_; }
+  const std::uint32_t* words(Index first) const& { return words_.data() + first / 2 * depth_; }
+  const std::uint32_t* words(Index first) const&& = delete;
 
   /// Rows [k, k + rows) of a panel, stored in 16 bits, in full precision to out [rows x panel_width].
   void expand(Index first, Index k, Index rows, Scalar* out) const {

@@ -66,8 +66,8 @@ namespace detail {
 
 inline void check_max_length(std::string_view function, Index max_length) {
   check_argument(max_length >= 1, function, "max_length", max_length, "at least 1");
-  check_argument(max_length <= longest_sequence, function, "max_length", max_length,
-                 "at most " + std::to_string(longest_sequence));
+  if (max_length > longest_sequence)
+    throw_invalid_argument(function, "max_length", max_length, "at most " + std::to_string(longest_sequence));
 }
 
 }  // namespace detail

@@ -1,6 +1,7 @@
 // Who attends to whom in a call of attention, and with which additions to the scores.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -16,7 +17,8 @@ namespace merganser::inline MERGANSER_ISA::nn {
 
 using kernels::Visibility;
 
-/// Who attends to whom: sequence i of the queries sees sequence i of the keys.
+/// Who attends to whom: sequence i of the queries sees sequence i of the keys. No two sequences share a query; they may
+/// share keys (the beams of one source do), but not where there is a gradient.
 template <Real Scalar>
 struct AttentionContext {
   Vector<RowRange> queries;                   ///< N ranges of query rows
@@ -31,27 +33,36 @@ struct AttentionContext {
   const double* excess_limit = nullptr;
 
   /// Requires the context to fit the rows and heads of a call.
-  /// @throws std::invalid_argument if it does not, naming `where`
+  /// @throws std::invalid_argument if it does not, or a position is negative, naming `where`
   void check(const char* where, Index query_rows, Index key_rows, Index heads) const {
     check_equal(where, "context.keys.size()", keys.size(), queries.size());
     const auto inside = [&](const Vector<RowRange>& ranges, const char* name, Index rows) {
       for (const RowRange& range : ranges)
-        if (range.begin < 0 || range.length < 0 || range.begin + range.length > rows)
+        if (range.begin < 0 || range.length < 0 || range.begin > rows || range.length > rows - range.begin)
           throw_invalid_argument(where, name,
                                  std::to_string(range.length) + " rows from " + std::to_string(range.begin),
                                  "rows in [0, " + std::to_string(rows) + ")");
     };
     inside(queries, "context.queries", query_rows);
     inside(keys, "context.keys", key_rows);
+    check_argument(are_disjoint(queries), where, "context.queries", "rows of two sequences", "rows of one each");
     const auto fits = [&](const char* name, std::size_t size, Index rows) {
       if (size > 0) check_equal(where, name, static_cast<Index>(size), rows);
     };
     fits("context.key_bias.size()", key_bias.size(), key_rows);
     fits("context.hidden_keys.size()", hidden_keys.size(), key_rows);
     if (position_bias == nullptr && visibility == Visibility::all) return;
-    check_equal(where, "context.query_positions.size()", static_cast<Index>(query_positions.size()), query_rows);
-    check_equal(where, "context.key_positions.size()", static_cast<Index>(key_positions.size()), key_rows);
-    if (position_bias != nullptr) check_equal(where, "heads of the position bias", position_bias->values.rows(), heads);
+    const auto counts = [&](const char* name, std::span<const Position> positions, Index rows) {
+      if (static_cast<Index>(positions.size()) != rows)  // a message is put together when it is thrown
+        throw_invalid_argument(where, std::string(name) + ".size()", static_cast<Index>(positions.size()), rows);
+      const auto negative = std::find_if(positions.begin(), positions.end(), [](Position p) { return p < 0; });
+      if (negative != positions.end()) throw_invalid_argument(where, name, *negative, "positions from 0 on");
+    };
+    counts("context.query_positions", query_positions, query_rows);
+    counts("context.key_positions", key_positions, key_rows);
+    if (position_bias == nullptr) return;
+    check_equal(where, "heads of the position bias", position_bias->values.rows(), heads);
+    position_bias->check(where);
   }
 };
 

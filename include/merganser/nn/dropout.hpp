@@ -41,8 +41,7 @@ class Dropout {
   /// The gradient of the input, in place of the gradient of the output.
   void backward(Matrix<Scalar>& grad, const Cache& cache) const {
     if (cache.size() == 0) return;
-    check_equal("Dropout::backward", "grad.rows()", grad.rows(), cache.rows());
-    check_equal("Dropout::backward", "grad.cols()", grad.cols(), cache.cols());
+    check_same_shape("Dropout::backward", "grad", grad, cache);
     grad.array() *= cache.array();
   }
 

@@ -42,13 +42,9 @@ class Embedding {
   /// ids [T] to rows [T x width].
   /// @throws std::invalid_argument if an id is negative or not below `count`
   Matrix<Scalar> forward(std::span<const TokenId> ids) const {
+    check_ids("Embedding::forward", ids);
     Matrix<Scalar> y(static_cast<Index>(ids.size()), weight.cols());
-    for (std::size_t t = 0; t < ids.size(); ++t) {
-      if (ids[t] < 0 || ids[t] >= weight.rows())
-        throw_invalid_argument("Embedding::forward", "ids[" + std::to_string(t) + "]", ids[t],
-                               "an id in [0, " + std::to_string(weight.rows()) + ")");
-      y.row(static_cast<Index>(t)) = weight.row(ids[t]);
-    }
+    for (std::size_t t = 0; t < ids.size(); ++t) y.row(static_cast<Index>(t)) = weight.row(ids[t]);
     return y;
   }
 
@@ -58,9 +54,12 @@ class Embedding {
   }
 
   /// Adds grad_y [T x width] to the rows of the ids. Ids have no gradient.
+  /// @throws std::invalid_argument if the shapes do not fit or an id is not one of this layer
   void backward(const MatrixRef<Scalar>& grad_y, const Cache& cache, Gradients& gradients) const {
     check_equal("Embedding::backward", "grad_y.rows()", grad_y.rows(), static_cast<Index>(cache.size()));
     check_equal("Embedding::backward", "grad_y.cols()", grad_y.cols(), weight.cols());
+    check_same_shape("Embedding::backward", "gradients.weight", gradients.weight, weight);
+    check_ids("Embedding::backward", cache);
     for (std::size_t t = 0; t < cache.size(); ++t) gradients.weight.row(cache[t]) += grad_y.row(static_cast<Index>(t));
   }
 
@@ -70,6 +69,14 @@ class Embedding {
   }
 
   Matrix<Scalar> weight;
+
+ private:
+  void check_ids(const char* function, std::span<const TokenId> ids) const {
+    for (std::size_t t = 0; t < ids.size(); ++t)
+      if (ids[t] < 0 || ids[t] >= weight.rows())
+        throw_invalid_argument(function, "ids[" + std::to_string(t) + "]", ids[t],
+                               "an id in [0, " + std::to_string(weight.rows()) + ")");
+  }
 };
 
 }  // namespace merganser::nn

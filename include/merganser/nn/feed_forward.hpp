@@ -104,6 +104,7 @@ class FeedForward {
   Matrix<Scalar> backward(const MatrixRef<Scalar>& grad_y, const Cache& cache, Gradients& gradients) const {
     Matrix<Scalar> grad_hidden = wo.backward(grad_y, cache.activated, gradients.wo);
     dropout_.backward(grad_hidden, cache.dropout);
+    check_same_shape("FeedForward::backward", "cache.inner", cache.inner, grad_hidden);
     if (activation_ == Activation::relu) {
       grad_hidden.array() *= (cache.inner.array() > Scalar{0}).template cast<Scalar>();
       return wi.backward(grad_hidden, cache.input, gradients.wi);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <limits>
 #include <span>
 #include <string>
 
@@ -47,6 +48,7 @@ class MultiHeadAttention {
     Matrix<Scalar> memory;                      ///< [T_k x D]
     Matrix<Scalar> queries;                     ///< [T_q x H K], after normalisation
     KeyValues<Scalar> key_values;               ///< keys after normalisation
+    Vector<RowRange> query_ranges, key_ranges;  ///< of the context
     Matrix<Scalar> attended;                    ///< [T_q x H K], the input of o
     Matrix<Scalar> largest_scores;              ///< [H x T_q], with key bias
     Matrix<Scalar> softmax_factors;             ///< [H x T_q]
@@ -68,6 +70,8 @@ class MultiHeadAttention {
     check_argument(config.width > 0, "MultiHeadAttention", "width", config.width, "at least 1");
     check_argument(config.heads > 0, "MultiHeadAttention", "heads", config.heads, "at least 1");
     check_argument(config.head_width > 0, "MultiHeadAttention", "head_width", config.head_width, "at least 1");
+    check_argument(config.head_width <= std::numeric_limits<Index>::max() / config.heads, "MultiHeadAttention",
+                   "head_width", config.head_width, "heads of a size that exists");
     const Index inner = config.heads * config.head_width;
     q = k = v = Linear<Scalar>({config.width, inner}, weights);
     o = Linear<Scalar>({inner, config.width}, weights);
@@ -119,6 +123,7 @@ class MultiHeadAttention {
 
   /// grad_y [T_q x D]. Parameter gradients are added to `gradients`; the position bias gradient is added to
   /// `grad_position_bias` unless null; `excess_weight` is the gradient of the loss with respect to `Cache::excess`.
+  /// @throws std::invalid_argument if the context is not the one of forward, sequences share keys or a shape is wrong
   InputGradients backward(const MatrixRef<Scalar>& grad_y, const Context& context, const Cache& cache,
                           Gradients& gradients, DistanceBias<Scalar>* grad_position_bias = nullptr,
                           double excess_weight = 0.0) const;
@@ -136,6 +141,32 @@ class MultiHeadAttention {
   Linear<Scalar> q, k, v, o;
 
  private:
+  /// Requires keys and values of this layer.
+  void check_key_values(const KeyValues<Scalar>& key_values) const {
+    check_equal("MultiHeadAttention", "keys.cols()", key_values.keys.cols(), config_.heads * config_.head_width);
+    check_same_shape("MultiHeadAttention", "values", key_values.values, key_values.keys);
+    check_argument(key_values.packed.fits(config_.heads, config_.head_width), "MultiHeadAttention", "packed keys",
+                   "heads of another layer", "heads of this one");
+  }
+
+  /// Requires what forward left, and gradients of keys that one sequence alone adds to.
+  void check_backward(const Context& context, const Cache& cache, const DistanceBias<Scalar>* grad) const {
+    constexpr const char* here = "MultiHeadAttention::backward";
+    check_key_values(cache.key_values);
+    context.check(here, cache.queries.rows(), cache.key_values.keys.rows(), config_.heads);
+    check_argument(context.queries == cache.query_ranges && context.keys == cache.key_ranges, here, "context",
+                   "other sequences", "those of forward");
+    check_argument(are_disjoint(context.keys), here, "context.keys", "rows of two sequences", "rows of one each");
+    check_equal(here, "cache.queries.cols()", cache.queries.cols(), config_.heads * config_.head_width);
+    check_same_shape(here, "cache.attended", cache.attended, cache.queries);
+    for (const Matrix<Scalar>* row : {&cache.largest_scores, &cache.softmax_factors}) {
+      check_equal(here, "cache: heads of the softmax", row->rows(), config_.heads);
+      check_equal(here, "cache: queries of the softmax", row->cols(), cache.queries.rows());
+    }
+    if (grad != nullptr && context.position_bias != nullptr)
+      check_same_shape(here, "grad_position_bias", grad->values, context.position_bias->values);
+  }
+
   bool normalised() const { return config_.score_bound.kind == ScoreBoundKind::normalised; }
 
   /// What head h of sequence i adds to its products.
@@ -178,6 +209,7 @@ template <Real Scalar>
 Matrix<Scalar> MultiHeadAttention<Scalar>::attend(const MatrixRef<Scalar>& x, const KeyValues<Scalar>& key_values,
                                                   const Context& context, Cache* cache) const {
   context.check("MultiHeadAttention", x.rows(), key_values.keys.rows(), config_.heads);
+  check_key_values(key_values);
   Matrix<Scalar> queries = q.forward(x);
   Matrix<Scalar> query_factors;
   if (normalised()) query_factors = normalise_heads(queries, config_.heads, config_.score_bound.value);
@@ -185,6 +217,8 @@ Matrix<Scalar> MultiHeadAttention<Scalar>::attend(const MatrixRef<Scalar>& x, co
   const Index heads = config_.heads, width = config_.head_width;
   const Index sequences = static_cast<Index>(context.queries.size());
   if (cache != nullptr) {
+    cache->query_ranges = context.queries;
+    cache->key_ranges = context.keys;
     cache->largest_scores.resize(heads, queries.rows());
     cache->softmax_factors.resize(heads, queries.rows());
   }
@@ -224,6 +258,7 @@ template <Real Scalar>
 auto MultiHeadAttention<Scalar>::backward(const MatrixRef<Scalar>& grad_y, const Context& context, const Cache& cache,
                                           Gradients& gradients, DistanceBias<Scalar>* grad_position_bias,
                                           double excess_weight) const -> InputGradients {
+  check_backward(context, cache, grad_position_bias);
   const Index heads = config_.heads, width = config_.head_width;
   const Index sequences = static_cast<Index>(context.queries.size());
   const KeyValues<Scalar>& kv = cache.key_values;

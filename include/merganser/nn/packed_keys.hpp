@@ -24,11 +24,13 @@ class PackedKeys {
   PackedKeys(const MatrixRef<Scalar>& keys, Index heads, std::span<const RowRange> sequences) {
     check_argument(heads > 0 && keys.cols() % heads == 0, "PackedKeys", "heads", heads,
                    "a divisor of the number of columns");
-    const Index width = keys.cols() / heads;
+    const Index width = width_ = keys.cols() / heads;
+    heads_ = heads;
     Index size = 0;
     for (const RowRange& range : sequences) {
-      check_argument(range.begin >= 0 && range.length >= 0 && range.begin + range.length <= keys.rows(), "PackedKeys",
-                     "sequences", range.begin + range.length, "rows of the keys");
+      check_argument(range.begin >= 0 && range.length >= 0 && range.begin <= keys.rows() &&
+                         range.length <= keys.rows() - range.begin,
+                     "PackedKeys", "sequences", range.begin, "rows of the keys");
       if (range.length == 0) continue;
       places_.push_back({range, size, kernels::packed_keys_size<Scalar>(range.length, width)});
       size += heads * places_.back().head_size;
@@ -42,13 +44,19 @@ class PackedKeys {
                                    values_.data() + place.offset + head * place.head_size);
   }
 
+  /// Whether these are heads [K] of a layer that has so many; nothing packed fits every layer.
+  bool fits(Index heads, Index head_width) const {
+    return places_.empty() || (heads == heads_ && head_width == width_);
+  }
+
   /// The keys of one head as `kernels::attend` takes them; null unless exactly these rows were packed.
-  const Scalar* find(const RowRange& rows, Index head) const {
+  const Scalar* find(const RowRange& rows, Index head) const& {
     const auto place = std::lower_bound(places_.begin(), places_.end(), rows.begin,
                                         [](const Place& at, Index begin) { return at.rows.begin < begin; });
     if (place == places_.end() || !(place->rows == rows)) return nullptr;
     return values_.data() + place->offset + head * place->head_size;
   }
+  const Scalar* find(const RowRange& rows, Index head) const&& = delete;  // the keys would be gone
 
  private:
   struct Place {
@@ -57,6 +65,7 @@ class PackedKeys {
     Index head_size;
   };
 
+  Index heads_ = 0, width_ = 0;
   Vector<Place> places_;  ///< rising by row
   Vector<Scalar> values_;
 };

@@ -27,6 +27,13 @@ template <Real Scalar>
 struct DistanceBias {
   Matrix<Scalar> values;  ///< [H x (2 radius + 1)]
   Index radius = 0;
+
+  /// @throws std::invalid_argument if the radius does not fit the values, naming `where`
+  void check(const char* where) const {
+    if (radius < 0 || values.cols() / 2 != radius || values.cols() % 2 != 1)
+      throw_invalid_argument(where, "radius of the position bias", radius,
+                             std::string("(").append(to_text(values.cols())).append(" distances - 1) / 2"));
+  }
 };
 
 /// A learned bias for each head and bucket of distances, added to the attention scores of every block of a stack.
@@ -81,7 +88,10 @@ class RelativePositionBias {
   }
 
   /// The bias by distance, wide enough for positions up to `largest_position`.
+  /// @throws std::invalid_argument if that is negative
   DistanceBias<Scalar> by_distance(Index largest_position) const {
+    check_equal("RelativePositionBias", "weight.rows()", weight.rows(), config_.buckets);
+    check_equal("RelativePositionBias", "weight.cols()", weight.cols(), config_.heads);
     DistanceBias<Scalar> bias = no_bias(largest_position);
     for (Index d = -bias.radius; d <= bias.radius; ++d)
       bias.values.col(d + bias.radius) = weight.row(bucket(d, config_)).transpose();
@@ -90,12 +100,17 @@ class RelativePositionBias {
 
   /// The same shape, all 0: where attention layers add the gradient.
   DistanceBias<Scalar> no_bias(Index largest_position) const {
+    check_argument(largest_position >= 0, "RelativePositionBias", "largest_position", largest_position, "at least 0");
     const Index radius = std::min(largest_position, config_.max_distance);
     return {Matrix<Scalar>::Zero(config_.heads, 2 * radius + 1), radius};
   }
 
   /// Adds the gradient by distance to the gradient of the buckets.
+  /// @throws std::invalid_argument if the shapes do not fit
   void backward(const DistanceBias<Scalar>& grad, Gradients& gradients) const {
+    check_equal("RelativePositionBias::backward", "grad.values.rows()", grad.values.rows(), config_.heads);
+    grad.check("RelativePositionBias::backward");
+    check_same_shape("RelativePositionBias::backward", "gradients.weight", gradients.weight, weight);
     for (Index d = -grad.radius; d <= grad.radius; ++d)
       gradients.weight.row(bucket(d, config_)) += grad.values.col(d + grad.radius).transpose();
   }

@@ -57,10 +57,15 @@ class RmsNorm {
   }
 
   /// With n = x / rms: grad_x = (g - n mean(g n)) / rms, where g = grad_y * scale; the scale's gradient is added.
+  /// @throws std::invalid_argument if the shapes do not fit
   Matrix<Scalar> backward(const MatrixRef<Scalar>& grad_y, const Cache& cache, Gradients& gradients) const {
     namespace simd = Eigen::internal;
     check_equal("RmsNorm::backward", "grad_y.rows()", grad_y.rows(), cache.input.rows());
     check_equal("RmsNorm::backward", "grad_y.cols()", grad_y.cols(), scale.size());
+    check_same_shape("RmsNorm::backward", "cache.input", cache.input, grad_y);
+    check_equal("RmsNorm::backward", "cache.inverse_rms.size()", static_cast<Index>(cache.inverse_rms.size()),
+                grad_y.rows());
+    check_same_shape("RmsNorm::backward", "gradients.scale", gradients.scale, scale);
     const Index width = scale.size();
     Matrix<Scalar> grad_x(grad_y.rows(), width);
     kernels::for_each_row(grad_y.rows(), grad_y.cols(), [&](Index t) {

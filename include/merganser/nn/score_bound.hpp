@@ -38,8 +38,11 @@ struct ScoreBound {
 /// Scales every head's slice of every row to the length `length`, in place; returns the factors [T x H].
 ///
 /// y = length x / sqrt(|x|^2 + 1e-12).
+/// @throws std::invalid_argument if the heads do not share the columns
 template <Real Scalar>
 Matrix<Scalar> normalise_heads(Matrix<Scalar>& x, Index heads, double length) {
+  check_argument(heads > 0 && x.cols() % heads == 0, "normalise_heads", "heads", heads,
+                 "a divisor of the number of columns");
   const Index width = x.cols() / heads;
   Matrix<Scalar> factors(x.rows(), heads);
   for (Index t = 0; t < x.rows(); ++t) {
@@ -55,9 +58,14 @@ Matrix<Scalar> normalise_heads(Matrix<Scalar>& x, Index heads, double length) {
 
 /// Gradient of `normalise_heads` in place of the gradient of its result y:
 /// grad_x = factor (grad_y - y (y . grad_y) / length^2).
+/// @throws std::invalid_argument if the shapes do not fit
 template <Real Scalar>
 void normalise_heads_backward(const Matrix<Scalar>& y, const Matrix<Scalar>& factors, double length,
                               Matrix<Scalar>& grad) {
+  check_equal("normalise_heads_backward", "factors.rows()", factors.rows(), y.rows());
+  check_argument(factors.cols() > 0 && y.cols() % factors.cols() == 0, "normalise_heads_backward", "factors.cols()",
+                 factors.cols(), "a divisor of the number of columns");
+  check_same_shape("normalise_heads_backward", "grad", grad, y);
   const Index width = y.cols() / factors.cols();
   const auto minus_inverse_square = static_cast<Scalar>(-1 / (length * length));
   for (Index t = 0; t < y.rows(); ++t) {
