@@ -1,6 +1,7 @@
 // compression_curve: how much can be dropped, and what does it cost? Trains models over policies, target rates and
 // seeds, and writes a row a run. This file is the command line.
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <cstdlib>
 #include <exception>
@@ -308,7 +309,12 @@ int parse_and_run(int argc, char** argv) {
 int bench_program(int argc, char** argv) {
   using compression_curve::fail;
   try {
-    return compression_curve::parse_and_run(argc, argv);
+    const int result = compression_curve::parse_and_run(argc, argv);
+    errno = 0;
+    std::cout.flush();
+    if (!std::cout && errno != EPIPE && errno != 0)
+      return fail("cannot write to standard output", compression_curve::failure_exit);
+    return result;
   } catch (const std::bad_alloc&) {
     return fail("not enough memory for this model or text", compression_curve::failure_exit);
   } catch (const std::exception& error) {

@@ -287,6 +287,15 @@ if(NOT err MATCHES "1 runs of [0-9]+ steps, 1 of them done")
   report_failure("should take the steps that it once measured")
 endif()
 
+# What cannot be printed is said; the rows are there all the same.
+execute_process(COMMAND sh -c "exec \"$0\" \"$@\" > /dev/full" ${COMPRESSION_CURVE} --task copy ${small} --targets 0
+                        --steps 1 --out unprinted
+                WORKING_DIRECTORY ${WORK_DIR} RESULT_VARIABLE exit_code OUTPUT_VARIABLE out ERROR_VARIABLE err
+                INPUT_FILE /dev/null)
+if(EXISTS /dev/full AND (NOT exit_code STREQUAL "1" OR NOT err MATCHES "cannot write to standard output\n$"))
+  report_failure("should say that nothing could be printed")
+endif()
+
 # ---- Mistakes ----
 
 file(WRITE ${WORK_DIR}/broken/rows.jsonl "{}\n{}\n")
