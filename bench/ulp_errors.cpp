@@ -174,4 +174,5 @@ int bench_program(int argc, char** argv) {
   std::printf("| function | where | numbers | largest error | at |\n|---|---|---|---|---|\n");
   print_functions(step);
   print_softmaxes();
+  return 0;
 }
