@@ -265,10 +265,11 @@ class Trainer {
     set_zero(gradients_);
     gated_ = {};
     const std::optional<TokenId> pad = data::pad_of(model_);
+    Vector<BatchExtent> extents;
     BatchExtent whole;
-    for (const data::Batch& batch : batches) whole += BatchExtent::of(batch, pad);
+    for (const data::Batch& batch : batches) whole += extents.emplace_back(BatchExtent::of(batch, pad));
     report.source_tokens = whole.tokens;
-    for (const data::Batch& batch : batches) accumulate(batch, BatchExtent::of(batch, pad).share_of(whole), report);
+    for (std::size_t b = 0; b < batches.size(); ++b) accumulate(batches[b], extents[b].share_of(whole), report);
     report.deletion_rate = gated_.deletion_rate();
   }
 
