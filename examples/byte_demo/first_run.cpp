@@ -22,6 +22,7 @@
 #include <model_task.hpp>
 #include <predicted_cost.hpp>
 #include <sentences.hpp>
+#include <table.hpp>
 #include <terminal.hpp>
 #include <text_view.hpp>
 #include <threads.hpp>
@@ -42,7 +43,7 @@ std::vector<data::Example> masked(const Sentences& language) {
   return examples;
 }
 
-void print_views(const Model& model, evaluation::ViewStyle style, Index columns) {
+void print_views(const Model& model, evaluation::ViewStyle style, std::size_t columns) {
   for (const Sentences& language : sentences) {
     const auto ids = data::ByteTokenizer().encode(language.lines.front(), data::AddEos::no);
     const DeletionReport report = report_deletion(model, ids, std::ssize(ids), {}, seed);
@@ -52,7 +53,7 @@ void print_views(const Model& model, evaluation::ViewStyle style, Index columns)
 }
 
 /// Sentences as the model gets them, and what it writes.
-void print_answers(const Model& model, Index columns) {
+void print_answers(const Model& model, std::size_t columns) {
   const data::SpecialTokens special{data::DenoisingConfig().mask_id, {}};
   for (const Sentences& language : sentences) {
     const data::Example example = masked(language).front();
@@ -112,9 +113,9 @@ void first_run(const FirstRunOptions& options) {
   const ModelComparison comparison = compare_modes(model, all, {}, seed);
   const evaluation::Comparison& measured = comparison.measured;
 
-  const Index columns = prose_columns(STDOUT_FILENO);
+  const std::size_t columns = prose_columns(STDOUT_FILENO);
   const evaluation::ViewStyle style = view_style(options.color);
-  std::cout << paragraph(
+  std::cout << wrapped(
                    "A byte-level transformer, trained by merganser, puts sentences right in which a tenth of the bytes "
                    "are masked. Its first blocks read every byte. Then a learned gate deletes those that the other "
                    "blocks can do without. A character of more bytes than one can go in part:",
@@ -124,17 +125,17 @@ void first_run(const FirstRunOptions& options) {
   std::cout << "\n";
   print_languages(model);
   std::cout << "\n"
-            << paragraph("What it gets and what it writes (_ is a character with a masked byte):", columns) << "\n";
+            << wrapped("What it gets and what it writes (_ is a character with a masked byte):", columns) << "\n";
   print_answers(model, columns);
   std::cout << "\n"
-            << paragraph("With " + percent(measured.hard.deletion_rate) + " of all tokens deleted, " +
-                             percent(measured.hard.token_accuracy) + " of the bytes come back right, " +
-                             percent(measured.none.token_accuracy) + " without deletion. The " +
-                             std::to_string(measured.none.sequences) + " sentences take " +
-                             fixed(measured.hard.milliseconds, 1) + " ms, without " +
-                             fixed(measured.none.milliseconds, 1) + " ms: " + fixed(measured.speed_up(), 2) +
-                             " times as fast, " + fixed(comparison.predicted_speed_up, 2) + " by the cost model.",
-                         columns)
+            << wrapped("With " + percent(measured.hard.deletion_rate) + " of all tokens deleted, " +
+                           percent(measured.hard.token_accuracy) + " of the bytes come back right, " +
+                           percent(measured.none.token_accuracy) + " without deletion. The " +
+                           std::to_string(measured.none.sequences) + " sentences take " +
+                           fixed(measured.hard.milliseconds, 1) + " ms, without " +
+                           fixed(measured.none.milliseconds, 1) + " ms: " + fixed(measured.speed_up(), 2) +
+                           " times as fast, " + fixed(comparison.predicted_speed_up, 2) + " by the cost model.",
+                       columns)
             << "\nGo on with\n";
   print_command("byte_demo show --model " + options.model + " 'A text of yours'", "");
   print_command("byte_demo generate --model " + options.model +

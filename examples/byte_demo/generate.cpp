@@ -20,6 +20,7 @@
 #include <model_task.hpp>
 #include <options.hpp>
 #include <signals.hpp>
+#include <table.hpp>
 #include <terminal.hpp>
 #include <text_view.hpp>
 #include <threads.hpp>
@@ -66,7 +67,7 @@ std::string read_lines(const GenerateOptions& options) {
 
 /// A line for people, beside the answers.
 void tell(std::string_view sentence) {
-  std::cerr << paragraph("byte_demo: " + std::string(sentence), prose_columns(STDERR_FILENO));
+  std::cerr << wrapped("byte_demo: " + std::string(sentence), prose_columns(STDERR_FILENO));
 }
 
 /// Says so before a text of many tokens is read at once.

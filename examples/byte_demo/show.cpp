@@ -51,7 +51,7 @@ struct Tokens {
 /// A line of output for each line of the text, or several if it is wider than the terminal.
 void print_text(const Tokens& text, const DeletionReport& report, const ShowOptions& options) {
   const evaluation::ViewStyle style = view_style(options.color);
-  const Index columns = columns_of(STDOUT_FILENO);
+  const std::size_t columns = view_columns(STDOUT_FILENO);
   const std::span<const merganser::TokenId> all(text.ids);
   const std::span<const std::uint8_t> kept(report.kept);
   std::size_t begin = 0;

@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include <merganser/data/character_columns.hpp>
+
 #include <terminal.hpp>
 
 namespace byte_demo {
@@ -68,7 +70,7 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
 };
 
-/// The words of a text in lines of at most so many columns, each with its end; a longer word has a line of its own.
+/// The words of a text in lines of at most so many columns, each with its end; a wider word has a line of its own.
 inline std::string wrapped(std::string_view text, std::size_t most_columns) {
   std::string result;
   std::size_t used = 0;
@@ -77,13 +79,14 @@ inline std::string wrapped(std::string_view text, std::size_t most_columns) {
     const std::string_view word = text.substr(0, end);
     text.remove_prefix(std::min(end + 1, text.size()));
     if (word.empty()) continue;
-    if (used > 0 && used + 1 + word.size() > most_columns) {
+    const auto width = static_cast<std::size_t>(merganser::data::columns_of(word));
+    if (used > 0 && used + 1 + width > most_columns) {
       result += '\n';
       used = 0;
     }
     if (used > 0) result += ' ';
     result += word;
-    used += word.size() + (used > 0 ? 1 : 0);
+    used += width + (used > 0 ? 1 : 0);
   }
   return result + "\n";
 }

@@ -1,12 +1,14 @@
 // What the terminal can do, and numbers as text.
 #pragma once
 
+#include <charconv>
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -17,19 +19,26 @@ namespace byte_demo {
 
 inline bool is_terminal(int descriptor) { return ::isatty(descriptor) != 0; }
 
-/// Columns of the terminal behind a descriptor: as it says itself, else COLUMNS; nothing where it is none.
-inline std::optional<std::size_t> terminal_columns(int descriptor) {
-  constexpr std::size_t usual = 80;
-  if (!is_terminal(descriptor)) return std::nullopt;
+inline constexpr std::size_t usual_columns = 80;
+
+/// Columns that a stream has: of the terminal that it is, else of COLUMNS, else 80.
+inline std::size_t columns_of(int descriptor) {
   struct winsize size {};
   if (::ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
-  const char* columns = std::getenv("COLUMNS");
-  const long number = columns != nullptr ? std::strtol(columns, nullptr, 10) : 0;
-  return number > 0 ? static_cast<std::size_t>(number) : usual;
+  const char* const asked = std::getenv("COLUMNS");
+  const std::string_view text = asked == nullptr ? "" : asked;
+  std::size_t columns = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), columns);
+  return error == std::errc() && end == text.data() + text.size() && columns > 0 ? columns : usual_columns;
+}
+
+/// Columns of the terminal behind a descriptor; nothing where it is none.
+inline std::optional<std::size_t> terminal_columns(int descriptor) {
+  return is_terminal(descriptor) ? std::optional(columns_of(descriptor)) : std::nullopt;
 }
 
 /// Of lines on standard output: as wide as the terminal, at most `otherwise` where there is none.
-inline std::size_t output_columns(std::size_t otherwise = 80) {
+inline std::size_t output_columns(std::size_t otherwise = usual_columns) {
   return terminal_columns(STDOUT_FILENO).value_or(otherwise);
 }
 

@@ -1,6 +1,7 @@
 // Texts on a terminal: prose and marked texts in lines that fit, and what the marks mean.
 #pragma once
 
+#include <cstddef>
 #include <ostream>
 #include <span>
 #include <string>
@@ -13,14 +14,11 @@
 
 namespace byte_demo {
 
-/// Columns that a stream has: of the terminal that it is, else of COLUMNS, else 80.
-Index columns_of(int descriptor);
+/// For marked texts: as `columns_of`, but at least 20.
+std::size_t view_columns(int descriptor);
 
-/// As `columns_of`, but at most 80: longer lines are hard to read.
-Index prose_columns(int descriptor);
-
-/// Words in lines of at most so many columns. A word that is wider has a line of its own. Ends with a newline.
-std::string paragraph(std::string_view words, Index columns);
+/// The same, but at most 80: longer lines are hard to read.
+std::size_t prose_columns(int descriptor);
 
 /// The text with \xNN and the like for what is no character or acts on a terminal, other than ends of lines and tabs.
 std::string showable_text(std::string_view bytes);
@@ -35,7 +33,7 @@ std::string legend(merganser::evaluation::ViewStyle style);
 /// @param units as of `wrapped`
 /// @param columns of a line with its heading
 void print_view(std::ostream& out, std::string_view heading,
-                std::span<const merganser::evaluation::DeletionSegment> units, Index columns,
+                std::span<const merganser::evaluation::DeletionSegment> units, std::size_t columns,
                 merganser::evaluation::ViewStyle style = merganser::evaluation::ViewStyle::plain);
 
 /// Text of any bytes that nothing was deleted from, for `print_view`.

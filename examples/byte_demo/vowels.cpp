@@ -69,7 +69,7 @@ void print_sample(const Model& model, const data::Example& example, evaluation::
   models::GenerationOptions options;
   options.max_length = static_cast<Index>(text.size()) + 2;  // start, at most the text, end
   const std::string written = answer(model, example.source, options, {});
-  const Index columns = columns_of(STDOUT_FILENO);
+  const std::size_t columns = view_columns(STDOUT_FILENO);
   const auto ids = Tokenizer().encode(text, data::AddEos::no);
   print_view(std::cout, "in  ", evaluation::character_units(ids, report.kept), columns, style);
   std::vector<evaluation::DeletionSegment> units = units_of(written);
