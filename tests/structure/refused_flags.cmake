@@ -1,5 +1,5 @@
 # Flags under which the library cannot be right or cannot compile end in one sentence.
-#   cmake -DROOT= -DSCRATCH= -DCOMPILER= -DCOMPILER_ID=GNU|Clang -DEIGEN= -P refused_flags.cmake
+#   cmake -DROOT= -DSCRATCH= -DCOMPILER= -DCOMPILER_ID=GNU|Clang -DPROCESSOR= -DEIGEN= -P refused_flags.cmake
 cmake_minimum_required(VERSION 3.24)
 file(REMOVE_RECURSE ${SCRATCH})
 file(WRITE ${SCRATCH}/all.cpp "#include <merganser/merganser.hpp>\nmerganser::Matrix<float> m;\n")
@@ -37,4 +37,7 @@ foreach(flags IN LISTS inexact)
   expect("merganser is right under IEEE rules only" -std=c++20 -O2 ${flags})
   expect("merganser is right under IEEE rules only" -std=c++20 -O2 -mavx2 -mfma ${flags})
 endforeach()
+if(COMPILER_ID STREQUAL "GNU" AND PROCESSOR MATCHES "x86_64|AMD64")
+  expect("merganser rounds every float to float" -std=c++20 -O2 -mfpmath=387)
+endif()
 file(REMOVE_RECURSE ${SCRATCH})

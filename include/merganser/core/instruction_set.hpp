@@ -12,6 +12,9 @@
     (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) || defined(_M_FP_FAST)
 #error "merganser is right under IEEE rules only: compile without -ffast-math and -Ofast (-O3 is as fast)"
 #include <merganser/needs_ieee_arithmetic>
+#elif defined(__FLT_EVAL_METHOD__) && (__FLT_EVAL_METHOD__ == 1 || __FLT_EVAL_METHOD__ == 2)
+#error "merganser rounds every float to float: compile with -msse2 -mfpmath=sse, not for the x87 unit"
+#include <merganser/needs_float_arithmetic>
 #endif
 
 #include <string_view>
