@@ -197,10 +197,20 @@ bool operator==(const Vector<Value>& a, const Other& b) requires requires {
 { return std::equal(a.begin(), a.end(), b.begin(), b.end()); }
 
 template <class Value>
-std::compare_three_way_result_t<Value> operator<=>(const Vector<Value>& a, const Vector<Value>& b) {
+auto operator<=>(const Vector<Value>& a, const Vector<Value>& b) requires requires(const Value& value) {
+  value < value;
+}
+{
+  const auto compare = [](const Value& x, const Value& y) {
+    if constexpr (std::three_way_comparable<Value>)
+      return x <=> y;
+    else  // strings of libc++ before 16
+      return x < y ? std::weak_ordering::less : y < x ? std::weak_ordering::greater : std::weak_ordering::equivalent;
+  };
+  using Order = decltype(compare(*a.begin(), *b.begin()));
   for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i)
-    if (const auto order = a[i] <=> b[i]; order != 0) return order;
-  return a.size() <=> b.size();
+    if (const Order order = compare(a[i], b[i]); order != 0) return order;
+  return Order(a.size() <=> b.size());
 }
 
 }  // namespace merganser
