@@ -197,9 +197,11 @@ class AttentionRules {
   struct SoftCap {
     Packet cap, stretch;
 
-    explicit SoftCap(Scalar c) : cap(broadcast(c)), stretch(broadcast(1 / c)) {}
+    explicit SoftCap(Scalar c) : cap(broadcast(c)), stretch(broadcast(2 / c)) {}
 
-    Packet tanh(const Packet& s) const { return packet_tanh<Scalar>(Packet(Eigen::internal::pmul(s, stretch))); }
+    Packet tanh(const Packet& s) const {
+      return packet_tanh_of_half<Scalar>(Packet(Eigen::internal::pmul(s, stretch)));
+    }
     Packet value(const Packet& tanh) const { return rounded(Packet(Eigen::internal::pmul(cap, tanh))); }
     Packet slope(const Packet& tanh) const {
       namespace simd = Eigen::internal;

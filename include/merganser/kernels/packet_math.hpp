@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <concepts>
+#include <limits>
 #include <numbers>
 
 #include <merganser/core/types.hpp>
@@ -101,8 +102,7 @@ SplitExp<Packet> split_exp(const Packet& x) {
   using Bits = typename simd::unpacket_traits<Packet>::integer_packet;
   constexpr float raise = SplitExp<Packet>::raise, magic = 12582912 + 116;
   const Packet bounded = simd::pmax(x, broadcast(-80.5F));
-  // Opaque: -fassociative-math, of which clang says nothing, would cancel magic.
-  const Packet shifted = opaque(multiply_add(bounded, broadcast(1.44269504F), broadcast(magic)));
+  const Packet shifted = multiply_add(bounded, broadcast(1.44269504F), broadcast(magic));
   const Packet n = simd::psub(shifted, broadcast(magic));
   Packet r = multiply_add(n, broadcast(-0.693359375F), bounded);  // the first digits of ln(2): the product is exact
   r = multiply_add(n, broadcast(2.12194440e-4F), r);
@@ -125,7 +125,7 @@ SplitExp<Packet> split_exp(const Packet& x) {
   const auto number = [](double value) { return broadcast(static_cast<Scalar>(value)); };
   const Packet lowest = number(single ? -80 : -700), magic = number(single ? 0x1.8p23 : 0x1.8p52);
   const Packet bounded = simd::pmax(x, lowest);
-  const Packet n = simd::psub(opaque(multiply_add(bounded, number(std::numbers::log2e), magic)), magic);
+  const Packet n = simd::psub(multiply_add(bounded, number(std::numbers::log2e), magic), magic);
   Packet r = multiply_add(n, number(-0.693145751953125), bounded);
   r = multiply_add(n, number(-1.42860682030941723212e-6), r);
   const Packet square = simd::pmul(r, r);
@@ -138,22 +138,22 @@ SplitExp<Packet> split_exp(const Packet& x) {
   return {r, slope, simd::pselect(simd::pcmp_lt(x, lowest), number(0), simd::pldexp(number(1), n))};
 }
 
-/// a / b for b > 0 (float: from 2^-120 to 2^120), by Newton's method where that is faster than the division, which
+/// a / -b for b < 0 (float: from -2^120 to -2^-120), by Newton's method where that is faster than the division, which
 /// takes longer than everything else in tanh.
 template <class Packet>
-Packet quotient(const Packet& a, const Packet& b) {
+Packet quotient_by_minus(const Packet& a, const Packet& b) {
   namespace simd = Eigen::internal;
   if constexpr (HasBits<Packet>) {
     using Bits = typename simd::unpacket_traits<Packet>::integer_packet;
-    const Packet minus = simd::pnegate(b);
-    const Bits guess = simd::psub(simd::pset1<Bits>(0x7EF311C7), simd::preinterpret<Bits>(b));
+    const int sign = std::numeric_limits<int>::min();
+    const Bits guess = simd::psub(simd::pset1<Bits>(0x7EF311C7 + sign), simd::preinterpret<Bits>(b));
     Packet inverse = simd::preinterpret<Packet>(guess);
-    const Packet error = multiply_add(minus, inverse, broadcast(1.0F));  // at most 0.051, then its cube
+    const Packet error = multiply_add(b, inverse, broadcast(1.0F));  // at most 0.051, then its cube
     inverse = multiply_add(inverse, multiply_add(error, error, error), inverse);
     const Packet first = rounded(Packet(simd::pmul(a, inverse)));
-    return multiply_add(multiply_add(minus, first, a), inverse, first);
+    return multiply_add(multiply_add(b, first, a), inverse, first);
   } else {
-    return simd::pdiv(a, b);
+    return simd::pdiv(a, Packet(simd::pnegate(b)));
   }
 }
 
@@ -184,22 +184,28 @@ Packet packet_expm1(const Packet& x) {
 /// they are small: the first is 0 where exp is, the second exp(-40) above 40.
 template <Real Scalar, class Packet>
 struct PacketLogistic {
-  Packet exponential, both;
+  Packet exponential, minus_both;
 
   explicit PacketLogistic(const Packet& x)
       : exponential(packet_exp<Scalar>(Packet(Eigen::internal::pmin(x, broadcast(Scalar{40}))))),
-        both(Eigen::internal::padd(exponential, broadcast(Scalar{1}))) {}
+        minus_both(Eigen::internal::psub(broadcast(Scalar{-1}), exponential)) {}
 
-  Packet value() const { return detail::quotient(exponential, both); }
-  Packet complement() const { return detail::quotient(broadcast(Scalar{1}), both); }
+  Packet value() const { return detail::quotient_by_minus(exponential, minus_both); }
+  Packet complement() const { return detail::quotient_by_minus(broadcast(Scalar{1}), minus_both); }
 };
 
-/// tanh of a packet, to 4 ULP: with e = exp(2x) - 1 it is e / (e + 2).
+/// tanh(x / 2) of a packet, to 4 ULP: with e = exp(x) - 1 it is e / (e + 2).
+template <Real Scalar, class Packet>
+Packet packet_tanh_of_half(const Packet& x) {
+  namespace simd = Eigen::internal;
+  const Packet e = packet_expm1<Scalar>(Packet(simd::pmin(x, broadcast(Scalar{40}))));
+  return detail::quotient_by_minus(e, Packet(simd::psub(broadcast(Scalar{-2}), e)));
+}
+
+/// tanh of a packet, to 4 ULP.
 template <Real Scalar, class Packet>
 Packet packet_tanh(const Packet& x) {
-  namespace simd = Eigen::internal;
-  const Packet e = packet_expm1<Scalar>(Packet(simd::pmin(simd::padd(x, x), broadcast(Scalar{40}))));
-  return detail::quotient(e, Packet(simd::padd(e, broadcast(Scalar{2}))));
+  return packet_tanh_of_half<Scalar>(Packet(Eigen::internal::padd(x, x)));
 }
 
 #if defined(__GNUC__) && !defined(__clang__)
