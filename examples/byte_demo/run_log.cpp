@@ -1,6 +1,10 @@
 // A training run as JSON lines.
 #include <run_log.hpp>
 
+#include <cerrno>
+#include <string>
+#include <system_error>
+
 #include <nlohmann/json.hpp>
 
 #include <merganser/core/io_error.hpp>
@@ -23,9 +27,12 @@ bool breaks_off(const std::string& path) {
 RunLog::RunLog(const std::string& path, Index every, Start start) : path_(path), every_(every) {
   if (path_.empty()) return;
   const bool broken = start == Start::append && breaks_off(path_);
+  errno = 0;
   file_.open(path_, std::ios::binary | (start == Start::append ? std::ios::app : std::ios::trunc));
   if (broken) file_ << "\n";
-  if (!file_) throw IoError(path_, "--log", "nothing that can be opened", "a file that can be written");
+  if (!file_)
+    throw IoError(path_, "--log", errno != 0 ? std::generic_category().message(errno) : "nothing that can be opened",
+                  "a file that can be written");
 }
 
 void RunLog::step(const training::StepReport& report, double seconds) {

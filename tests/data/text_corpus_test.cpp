@@ -63,7 +63,7 @@ TEST_CASE("Files that hold no text are refused by name", "[data][text_corpus]") 
   const std::filesystem::path empty = folder.write("empty.txt", "");
   CHECK_THROWS_AS(TextCorpus::read(folder.path() / "missing.txt"), IoError);
   CHECK_THROWS_WITH(TextCorpus::read(folder.path() / "missing.txt"),
-                    ContainsSubstring("missing.txt: file: got nothing"));
+                    ContainsSubstring("missing.txt: file: got No such file or directory"));
   CHECK_THROWS_AS(TextCorpus::read(folder.path()), IoError);
   CHECK_THROWS_WITH(TextCorpus::read(folder.path()), ContainsSubstring("a directory"));
   CHECK_THROWS_AS(TextCorpus::read(empty), IoError);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -25,8 +26,12 @@ namespace merganser::inline MERGANSER_ISA::data {
 inline std::string read_text_file(const std::filesystem::path& path) {
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored)) throw IoError(path.string(), "file", "a directory", "a text file");
+  errno = 0;
   std::ifstream file(path, std::ios::binary);
-  if (!file) throw IoError(path.string(), "file", "nothing that can be opened", "a readable text file");
+  if (!file)
+    throw IoError(path.string(), "file",
+                  errno != 0 ? std::generic_category().message(errno) : "nothing that can be opened",
+                  "a readable text file");
   std::string bytes;
   std::vector<char> block(std::size_t{1} << 16);
   while (file.read(block.data(), static_cast<std::streamsize>(block.size())), file.gcount() > 0)
