@@ -215,7 +215,7 @@ void print_table(std::ostream& out, const std::vector<RunRow>& rows, TaskKind ki
     cells.push_back(number([](const RunRow& row) { return row.predicted_cost_ratio; }, 2));
     table.add_row(std::move(cells));
   }
-  const std::size_t columns = byte_demo::output_columns(plain_columns);
+  const std::size_t columns = byte_demo::columns_of(STDOUT_FILENO, plain_columns);
   table.print(out, columns);
   const std::string right = kind == TaskKind::classes ? " right: classes, hard." : " right: whole sequences, hard.";
   out << "\n"
@@ -259,7 +259,7 @@ void print_languages(std::ostream& out, const std::vector<RunRow>& rows) {
                    spread(&RunRow::kept_per_character_spread), spread(&RunRow::premium_spread),
                    spread(&RunRow::kept_premium_spread)});
     out << "\n";
-    table.print(out, byte_demo::output_columns(plain_columns));
+    table.print(out, byte_demo::columns_of(STDOUT_FILENO, plain_columns));
   }
 }
 

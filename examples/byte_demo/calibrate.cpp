@@ -39,7 +39,7 @@ void print_table(const evaluation::Calibration& calibration, const std::string& 
     table.add_row({fixed(point.threshold, 4), percent(point.deletion_rate), fixed(point.bits_per_byte, 4),
                    percent(point.token_accuracy, 2), percent(point.sequence_accuracy),
                    fixed(point.milliseconds_per_kilobyte, 3)});
-  const std::size_t columns = output_columns();
+  const std::size_t columns = columns_of(STDOUT_FILENO);
   table.print(std::cout, columns);
   const evaluation::CalibrationSample& sample = calibration.sample();
   const auto print = [&](const std::string& text) { std::cout << wrapped(text, columns); };

@@ -88,7 +88,7 @@ void print_table(std::ostream& out, const ModelComparison& comparison) {
   add_row(table, "hard deletion", measured.hard, ratio(measured.hard));
   add_row(table, "hard, as reference", measured.hard_reference, ratio(measured.hard_reference));
   add_row(table, "everything deleted", measured.everything, "");
-  const std::size_t columns = output_columns();
+  const std::size_t columns = columns_of(STDOUT_FILENO);
   table.print(out, columns);
   out << "\n";
   const auto print = [&](const std::string& text) { out << wrapped(text, columns); };

@@ -161,6 +161,7 @@ TrainingData open_text(const DataOptions& options, Index batch, Index most, std:
   result.description = std::string(make.task == TextTask::denoise ? "denoising" : "span corruption") + " of " +
                        std::to_string(corpus->size()) + " bytes in windows of " + std::to_string(window);
   result.longest = window + 1;  // and the end
+  result.batch_tokens = batch * window;
   result.batches.draw = [corpus, make, windows = training_windows(options, batch)](data::DataCursor& cursor) {
     return windows([&](Index bytes, Rng& r) { return make(corpus->random_window(bytes, r), r); }, cursor.random);
   };
@@ -202,6 +203,7 @@ TrainingData open_task(const DataOptions& options, Index batch, Index most, std:
   const Index letters = options.window.value_or(default_letters);
   TrainingData result;
   result.longest = letters + 2;
+  result.batch_tokens = batch * letters;
   result.description = options.task + " in sequences of " + std::to_string(letters) + " letters";
   result.validation = generated(options, most, seed);
   result.batches.draw = [task, letters, batch](data::DataCursor& cursor) {

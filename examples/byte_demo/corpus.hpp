@@ -78,7 +78,8 @@ struct TrainingData {
   Settings contents;  ///< "content of --text" and the like: size and checksum of each file
   BatchSource batches;
   std::vector<data::Example> validation;
-  Index longest = 0;  ///< tokens of the longest sequence to train on
+  Index longest = 0;       ///< tokens of the longest sequence to train on
+  Index batch_tokens = 0;  ///< that a batch has at least
 };
 
 /// Without `valid` a tenth is held back for evaluation: the end of a text, and of pairs those that `hold_back` chooses.

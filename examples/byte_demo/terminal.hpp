@@ -21,25 +21,20 @@ inline bool is_terminal(int descriptor) { return ::isatty(descriptor) != 0; }
 
 inline constexpr std::size_t usual_columns = 80;
 
-/// Columns that a stream has: of the terminal that it is, else of COLUMNS, else 80.
-inline std::size_t columns_of(int descriptor) {
+/// Columns that a stream has: of the terminal that it is, else of COLUMNS, else `otherwise`.
+inline std::size_t columns_of(int descriptor, std::size_t otherwise = usual_columns) {
   struct winsize size {};
   if (::ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
   const char* const asked = std::getenv("COLUMNS");
   const std::string_view text = asked == nullptr ? "" : asked;
   std::size_t columns = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), columns);
-  return error == std::errc() && end == text.data() + text.size() && columns > 0 ? columns : usual_columns;
+  return error == std::errc() && end == text.data() + text.size() && columns > 0 ? columns : otherwise;
 }
 
 /// Columns of the terminal behind a descriptor; nothing where it is none.
 inline std::optional<std::size_t> terminal_columns(int descriptor) {
   return is_terminal(descriptor) ? std::optional(columns_of(descriptor)) : std::nullopt;
-}
-
-/// Of lines on standard output: as wide as the terminal, at most `otherwise` where there is none.
-inline std::size_t output_columns(std::size_t otherwise = usual_columns) {
-  return terminal_columns(STDOUT_FILENO).value_or(otherwise);
 }
 
 /// Colour on standard output: a plain choice wins, then NO_COLOR (https://no-color.org), then whether it is a terminal.

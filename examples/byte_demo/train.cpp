@@ -7,6 +7,8 @@
 #include <system_error>
 #include <utility>
 
+#include <unistd.h>
+
 #include <nlohmann/json.hpp>
 
 #include <checkpoints.hpp>
@@ -21,6 +23,7 @@
 #include <signals.hpp>
 #include <table.hpp>
 #include <terminal.hpp>
+#include <text_view.hpp>
 #include <threads.hpp>
 #include <training_config.hpp>
 #include <training_run.hpp>
@@ -59,6 +62,25 @@ nlohmann::ordered_json settings_json(const TrainOptions& options, const Model& m
   return json;
 }
 
+/// Bytes of memory that the machine has; 0 where it does not say.
+inline double machine_memory() {
+  const long pages = ::sysconf(_SC_PHYS_PAGES), page = ::sysconf(_SC_PAGESIZE);
+  return pages > 0 && page > 0 ? static_cast<double>(pages) * static_cast<double>(page) : 0.0;
+}
+
+/// A step keeps the hidden states of every block for its backward pass. The system ends a program that has no memory
+/// for them without a word.
+void check_memory(const Model& model, const TrainingData& data, Index batch) {
+  const models::StackConfig& stack = model.config().encoder;
+  const Index states = (stack.blocks + model.config().decoder_blocks) * stack.width * Index{sizeof(float)};
+  const double needed = static_cast<double>(data.batch_tokens) * static_cast<double>(states), there = machine_memory();
+  if (there > 0 && needed > there)
+    throw std::invalid_argument("--batch " + std::to_string(batch) + ": a step would keep " + fixed(needed / 1e9, 0) +
+                                " GB or more for " + std::to_string(data.batch_tokens) +
+                                " tokens, and the machine has " + fixed(there / 1e9, 0) +
+                                " GB; give a smaller --batch or --window");
+}
+
 /// The log empties its file, which must not be one that was read.
 void check_log(const TrainOptions& options) {
   std::error_code ignored;
@@ -70,7 +92,7 @@ void check_log(const TrainOptions& options) {
 /// What the figures of a finished run say against it.
 void print_shortcomings(const evaluation::Comparison& measured, const Model& model, const TrainOptions& options) {
   constexpr double far = 0.05, hardly_better = 0.9;
-  const auto print = [](const std::string& text) { std::cout << "\n" << wrapped(text, output_columns()); };
+  const auto print = [](const std::string& text) { std::cout << "\n" << wrapped(text, prose_columns(STDOUT_FILENO)); };
   const double with = measured.none.bits_per_byte, without = measured.everything.bits_per_byte;
   if (with > hardly_better * without)
     print("The model hardly reads its source yet: " + fixed(with, 4) + " bits per byte with it, " + fixed(without, 4) +
@@ -88,6 +110,7 @@ void train(const TrainOptions& options) {
   TrainingData data = open_training_data(options.data, options.batch, options.windows, options.seed);
   Model model = open_model(options);
   check_length(model, data.longest, "example");
+  check_memory(model, data, options.batch);
   for (const data::Example& example : data.validation)
     for (const auto& ids : {example.source, example.target})
       check_length(model, static_cast<Index>(ids.size()), "example");
@@ -103,8 +126,9 @@ void train(const TrainOptions& options) {
   RunLog log(options.log, options.log_every, resumed ? RunLog::Start::append : RunLog::Start::empty);
 
   const Index parameters = merganser::parameter_count(model);
-  std::cerr << data.description << "; " << fixed(static_cast<double>(parameters) / 1e6, 2)
-            << " M parameters, gate: " << gate_name(model) << "\n";
+  std::cerr << wrapped(data.description + "; " + fixed(static_cast<double>(parameters) / 1e6, 2) +
+                           " M parameters, gate: " + gate_name(model),
+                       prose_columns(STDERR_FILENO));
   const Index steps = options.minutes ? steps_in_minutes(model, options, data.batches, *options.minutes)
                                       : options.steps.value_or(default_steps);
   if (options.minutes) std::cerr << "planned: " << steps << " steps (repeat with --steps " << steps << ")\n";

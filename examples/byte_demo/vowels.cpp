@@ -18,6 +18,7 @@
 #include <model_task.hpp>
 #include <run_log.hpp>
 #include <signals.hpp>
+#include <table.hpp>
 #include <terminal.hpp>
 #include <text_view.hpp>
 #include <threads.hpp>
@@ -79,17 +80,19 @@ void print_sample(const Model& model, const data::Example& example, evaluation::
 }
 
 void print_lesson(const VowelCount& count, const evaluation::Comparison& measured) {
-  std::cout << "Of the deleted bytes " << percent(count.vowels_among_deleted()) << " are vowels; of the vowels "
-            << percent(count.deleted_among_vowels()) << " are deleted.\n\n";
+  const std::size_t columns = prose_columns(STDOUT_FILENO);
+  std::cout << wrapped("Of the deleted bytes " + percent(count.vowels_among_deleted()) + " are vowels; of the vowels " +
+                           percent(count.deleted_among_vowels()) + " are deleted.",
+                       columns)
+            << "\n";
   constexpr double found = 0.95, all_but_few = 0.8, accurate = 0.97;
   const bool learned = count.vowels_among_deleted() >= found && count.deleted_among_vowels() >= all_but_few &&
                        measured.hard.token_accuracy >= accurate;
-  if (learned)
-    std::cout << "Nobody told the gate what a vowel is: it found out which bytes the answer does\n"
-                 "not need. The blocks behind it never see them and still get "
-              << percent(measured.hard.token_accuracy) << " of the\nanswer right.\n";
-  else
-    std::cout << "The gate has not found the vowels yet: it needs more steps than it was given.\n";
+  std::cout << wrapped(learned ? "Nobody told the gate what a vowel is: it found out which bytes the answer does not "
+                                 "need. The blocks behind it never see them and still get " +
+                                     percent(measured.hard.token_accuracy) + " of the answer right."
+                               : "The gate has not found the vowels yet: it needs more steps than it was given.",
+                       columns);
 }
 
 }  // namespace
@@ -103,10 +106,11 @@ void vowels(const VowelOptions& asked) {
   if (!options.save.empty()) check_can_save(model, options.save, asked.overwrite);
   RunLog no_log("", 1);
 
-  std::cout << "A transformer of " << fixed(static_cast<double>(merganser::parameter_count(model)) / 1e6, 2)
-            << " M parameters learns to copy letters without their vowels.\n"
-               "A gate behind its first block learns which bytes the other blocks can do\nwithout. Vowels are "
-            << percent(recipe.vowel_share()) << " of all bytes.\n"
+  std::cout << wrapped("A transformer of " + fixed(static_cast<double>(merganser::parameter_count(model)) / 1e6, 2) +
+                           " M parameters learns to copy letters without their vowels. A gate behind its first block "
+                           "learns which bytes the other blocks can do without. Vowels are " +
+                           percent(recipe.vowel_share()) + " of all bytes.",
+                       prose_columns(STDOUT_FILENO))
             << std::endl;
   const TrainingSummary summary = run_training(model, options, *options.steps, data, no_log);
   if (!options.save.empty()) save_model(model, task_of(options.data), options.save);

@@ -78,6 +78,24 @@ shell("ulimit -v 1500000; exec \"$B\" evaluate --model ${intact} --task copy --w
 expect_exit(0)
 expect_match("${err}" "^threads: the system has no 1000; going on with [0-9]+\n$")
 
+# ---- Memory ----
+
+fails_with("--batch 65536: a step would keep [0-9]+ GB or more for [0-9]+ tokens, and the machine has [0-9]+ GB; "
+           train --task copy --width 64 --encoder-blocks 2 --windows 1 --window 1000000 --batch 65536)
+
+# ---- Columns ----
+
+set(ENV{COLUMNS} 60)
+succeeds(train ${task} ${tiny} --steps 3)
+string(REGEX MATCHALL "[^\n]+" lines "${out}\n${err}")
+foreach(line IN LISTS lines)
+  string(LENGTH "${line}" length)
+  if(length GREATER 60 AND NOT line MATCHES " loss ")
+    report_failure("should have at most 60 columns: ${line}")
+  endif()
+endforeach()
+set(ENV{COLUMNS})
+
 # ---- Figures that are no numbers ----
 
 file(MAKE_DIRECTORY ${WORK_DIR}/nan)
