@@ -61,7 +61,7 @@ void print_text(const Tokens& text, const DeletionReport& report, const ShowOpti
     const auto length = static_cast<std::size_t>(newline - rest.begin()) + (newline == rest.end() ? 0 : 1);
     const auto ids = all.subspan(begin, length);
     const auto flags = kept.subspan(begin, length);
-    const auto units = options.bytes == ByteView::hexadecimal ? evaluation::visible_units(ids, flags)
+    const auto units = options.bytes == ByteView::hexadecimal ? evaluation::visible_units(ids, flags, text.special)
                                                               : evaluation::character_units(ids, flags, text.special);
     print_view(std::cout, "", units, columns, style);
     begin += length;
@@ -92,7 +92,7 @@ void print_json(const std::string& text, const Tokens& tokens, const DeletionRep
   nlohmann::ordered_json json;
   json["text"] = text;
   json["bytes_hex"] = hexadecimal(text);
-  json["bytes"] = text.size();
+  json["bytes"] = tokens.ids.size();  // a mask or sentinel is one
   json["ids"] = tokens.ids;
   json["tokens"] = report.tokens;
   json["deletion_rate"] = report.deletion_rate;
@@ -114,8 +114,9 @@ void show(const ShowOptions& options) {
   const Model model = load_model(options.model);
   const Index window = options.window.value_or(std::min(default_window, most_tokens(model) - 1));  // and its end
   check_length(model, window + 1, "--window");
-  const merganser::data::SpecialTokens special =
-      options.reading == TextReading::verbatim ? merganser::data::SpecialTokens() : task_of(options.model).special;
+  const merganser::data::SpecialTokens special = options.reading == TextReading::verbatim
+                                                     ? merganser::data::SpecialTokens()
+                                                     : task_of(options.model, model).special;
   const Tokens tokens{special.encode(text, merganser::data::AddEos::no), special};
   const DeletionReport report =
       report_deletion(model, tokens.ids, window, deletion_options(options.rate, options.model, model), options.seed);

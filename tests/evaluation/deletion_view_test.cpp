@@ -188,3 +188,10 @@ TEST_CASE("Any bytes can be shown, and read back from what is shown", "[evaluati
     REQUIRE(joined == bytes);
   }
 }
+
+TEST_CASE("the mask has its name among visible ids, too", "[deletion_view]") {
+  const std::vector<TokenId> ids = {data::ByteTokenizer::byte_to_id('a'), 259, 260};
+  const std::vector<std::uint8_t> kept = {1, 0, 1};
+  CHECK(render(merganser::evaluation::joined(merganser::evaluation::visible_units(ids, kept, {259, {}}))) ==
+        "a[-\\<mask>-]\\<extra_id_1>");
+}

@@ -14,6 +14,7 @@
 #include <merganser/core/types.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/data/character_columns.hpp>
+#include <merganser/data/special_tokens.hpp>
 #include <merganser/data/utf8_decoder.hpp>
 
 namespace merganser::inline MERGANSER_ISA::evaluation {
@@ -137,8 +138,10 @@ inline std::string id_name(TokenId id) {
 }
 
 /// The same for ids of the byte tokenizer. Ids that stand for no byte become their name behind a backslash.
+/// @param special what the mask is, which has a name of its own then
 /// @throws std::invalid_argument if the sizes differ
-inline std::vector<DeletionSegment> visible_units(std::span<const TokenId> ids, std::span<const std::uint8_t> kept) {
+inline std::vector<DeletionSegment> visible_units(std::span<const TokenId> ids, std::span<const std::uint8_t> kept,
+                                                  const data::SpecialTokens& special = {}) {
   using Tokenizer = data::ByteTokenizer;
   check_equal("visible_units", "kept.size()", kept.size(), ids.size());
   std::vector<DeletionSegment> units;
@@ -148,7 +151,9 @@ inline std::vector<DeletionSegment> visible_units(std::span<const TokenId> ids, 
     const std::string bytes = Tokenizer().decode(ids.subspan(i, end - i));
     for (DeletionSegment& unit : visible_units(std::string_view(bytes), kept.subspan(i, end - i)))
       units.push_back(std::move(unit));
-    if (end < ids.size()) units.push_back({std::string("\\").append(id_name(ids[end])), fate_of(kept[end])});
+    if (end < ids.size())
+      units.push_back(
+          {std::string("\\").append(ids[end] == special.mask ? "<mask>" : id_name(ids[end])), fate_of(kept[end])});
     i = end + 1;
   }
   return units;
