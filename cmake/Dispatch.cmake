@@ -4,9 +4,9 @@
 #
 #   merganser_add_dispatched(TARGET sources... ISAS level... HEADER header ENTRIES function... [PARTS name...])
 #
-# TARGET    an executable or library that links merganser::merganser; its other libraries, include paths, definitions and
-#           options, made before this call or after it, hold for the units too
-# sources   the units
+# TARGET    an executable or library that links merganser::merganser; its other libraries, include paths, definitions,
+#           options and its C++ standard, made before this call or after it, hold for the units too
+# sources   the units, which are no sources of TARGET
 # ISAS      from the level that runs everywhere to the one that needs most: base (no flags), v2, v3, v4 (-march=x86-64-v3
 #           and so on; left out on other processors), or NAME=flags of your own
 # HEADER    declares the entry points
@@ -83,9 +83,15 @@ macro(merganser_add_level NAME level)
   string(MAKE_C_IDENTIFIER ${level_name} id)
   separate_arguments(flags UNIX_COMMAND "${CMAKE_MATCH_2}")
   add_library(${NAME}_${id} OBJECT ${ARGN})
-  target_compile_options(${NAME}_${id} PRIVATE ${flags} $<$<CXX_COMPILER_ID:GNU>:-fno-gnu-unique>)
-  set_target_properties(${NAME}_${id} PROPERTIES POSITION_INDEPENDENT_CODE ON INTERPROCEDURAL_OPTIMIZATION OFF)
+  target_compile_options(${NAME}_${id} PRIVATE ${flags})
+  merganser_compile_for_level(${NAME}_${id})
 endmacro()
+
+# What objects that are linked by themselves are compiled with.
+function(merganser_compile_for_level OBJECTS)
+  target_compile_options(${OBJECTS} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fno-gnu-unique> -fno-lto)
+  set_target_properties(${OBJECTS} PROPERTIES POSITION_INDEPENDENT_CODE ON INTERPROCEDURAL_OPTIMIZATION OFF)
+endfunction()
 
 function(merganser_add_dispatched_parts NAME)
   cmake_parse_arguments(arg "" "" "ISAS" ${ARGN})
@@ -107,6 +113,10 @@ function(merganser_add_dispatched TARGET)
       message(FATAL_ERROR "merganser_add_dispatched(${TARGET}): ${needed} is missing")
     endif()
   endforeach()
+  set(dir ${CMAKE_CURRENT_BINARY_DIR}/${TARGET}_levels)
+  file(CONFIGURE OUTPUT ${dir}/language.cpp CONTENT "// So that ${TARGET} and what links it are linked as C++.\n")
+  target_sources(${TARGET} PRIVATE ${dir}/language.cpp)
+  cmake_language(EVAL CODE "cmake_language(DEFER CALL merganser_refuse_sources [[${TARGET}]] [[${units}]])")
   merganser_known_levels(levels ${arg_ISAS})
   list(LENGTH levels count)
   if(count LESS 2)
@@ -122,7 +132,6 @@ function(merganser_add_dispatched TARGET)
 
   string(MAKE_C_IDENTIFIER ${TARGET} symbol)
   cmake_path(ABSOLUTE_PATH arg_HEADER OUTPUT_VARIABLE header)
-  set(dir ${CMAKE_CURRENT_BINARY_DIR}/${TARGET}_levels)
   file(CONFIGURE OUTPUT ${dir}/needs.cpp @ONLY CONTENT [[
 // What this level needs of a processor; made by merganser_add_dispatched.
 #include <merganser/core/processor.hpp>
@@ -143,8 +152,10 @@ const std::uint64_t merganser_needs = merganser::needed_instructions;
     merganser_inherit(${TARGET}_${id} ${TARGET})
     list(APPEND ${TARGET}_units ${TARGET}_${id})
     set(objects $<TARGET_OBJECTS:${TARGET}_${id}>)
+    add_dependencies(${TARGET} ${TARGET}_${id})  # make does not see through TARGET_OBJECTS
     foreach(part IN LISTS arg_PARTS)
       list(APPEND objects $<TARGET_OBJECTS:${part}_${id}>)
+      add_dependencies(${TARGET} ${part}_${id})
     endforeach()
     set(renamed ${symbol}_needs_${id})
     set(section ${symbol}_initializers_${id})
@@ -170,8 +181,8 @@ const std::uint64_t merganser_needs = merganser::needed_instructions;
   configure_file(${CMAKE_CURRENT_FUNCTION_LIST_DIR}/dispatch/levels.cpp.in ${dir}/levels.cpp @ONLY)
   add_library(${TARGET}_levels OBJECT ${dir}/levels.cpp)
   merganser_inherit(${TARGET}_levels ${TARGET})
-  target_compile_options(${TARGET}_levels PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fno-gnu-unique>)
-  set_target_properties(${TARGET}_levels PROPERTIES POSITION_INDEPENDENT_CODE ON INTERPROCEDURAL_OPTIMIZATION OFF)
+  merganser_compile_for_level(${TARGET}_levels)
+  add_dependencies(${TARGET} ${TARGET}_levels)
   add_custom_command(
     OUTPUT ${dir}/levels.o
     COMMAND ${link_alone} -DOBJECTS=$<TARGET_OBJECTS:${TARGET}_levels> -DOUTPUT=${dir}/levels.o -P ${script}
@@ -181,9 +192,38 @@ const std::uint64_t merganser_needs = merganser::needed_instructions;
   set(${TARGET}_units ${${TARGET}_units} PARENT_SCOPE)
 endfunction()
 
-# Compiles OBJECTS as TARGET, whatever is set for that later.
+# Compiles OBJECTS as TARGET, whatever is set for that later in the same folder.
 function(merganser_inherit OBJECTS TARGET)
   target_link_libraries(${OBJECTS} PRIVATE $<TARGET_PROPERTY:${TARGET},LINK_LIBRARIES>)
   target_compile_definitions(${OBJECTS} PRIVATE $<TARGET_PROPERTY:${TARGET},COMPILE_DEFINITIONS>)
   target_include_directories(${OBJECTS} PRIVATE $<TARGET_PROPERTY:${TARGET},INCLUDE_DIRECTORIES>)
+  target_compile_options(${OBJECTS} BEFORE PRIVATE $<TARGET_PROPERTY:${TARGET},COMPILE_OPTIONS>)  # the level's flags win
+  target_compile_features(${OBJECTS} PRIVATE $<TARGET_PROPERTY:${TARGET},COMPILE_FEATURES>)
+  cmake_language(EVAL CODE "cmake_language(DEFER CALL merganser_inherit_standard [[${OBJECTS}]] [[${TARGET}]])")
+endfunction()
+
+# The properties that no generator expression reaches.
+function(merganser_inherit_standard OBJECTS TARGET)
+  foreach(property IN ITEMS CXX_STANDARD CXX_STANDARD_REQUIRED CXX_EXTENSIONS)
+    get_target_property(value ${TARGET} ${property})
+    if(NOT value STREQUAL "value-NOTFOUND")
+      set_target_properties(${OBJECTS} PROPERTIES ${property} "${value}")
+    endif()
+  endforeach()
+endfunction()
+
+# A unit that is a source of TARGET, too, would be what its entry points mean, without any choice.
+function(merganser_refuse_sources TARGET UNITS)
+  get_target_property(sources ${TARGET} SOURCES)
+  foreach(unit IN LISTS UNITS)
+    cmake_path(ABSOLUTE_PATH unit OUTPUT_VARIABLE full)
+    foreach(source IN LISTS sources)
+      if(NOT source MATCHES "\\$<")
+        cmake_path(ABSOLUTE_PATH source)
+        if(source STREQUAL full)
+          message(FATAL_ERROR "merganser_add_dispatched(${TARGET}): ${unit} is a source of ${TARGET}, too; it is compiled once a level, so leave it out there")
+        endif()
+      endif()
+    endforeach()
+  endforeach()
 endfunction()

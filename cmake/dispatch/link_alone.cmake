@@ -7,7 +7,8 @@ string(REPLACE "|" ";" entries "${ENTRIES}")
 
 # --force-group-allocation: what may stand in several objects stands in this one for good, and is not dropped in favour of
 # another level's.
-execute_process(COMMAND ${LINKER} -r --force-group-allocation -o ${OUTPUT}.whole ${objects} COMMAND_ERROR_IS_FATAL ANY)
+execute_process(COMMAND ${LINKER} -r --force-group-allocation -T ${CMAKE_CURRENT_LIST_DIR}/initializers.ld
+                        -o ${OUTPUT}.whole ${objects} COMMAND_ERROR_IS_FATAL ANY)
 execute_process(COMMAND ${NM} --defined-only --extern-only --format=posix ${OUTPUT}.whole
                 OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
 
@@ -30,8 +31,9 @@ endforeach()
 if(LEVEL)
   list(APPEND arguments --redefine-sym merganser_needs=${SYMBOL}_needs_${LEVEL} --keep-global-symbol=${SYMBOL}_needs_${LEVEL})
   # Static variables are initialised when the level is chosen: before main it would be done with every level's
-  # instructions. The linker makes __start_ and __stop_ symbols for a section of this name.
-  list(APPEND arguments --rename-section .init_array=${SYMBOL}_initializers_${LEVEL})
+  # instructions. The linker makes __start_ and __stop_ symbols for a section of this name. With flags it becomes one of
+  # plain data; gold would take it for initialisers by its type.
+  list(APPEND arguments --rename-section .init_array=${SYMBOL}_initializers_${LEVEL},alloc,load,data,contents)
 endif()
 execute_process(COMMAND ${OBJCOPY} ${arguments} ${OUTPUT}.whole ${OUTPUT} COMMAND_ERROR_IS_FATAL ANY)
 file(REMOVE ${OUTPUT}.whole)

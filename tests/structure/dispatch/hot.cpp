@@ -10,11 +10,15 @@
 #include "part.hpp"
 
 static_assert(OF_THE_TARGET == 7);
+static_assert(static_cast<char>(-1) > 0, "compiled with the options of the target");
+static_assert(__cplusplus > 202002L, "and by its standard");
 
 namespace {
 
 /// Made before main in an ordinary program: here only for the level that runs.
-std::vector<std::string> made_at_start(3, "merganser::" + std::string(merganser::instruction_set));
+__attribute__((init_priority(200))) std::vector<std::string> made_at_start(3,
+                                                                           "merganser::" +
+                                                                               std::string(merganser::instruction_set));
 thread_local std::string of_the_thread = made_at_start.back();
 
 }  // namespace
