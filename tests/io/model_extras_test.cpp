@@ -77,3 +77,17 @@ TEST_CASE("a directory may have nothing besides", "[model_extras]") {
   CHECK(extras.config_keys.empty());
   CHECK_THROWS_AS(read_model_extras(directory / "nowhere"), IoError);
 }
+
+TEST_CASE("what is said about a model goes with it, the rest of the directory stays", "[model_extras]") {
+  const TemporaryDirectory directory;
+  save_model(tiny_model(11), directory.path());
+  for (const char* name : {"spiece.model", "generation_config.json", "tokenizer_config.json", "task.json"})
+    write_file_atomically(directory / name, "{}");
+  write_file_atomically(directory / "notes.txt", "mine");
+  remove_model_extras(directory.path());
+  for (const char* name : {"spiece.model", "generation_config.json", "tokenizer_config.json", "task.json"})
+    CHECK(!std::filesystem::exists(directory / name));
+  for (const char* name : {"notes.txt", "config.json", "model.safetensors"})
+    CHECK(std::filesystem::exists(directory / name));
+  remove_model_extras(directory / "missing");
+}

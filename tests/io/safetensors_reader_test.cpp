@@ -119,6 +119,10 @@ TEST_CASE("a file without tensors is valid", "[SafetensorsFile]") {
 }
 
 TEST_CASE("a wrong header length is an IoError", "[SafetensorsFile]") {
+  const std::string pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n";
+  const std::byte* const bytes = reinterpret_cast<const std::byte*>(pointer.data());
+  CHECK(error_of(std::vector<std::byte>(bytes, bytes + pointer.size())) ==
+        "f: file: got a pointer of Git LFS, expected the file that it stands for: git lfs pull fetches it");
   CHECK(error_of(std::vector<std::byte>{}) == "f: header length: got 0 bytes in all, expected at least 8 bytes");
   CHECK(error_of(std::vector<std::byte>(7)) == "f: header length: got 7 bytes in all, expected at least 8 bytes");
   CHECK(error_of(safetensors_bytes(3, "{}")) == "f: header length: got 3, expected at most 2 bytes");

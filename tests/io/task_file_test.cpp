@@ -41,6 +41,7 @@ TEST_CASE("What is wrong with a task.json is said by name", "[io][task_file]") {
   CHECK_THAT(error_of(R"({"version": 1, "task": "copy", "speed": 1})"),
              StartsWith("t.json: speed: got an unknown key"));
   CHECK_THAT(error_of(R"({"version": 1, "task": "denoise", "mask_id": 2})"), StartsWith("t.json: mask_id: got 2"));
+  CHECK(error_of(R"({"version": 1, "task": "denoise", "mask_id": 247})") != "");  // the letters of a text are no mask
   CHECK_THAT(error_of(R"({"version": 1, "task": "s", "first_sentinel_id": "a"})"),
              StartsWith("t.json: first_sentinel_id: got"));
   CHECK(error_of(R"({"version": 1, "task": "denoise", "noise": 1.5})") ==

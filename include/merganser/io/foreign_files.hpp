@@ -55,10 +55,14 @@ inline std::set<std::string> names_in(const std::filesystem::path& directory) {
   throw IoError((directory / wanted).string(), "file", "no such file", "a file");
 }
 
-/// A file of a tokenizer that makes no ids of bytes, if the directory has one; else empty.
+/// Files of tokenizers that make no ids of bytes.
+inline constexpr const char* foreign_tokenizer_files[] = {"spiece.model", "sentencepiece.bpe.model", "tokenizer.model",
+                                                          "tokenizer.json"};
+
+/// One of those that the directory has, if any; else empty.
 inline std::string foreign_tokenizer_file(const std::filesystem::path& directory) {
   const std::set<std::string> names = names_in(directory);
-  for (const char* name : {"spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "tokenizer.json"})
+  for (const char* name : foreign_tokenizer_files)
     if (names.contains(name)) return name;
   return {};
 }

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include <merganser/io/atomic_file.hpp>
+#include <merganser/io/foreign_files.hpp>
 #include <merganser/io/hf_foreign_keys.hpp>
 #include <merganser/io/json_parser.hpp>
 #include <merganser/io/model_files.hpp>
@@ -64,6 +65,14 @@ inline ModelExtras read_model_extras(const std::filesystem::path& directory) {
       extras.files.emplace(name, read_text_file(path, detail::json_size_limit));
   }
   return extras;
+}
+
+/// Removes the files of a directory that say something about the model in it, before another one is written over that:
+/// those that `read_model_extras` reads, and a tokenizer that makes no ids of bytes. What cannot be removed stays.
+inline void remove_model_extras(const std::filesystem::path& directory) {
+  std::error_code ignored;
+  for (const std::string_view name : detail::carried_files) std::filesystem::remove(directory / name, ignored);
+  for (const char* name : detail::foreign_tokenizer_files) std::filesystem::remove(directory / name, ignored);
 }
 
 }  // namespace merganser::io

@@ -140,6 +140,8 @@ inline std::string_view SafetensorsFile::header_of(std::span<const std::byte> by
     throw IoError(file_name(), "header length", std::to_string(bytes.size()) + " bytes in all", "at least 8 bytes");
   std::uint64_t length = 0;
   std::memcpy(&length, bytes.data(), prefix);
+  if (std::memcmp(bytes.data(), "version ", prefix) == 0)
+    throw IoError(file_name(), "file", "a pointer of Git LFS", "the file that it stands for: git lfs pull fetches it");
   const std::size_t limit = std::min(bytes.size() - prefix, header_limit);
   if (length > limit)
     throw IoError(file_name(), "header length", std::to_string(length), "at most " + std::to_string(limit) + " bytes");

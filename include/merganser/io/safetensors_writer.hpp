@@ -87,14 +87,14 @@ class SafetensorsWriter {
       const std::uint64_t length = text.size();
       file.write(std::as_bytes(std::span(&length, 1)));
       file.write(text);
-      for (const Entry& entry : entries_) entry.emit(file);
+      for (const Entry& entry : entries_) entry.write(file);
     });
   }
 
  private:
   struct Entry {
     std::string field;  // "name":{...}, as it stands in the header
-    std::function<void(AtomicFile&)> emit;
+    std::function<void(AtomicFile&)> write;
   };
 
   static std::string quoted(const std::string& text) {
@@ -141,7 +141,7 @@ class SafetensorsWriter {
   }
 
   void append(const std::string& name, const std::vector<Index>& shape, std::size_t size, DataType dtype,
-              std::function<void(AtomicFile&)> emit) {
+              std::function<void(AtomicFile&)> write) {
     const std::string quoted_name = quoted(name);
     check_argument(name != "__metadata__", "SafetensorsWriter::add", "name", name, "another name");
     const std::optional<Index> count = element_count(shape);
@@ -155,7 +155,7 @@ class SafetensorsWriter {
       field += std::to_string(shape[i]);
     }
     field += R"(],"data_offsets":[)" + std::to_string(end_) + "," + std::to_string(end) + "]}";
-    entries_.push_back({std::move(field), std::move(emit)});
+    entries_.push_back({std::move(field), std::move(write)});
     end_ = end;
   }
 

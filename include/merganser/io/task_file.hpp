@@ -43,9 +43,10 @@ inline ModelTask parse_task(std::string_view text, const std::string& file_name)
   fields.allow_only({"version", "task", "mask_id", "first_sentinel_id", "noise", "window", "shortest_window"});
   if (!fields.is_text("task"))
     fields.fail("task", object.contains("task") ? detail::describe(object["task"]) : "no such key", "a name");
+  // UTF-8 has no use for the bytes from 0xF5 on: their ids may be those of sentinels.
   const auto token = [&](const std::string& key) -> std::optional<TokenId> {
     const std::optional<Index> id =
-        fields.integer(key, data::ByteTokenizer::byte_offset, std::numeric_limits<TokenId>::max());
+        fields.integer(key, data::ByteTokenizer::byte_to_id('\xF5'), std::numeric_limits<TokenId>::max());
     return id ? std::optional(static_cast<TokenId>(*id)) : std::nullopt;
   };
   ModelTask task;
