@@ -68,6 +68,7 @@ void calibrate(const CalibrateOptions& options) {
   check_can_calibrate(options.model.directory);
   const auto examples = open_evaluation_data(with_task_of(options.model, options.data), options.windows, options.seed);
   const Model model = load_model(options.model);
+  check_has_gates(model, options.model.directory, "calibrate");
   for (const data::Example& example : examples)
     for (const auto& ids : {example.source, example.target})
       check_length(model, static_cast<Index>(ids.size()), "example");

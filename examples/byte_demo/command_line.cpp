@@ -18,6 +18,7 @@
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 
@@ -29,6 +30,7 @@
 #include <command_line.hpp>
 #include <options.hpp>
 #include <signals.hpp>
+#include <text_view.hpp>
 #include <train_settings.hpp>
 
 namespace byte_demo {
@@ -318,10 +320,13 @@ Job add_convert(CLI::App& app, ConvertOptions& options) {
 /// One line on stderr, whatever the message holds.
 int fail(std::string message, int exit_code) {
   std::replace_if(
-      message.begin(), message.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
-  std::cerr << "byte_demo: " << message << std::endl;
+      message.begin(), message.end(), [](char c) { return c == '\n' || c == '\r' || c == '\t'; }, ' ');
+  std::cerr << "byte_demo: " << showable_text(message) << std::endl;
   return exit_code;
 }
+
+/// Whether it is a pipe without a reader that standard output failed for: no fault of a reader that has seen enough.
+bool reader_left() { return ::write(STDOUT_FILENO, "\n", 1) < 0 && errno == EPIPE; }
 
 std::string listed(const std::vector<std::pair<std::string, Job>>& jobs) {
   std::string names;
@@ -365,6 +370,8 @@ int run(int argc, char** argv) {
     return fail(
         "there is no subcommand " + arguments.front() + "; there are " + listed(jobs) + ", and without one a first run",
         usage_exit);
+  for (const std::string& argument : arguments)  // CLI11 would take the next argument for the value
+    if (argument.starts_with("--") && argument.ends_with("=")) return fail(argument + " has no value", usage_exit);
   std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
   try {
     app.parse(std::move(arguments));
@@ -397,9 +404,8 @@ int byte_demo_program(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a reader that leaves early must not keep a model from being saved
   try {
     const int result = byte_demo::run(argc, argv);
-    errno = 0;
     std::cout.flush();
-    if (!std::cout && errno != EPIPE && errno != 0) return byte_demo::fail("cannot write to standard output", 1);
+    if (!std::cout && !byte_demo::reader_left()) return byte_demo::fail("cannot write to standard output", 1);
     return result;
   } catch (const byte_demo::Interrupted& interrupted) {
     return interrupted.exit_code();

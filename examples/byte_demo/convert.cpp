@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <iostream>
 #include <stdexcept>
+#include <system_error>
 
 #include <merganser/io/model_directory.hpp>
 
@@ -20,6 +21,7 @@ void convert(const ConvertOptions& options) {
   const Model model = load_whole_model(options.model);
   check_can_save(model, options.save, options.overwrite);
   const merganser::io::ModelExtras extras = merganser::io::read_model_extras(options.model.directory);
+  merganser::io::remove_model_extras(options.save);
   merganser::io::save_model(model, options.save, {.dtype = options.weights}, extras);
   ModelSource saved;
   saved.directory = options.save;

@@ -29,6 +29,7 @@ data::Example TextTaskMaker::operator()(std::string_view window, Rng& rng) const
   if (task == TextTask::span_corruption) return data::SpanCorruption().corrupt(ids, rng);
   data::DenoisingConfig config;
   config.rate = noise;
+  config.mask_id = mask;
   return data::denoise(ids, config, rng);
 }
 

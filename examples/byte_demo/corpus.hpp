@@ -37,6 +37,7 @@ enum class TextTask { denoise, span_corruption };
 struct TextTaskMaker {
   TextTask task;
   double noise;
+  merganser::TokenId mask = data::DenoisingConfig().mask_id;
 
   data::Example operator()(std::string_view window, merganser::Rng& rng) const;
 };

@@ -94,6 +94,17 @@ void print_languages(const Model& model) {
   }
 }
 
+std::string introduction(const Model& model, const ModelTask& task) {
+  std::string text = "A byte-level transformer";
+  text += task.name == "denoise"
+              ? ", trained by merganser, puts sentences right in which a tenth of the bytes are masked."
+              : " gets sentences in which a tenth of the bytes are masked, which it was not made for.";
+  text += model.config().gates.empty() ? " It has no gate that could delete any."
+                                       : " Its first blocks read every byte. Then a gate deletes those that the other "
+                                         "blocks can do without.";
+  return text + " A character of more bytes than one can go in part:";
+}
+
 /// A command that can be copied, whatever the width.
 void print_command(const std::string& command, const std::string& what) {
   std::cout << "  " << command << "\n";
@@ -115,12 +126,7 @@ void first_run(const FirstRunOptions& options) {
 
   const std::size_t columns = prose_columns(STDOUT_FILENO);
   const evaluation::ViewStyle style = view_style(options.color);
-  std::cout << wrapped(
-                   "A byte-level transformer, trained by merganser, puts sentences right in which a tenth of the bytes "
-                   "are masked. Its first blocks read every byte. Then a learned gate deletes those that the other "
-                   "blocks can do without. A character of more bytes than one can go in part:",
-                   columns)
-            << legend(style) << "\n\n";
+  std::cout << wrapped(introduction(model, task_of(source, model)), columns) << legend(style) << "\n\n";
   print_views(model, style, columns);
   std::cout << "\n";
   print_languages(model);

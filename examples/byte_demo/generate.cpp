@@ -86,7 +86,7 @@ class Writer {
  public:
   Writer(const GenerateOptions& options, std::span<const std::string> texts)
       : model_(load_model(options.model)),
-        task_(task_of(options.model)),
+        task_(task_of(options.model, model_)),
         prompts_(make_prompts(texts, task_, options.reading, options.seed)),
         settings_(generation_settings(options, model_, usual_length())),
         deletion_(deletion_options(options.rate, options.model, model_)) {

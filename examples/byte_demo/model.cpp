@@ -6,9 +6,14 @@
 #include <limits>
 #include <set>
 #include <stdexcept>
+#include <string>
+#include <string_view>
 #include <system_error>
+#include <utility>
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/io_error.hpp>
@@ -49,6 +54,25 @@ io::LoadModelOptions load_options(const ModelSource& source) {
   return options;
 }
 
+/// What `load` makes; errors that name options of the library name those of the program instead.
+template <class Load>
+Model loaded(const Load& load) {
+  try {
+    return load();
+  } catch (const IoError& error) {
+    const std::pair<std::string_view, std::string_view> words[] = {
+        {"whoever has ids of that tokenizer may load it with ForeignTokenizer::accept",
+         "--any-tokenizer loads it nevertheless"},
+        {"whoever loads it may give one",
+         "--delete-gate-layer, --sigmoid-mask-scale, --deletion-threshold and --deletion-type give what is missing"}};
+    std::string message = error.what();
+    for (const auto& [of_library, of_program] : words)
+      if (const std::size_t at = message.find(of_library); at != std::string::npos)
+        throw std::invalid_argument(message.replace(at, of_library.size(), of_program));
+    throw;
+  }
+}
+
 }  // namespace
 
 void print_warning(const std::string& text) {
@@ -57,11 +81,11 @@ void print_warning(const std::string& text) {
 }
 
 Model load_whole_model(const ModelSource& source) {
-  return io::load_model<float>(source.directory, load_options(source));
+  return loaded([&] { return io::load_model<float>(source.directory, load_options(source)); });
 }
 
 Model load_model(const ModelSource& source) {
-  Model model = io::load_for_inference<float>(source.directory, load_options(source));
+  Model model = loaded([&] { return io::load_for_inference<float>(source.directory, load_options(source)); });
   check_reads_bytes(model, source.directory);
   return model;
 }
@@ -95,7 +119,12 @@ void check_has_gates(const Model& model, const std::string& directory, const std
 void check_can_write(const std::string& directory, const std::string& what) {
   std::error_code ignored;
   if (!fs::is_directory(directory, ignored)) throw IoError(directory, what, "not a directory", "a directory");
-  std::string trial = (fs::path(directory) / ".byte_demo-XXXXXX").string();  // permissions alone do not tell
+  // Permissions alone do not tell. A file without a name stays behind nobody.
+  if (const int file = ::open(directory.c_str(), O_TMPFILE | O_WRONLY, 0600); file >= 0) {
+    ::close(file);
+    return;
+  }
+  std::string trial = (fs::path(directory) / ".byte_demo-XXXXXX").string();  // where the file system has none of those
   if (::mkdtemp(trial.data()) == nullptr)
     throw IoError(directory, what, "a directory that cannot be written to", "one that can");
   fs::remove(trial, ignored);
@@ -119,8 +148,6 @@ void check_can_save(const Model& model, const std::string& directory, Overwrite 
 
 void save_model(const Model& model, const io::ModelTask& task, const std::string& directory,
                 const std::string& start_from) {
-  std::error_code ignored;
-  fs::remove(fs::path(directory) / io::calibration_file_name, ignored);
   io::ModelExtras extras;
   try {
     if (!start_from.empty()) extras = io::read_model_extras(start_from);
@@ -128,6 +155,7 @@ void save_model(const Model& model, const io::ModelTask& task, const std::string
     print_warning(error.what());
   }
   extras.files.erase(std::string(io::calibration_file_name));  // of other weights
+  io::remove_model_extras(directory);
   io::save_model(model, directory, {}, extras);
   io::write_task(task, directory);
   write_selftest(model, directory);

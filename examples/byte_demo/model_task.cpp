@@ -84,6 +84,19 @@ ModelTask task_of(const ModelSource& model) {
   return unknown;
 }
 
+ModelTask task_of(const ModelSource& source, const Model& model) {
+  ModelTask task = task_of(source);
+  const auto check = [&](const char* key, const std::optional<TokenId>& id) {
+    if (id && *id >= model.config().vocabulary)
+      throw merganser::IoError(
+          source.directory + "/" + std::string(merganser::io::task_file_name), key, *id,
+          "an id below " + std::to_string(model.config().vocabulary) + ", the vocabulary of the model");
+  };
+  check("mask_id", task.special.mask);
+  check("first_sentinel_id", task.special.first_sentinel);
+  return task;
+}
+
 DataOptions with_task_of(const ModelSource& model, DataOptions options) {
   const std::string name = task_of(model).name;
   if (!options.text.empty() && options.task.empty() && (name == denoise || name == span_corruption))
@@ -94,7 +107,8 @@ DataOptions with_task_of(const ModelSource& model, DataOptions options) {
 std::vector<evaluation::DeletionSegment> as_given(const data::Example& example, const data::SpecialTokens& special) {
   const Ids source(example.source.begin(), example.source.end() - 1);  // without the end
   const std::vector<std::uint8_t> all_kept(source.size(), 1);
-  if (!special.mask) return evaluation::character_units(source, all_kept, special);
+  const bool denoised = special.mask && example.source.size() == example.target.size();
+  if (!denoised) return evaluation::character_units(source, all_kept, special);
   // Flags in place of fates: a character is kept if none of its bytes is masked.
   const Ids clean(example.target.begin(), example.target.end() - 1);
   std::vector<std::uint8_t> given;
@@ -134,7 +148,8 @@ Prompts make_prompts(std::span<const std::string> texts, const ModelTask& task, 
                               std::to_string(*task.window) + " bytes, as in training");
   const bool spans = task.name == span_corruption;
   const TextTaskMaker make{spans ? TextTask::span_corruption : TextTask::denoise,
-                           task.noise.value_or(DataOptions().noise)};
+                           task.noise.value_or(DataOptions().noise),
+                           task.special.mask.value_or(data::DenoisingConfig().mask_id)};
   const bool empty = std::all_of(texts.begin(), texts.end(), [](const std::string& text) { return text.empty(); });
   const bool corrupts =
       reading == TextReading::names && !named && !empty && (spans || (task.name == denoise && make.noise > 0));

@@ -26,6 +26,9 @@ ModelTask task_of(const DataOptions& options);
 /// @throws merganser::IoError if the file is damaged
 ModelTask task_of(const ModelSource& model);
 
+/// The same. @throws merganser::IoError also if the model has no id of that number
+ModelTask task_of(const ModelSource& source, const Model& model);
+
 /// The data with the task of the model where it names none.
 /// @throws merganser::IoError as `task_of`
 DataOptions with_task_of(const ModelSource& model, DataOptions options);

@@ -1,9 +1,13 @@
 // byte_demo selftest: whether a saved model still answers as it did when it was written.
 #include <array>
+#include <filesystem>
 #include <iostream>
+#include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
+#include <merganser/core/io_error.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/io/selftest.hpp>
 
@@ -44,7 +48,12 @@ void selftest(const SelftestOptions& options) {
     std::cout << "Written: " << options.model.directory << "/" << io::selftest_file_name << ".\n";
     return;
   }
+  const std::string file = (std::filesystem::path(options.model.directory) / io::selftest_file_name).string();
+  const std::string written = "answers, as byte_demo selftest --write puts there";
+  std::error_code ignored;
+  if (!std::filesystem::exists(file, ignored)) throw merganser::IoError(file, "file", "no such file", written);
   const std::size_t count = io::check_selftest(model, options.model.directory);
+  if (count == 0) throw merganser::IoError(file, "cases", "none", written);
   std::cout << "All " << count << " cases answered as expected.\n";
 }
 

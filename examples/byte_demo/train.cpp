@@ -1,9 +1,12 @@
 // byte_demo train: a model of one's own on one's own text.
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <iostream>
 #include <optional>
 #include <stdexcept>
+#include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -31,6 +34,8 @@
 namespace byte_demo {
 
 namespace {
+
+namespace fs = std::filesystem;
 
 constexpr Index default_steps = 2500;
 
@@ -81,12 +86,22 @@ void check_memory(const Model& model, const TrainingData& data, Index batch) {
                                 " GB; give a smaller --batch or --window");
 }
 
-/// The log empties its file, which must not be one that was read.
+/// A log goes into a file of its own: a new one, or that of an earlier log.
 void check_log(const TrainOptions& options) {
+  if (options.log.empty()) return;
+  const auto same = [&](const std::string& other) {
+    return !other.empty() && fs::weakly_canonical(other) == fs::weakly_canonical(options.log);
+  };
+  for (const std::string& place : {options.save, options.checkpoints, options.resume})
+    if (same(place)) throw std::invalid_argument("--log " + options.log + " is where the model goes");
   std::error_code ignored;
-  for (const std::string& input : {options.data.text, options.data.valid, options.data.tsv})
-    if (!input.empty() && std::filesystem::equivalent(input, options.log, ignored))
-      throw std::invalid_argument("--log " + options.log + " is one of the files to read");
+  if (!fs::is_regular_file(options.log, ignored)) return;
+  constexpr std::string_view start = "{\"event\":";
+  std::string found(start.size(), ' ');
+  std::ifstream file(options.log, std::ios::binary);
+  file.read(found.data(), static_cast<std::streamsize>(found.size()));
+  if (file.gcount() > 0 && found != start)
+    throw std::invalid_argument("--log " + options.log + " is there and holds no log: give another name");
 }
 
 /// What the figures of a finished run say against it.

@@ -92,7 +92,10 @@ TrainingSummary run_training(Model& model, const TrainOptions& options, Index st
 std::string how_to_go_on(const TrainOptions& options, Index step, Index steps) {
   const std::string stopped = "stopped behind step " + std::to_string(step) + " of " + std::to_string(steps);
   const std::string run = options.resume.empty() ? options.checkpoints : options.resume;
-  if (!run.empty()) return stopped + "; to go on: byte_demo train --resume " + run;
+  if (!run.empty())
+    return stopped + "; to go on: byte_demo train --resume " + run +
+           (options.save.empty() ? "" : " --save " + options.save + " --force") +
+           (options.log.empty() ? "" : " --log " + options.log);
   if (!options.save.empty())
     return stopped + "; the model is in " + options.save + ", and train --from " + options.save +
            " begins a new run with it";

@@ -110,7 +110,7 @@ endif()
 # ---- Mistakes ----
 
 succeeds(train --task copy ${small} --no-gate --save ungated)
-fails_with("expected a model with gates" calibrate --model ungated --task copy)
+fails_with("calibrate: the model in ungated has no gate" calibrate --model ungated --task copy)
 fails_with("--text" calibrate --model model)
 fails_with("--model" calibrate --text text.txt)
 fails_with("no_such_model" calibrate --model no_such_model --task copy)
