@@ -265,7 +265,8 @@ Job add_generate(CLI::App& app, GenerateOptions& options) {
   generate->footer("Example: byte_demo generate 'The d<mask>cks swim across the quiet lake.'");
   add_model_directory(*generate, options.model, Bundled::taken);
   auto* text = generate->add_option("TEXT", options.text, "The text; else --input-file or standard input");
-  add_path(*generate, "--input-file", options.input_file, "FILE", "A text a line; the answers get a line each")
+  add_path(*generate, "--input-file", options.input_file, "FILE",
+           "A text a line; each answer ends with a line break, and may hold others")
       ->excludes(text);
   add_verbatim(*generate, options.reading);
   add_rate(*generate, options.rate);

@@ -9,6 +9,7 @@
 
 #include <merganser/core/random.hpp>
 #include <merganser/data/data_cursor.hpp>
+#include <merganser/data/denoising.hpp>
 #include <merganser/data/example.hpp>
 
 #include <options.hpp>
