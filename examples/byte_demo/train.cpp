@@ -68,7 +68,7 @@ nlohmann::ordered_json settings_json(const TrainOptions& options, const Model& m
 }
 
 /// Bytes of memory that the machine has; 0 where it does not say.
-inline double machine_memory() {
+double machine_memory() {
   const long pages = ::sysconf(_SC_PHYS_PAGES), page = ::sysconf(_SC_PAGESIZE);
   return pages > 0 && page > 0 ? static_cast<double>(pages) * static_cast<double>(page) : 0.0;
 }
@@ -89,12 +89,13 @@ void check_memory(const Model& model, const TrainingData& data, Index batch) {
 /// A log goes into a file of its own: a new one, or that of an earlier log.
 void check_log(const TrainOptions& options) {
   if (options.log.empty()) return;
-  const auto same = [&](const std::string& other) {
-    return !other.empty() && fs::weakly_canonical(other) == fs::weakly_canonical(options.log);
-  };
-  for (const std::string& place : {options.save, options.checkpoints, options.resume})
-    if (same(place)) throw std::invalid_argument("--log " + options.log + " is where the model goes");
   std::error_code ignored;
+  for (const std::string& input : {options.data.text, options.data.valid, options.data.tsv})
+    if (!input.empty() && fs::equivalent(input, options.log, ignored))
+      throw std::invalid_argument("--log " + options.log + " is one of the files to read");
+  for (const std::string& place : {options.save, options.checkpoints, options.resume})
+    if (!place.empty() && fs::weakly_canonical(place, ignored) == fs::weakly_canonical(options.log, ignored))
+      throw std::invalid_argument("--log " + options.log + " is where the model goes");
   if (!fs::is_regular_file(options.log, ignored)) return;
   constexpr std::string_view start = "{\"event\":";
   std::string found(start.size(), ' ');
