@@ -1,7 +1,6 @@
 // compression_curve: how much can be dropped, and what does it cost? Trains models over policies, target rates and
 // seeds, and writes a row a run. This file is the command line.
 #include <algorithm>
-#include <cerrno>
 #include <cstdint>
 #include <cstdlib>
 #include <exception>
@@ -22,6 +21,7 @@
 
 #include <command_line.hpp>
 #include <signals.hpp>
+#include <text_view.hpp>
 #include <threads.hpp>
 
 #include "../measure/program.hpp"
@@ -268,10 +268,8 @@ int make_curve(const CurveOptions& options, std::optional<int> threads) {
 }
 
 /// One line on stderr, whatever the message holds.
-int fail(std::string message, int exit_code) {
-  std::replace_if(
-      message.begin(), message.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
-  std::cerr << "compression_curve: " << message << std::endl;
+int fail(std::string_view message, int exit_code) {
+  std::cerr << "compression_curve: " << byte_demo::one_line(message) << std::endl;
   return exit_code;
 }
 
@@ -310,9 +308,8 @@ int bench_program(int argc, char** argv) {
   using compression_curve::fail;
   try {
     const int result = compression_curve::parse_and_run(argc, argv);
-    errno = 0;
     std::cout.flush();
-    if (!std::cout && errno != EPIPE && errno != 0)
+    if (!std::cout && !byte_demo::reader_left())
       return fail("cannot write to standard output", compression_curve::failure_exit);
     return result;
   } catch (const std::bad_alloc&) {

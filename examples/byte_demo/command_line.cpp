@@ -1,6 +1,5 @@
 // byte_demo: watch a transformer learn which bytes it can drop. This file is the command line.
 #include <algorithm>
-#include <cerrno>
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
@@ -12,13 +11,13 @@
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 
@@ -319,15 +318,10 @@ Job add_convert(CLI::App& app, ConvertOptions& options) {
 }
 
 /// One line on stderr, whatever the message holds.
-int fail(std::string message, int exit_code) {
-  std::replace_if(
-      message.begin(), message.end(), [](char c) { return c == '\n' || c == '\r' || c == '\t'; }, ' ');
-  std::cerr << "byte_demo: " << showable_text(message) << std::endl;
+int fail(std::string_view message, int exit_code) {
+  std::cerr << "byte_demo: " << one_line(message) << std::endl;
   return exit_code;
 }
-
-/// Whether it is a pipe without a reader that standard output failed for: no fault of a reader that has seen enough.
-bool reader_left() { return ::write(STDOUT_FILENO, "\n", 1) < 0 && errno == EPIPE; }
 
 std::string listed(const std::vector<std::pair<std::string, Job>>& jobs) {
   std::string names;

@@ -2,7 +2,10 @@
 #include <text_view.hpp>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
+
+#include <unistd.h>
 
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/data/character_columns.hpp>
@@ -31,6 +34,15 @@ std::string showable_text(std::string_view bytes) {
       [&](std::size_t i) { text += evaluation::escape_byte(bytes[i]); });
   return text;
 }
+
+std::string one_line(std::string_view message) {
+  std::string line(message);
+  std::replace_if(
+      line.begin(), line.end(), [](char c) { return c == '\n' || c == '\r' || c == '\t'; }, ' ');
+  return showable_text(line);
+}
+
+bool reader_left() { return ::write(STDOUT_FILENO, "\n", 1) < 0 && errno == EPIPE; }
 
 evaluation::ViewStyle view_style(ColorChoice color) {
   return wants_color(color) ? evaluation::ViewStyle::ansi : evaluation::ViewStyle::plain;

@@ -23,6 +23,12 @@ std::size_t prose_columns(int descriptor);
 /// The text with \xNN and the like for what is no character or acts on a terminal, other than ends of lines and tabs.
 std::string showable_text(std::string_view bytes);
 
+/// The same in one line, for errors.
+std::string one_line(std::string_view message);
+
+/// Whether it is a pipe without a reader that standard output failed for: no fault of a reader that has seen enough.
+bool reader_left();
+
 /// How deleted text is marked on standard output.
 merganser::evaluation::ViewStyle view_style(ColorChoice color);
 
