@@ -64,6 +64,10 @@ Worst worst_of(float lowest, float highest, Measure measure, std::uint64_t step,
   parallel_for(static_cast<Index>(patterns / task_patterns), [&](Index task) {
     std::vector<float> x, y;
     Worst own;
+    {
+      const std::lock_guard lock(mutex);
+      own = worst;
+    }
     // Patterns that are a multiple of the step.
     const std::uint64_t begin = (static_cast<std::uint64_t>(task) * task_patterns + step - 1) / step * step;
     for (std::uint64_t pattern = begin; pattern < static_cast<std::uint64_t>(task + 1) * task_patterns;
@@ -74,8 +78,8 @@ Worst worst_of(float lowest, float highest, Measure measure, std::uint64_t step,
     y.resize(x.size());
     transform(static_cast<Index>(x.size()), y.data(), of, static_cast<const float*>(x.data()));
     for (std::size_t i = 0; i < x.size(); ++i) {
-      // Double says to a millionth of a unit which floats are worth the time of long double.
-      if (static_cast<long double>(error(static_cast<double>(x[i]), y[i])) < own.error * (1 - 1e-6L)) continue;
+      // Double is good to a millionth of a unit and says which floats are worth the time of long double.
+      if (static_cast<long double>(error(static_cast<double>(x[i]), y[i])) <= own.error) continue;
       const long double exact = error(static_cast<long double>(x[i]), y[i]);
       if (exact > own.error) own = {exact, x[i]};
     }
@@ -148,10 +152,10 @@ void print_softmax(const char* kind, SoftmaxKind softmax, Index length, Index ro
             "");
 }
 
-void print_softmaxes() {
+void print_softmaxes(Index scores) {
   for (const SoftmaxKind softmax : {SoftmaxKind::softmax, SoftmaxKind::softmax1})
     for (const Index length : {8, 512, 8192}) {
-      const Index rows = (Index{1} << 20) / length;
+      const Index rows = std::max<Index>(1, scores / length);
       print_softmax("normal scores", softmax, length, rows, [](Rng& rng) { return rng.normal(); });
       print_softmax("ten times normal scores", softmax, length, rows, [](Rng& rng) { return 10 * rng.normal(); });
       print_softmax("equal scores", softmax, length, 1, [](Rng&) { return 0.1; });
@@ -163,8 +167,11 @@ void print_softmaxes() {
 int bench_program(int argc, char** argv) {
   CLI::App app("Prints the errors of exp, tanh, sigmoid, gelu and softmax in single precision against long double.");
   std::uint64_t step = 1;
+  Index scores = 1 << 20;
   int threads = hardware_threads();
   app.add_option("--step", step, "Of the floats, take one in so many; 1 unless given: all")
+      ->check(CLI::Range(1, 1 << 24));
+  app.add_option("--scores", scores, "Scores in rows of softmax, of each kind and length; 1048576 unless given")
       ->check(CLI::Range(1, 1 << 24));
   app.add_option("--threads", threads, "As many as the machine has unless given")->check(CLI::Range(1, 1024));
   CLI11_PARSE(app, argc, argv);
@@ -173,6 +180,6 @@ int bench_program(int argc, char** argv) {
   std::printf("%s, one float in %llu\n\n", std::string(instruction_set).c_str(), static_cast<unsigned long long>(step));
   std::printf("| function | where | numbers | largest error | at |\n|---|---|---|---|---|\n");
   print_functions(step);
-  print_softmaxes();
+  print_softmaxes(scores);
   return 0;
 }
