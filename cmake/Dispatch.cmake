@@ -5,13 +5,14 @@
 #   merganser_add_dispatched(TARGET sources... ISAS level... HEADER header ENTRIES function... [PARTS name...])
 #
 # TARGET    an executable or library that links merganser::merganser; its other libraries, include paths, definitions,
-#           options and its C++ standard, made before this call or after it, hold for the units too
+#           options and its C++ standard, made before this call or after it, hold for the units too. One call a target.
 # sources   the units, which are no sources of TARGET
 # ISAS      from the level that runs everywhere to the one that needs most: base (no flags), v2, v3, v4 (-march=x86-64-v3
 #           and so on; left out on other processors), or NAME=flags of your own
 # HEADER    declares the entry points
-# ENTRIES   functions with C linkage that the units define and the rest of the program calls by these names. They take and
-#           return plain types: no type of the library may cross, its layout differs from level to level.
+# ENTRIES   functions with C linkage that the units define and the rest of the program calls by these names. They take a
+#           fixed number of arguments and return plain types: no type of the library may cross, its layout differs from
+#           level to level.
 # PARTS     more units, which several programs share: of merganser_add_dispatched_parts(name sources... ISAS level...),
 #           an INTERFACE library that programs link to compile as its units do
 #
@@ -67,6 +68,15 @@ function(merganser_known_levels OUT)
       list(APPEND known "${level}=-march=x86-64-${level}")
     endif()
   endforeach()
+  set(ids "")
+  foreach(level IN LISTS known)
+    string(REGEX REPLACE "=.*$" "" name "${level}")
+    string(MAKE_C_IDENTIFIER ${name} id)
+    if(id IN_LIST ids)
+      message(FATAL_ERROR "merganser_add_dispatched: ISAS: got ${name} twice, expected levels of different names, even with _ for what is no letter or digit")
+    endif()
+    list(APPEND ids ${id})
+  endforeach()
   merganser_find_binutils()
   list(LENGTH known count)
   if(NOT MERGANSER_LD OR count EQUAL 0)
@@ -113,6 +123,19 @@ function(merganser_add_dispatched TARGET)
       message(FATAL_ERROR "merganser_add_dispatched(${TARGET}): ${needed} is missing")
     endif()
   endforeach()
+  if(NOT TARGET ${TARGET})
+    message(FATAL_ERROR "merganser_add_dispatched(${TARGET}): expected a target that add_executable or add_library made before")
+  endif()
+  get_target_property(units_before ${TARGET} MERGANSER_UNITS)
+  if(units_before)
+    message(FATAL_ERROR "merganser_add_dispatched(${TARGET}): this is the second call, after that with ${units_before}; name all units and entries in one")
+  endif()
+  set_target_properties(${TARGET} PROPERTIES MERGANSER_UNITS "${units}")
+  foreach(entry IN LISTS arg_ENTRIES)
+    if(NOT entry MATCHES "^[A-Za-z_][A-Za-z0-9_]*$")
+      message(FATAL_ERROR "merganser_add_dispatched(${TARGET}): ENTRIES: got ${entry}, expected the name of a function with C linkage, outside of any namespace")
+    endif()
+  endforeach()
   set(dir ${CMAKE_CURRENT_BINARY_DIR}/${TARGET}_levels)
   file(CONFIGURE OUTPUT ${dir}/language.cpp CONTENT "// So that ${TARGET} and what links it are linked as C++.\n")
   target_sources(${TARGET} PRIVATE ${dir}/language.cpp)
@@ -145,6 +168,11 @@ const std::uint64_t merganser_needs = merganser::needed_instructions;
   list(JOIN arg_ENTRIES "|" entries)
   set(link_alone ${CMAKE_COMMAND} "-DENTRIES=${entries}" -DSYMBOL=${symbol} -DLINKER=${MERGANSER_LD}
                  -DOBJCOPY=${MERGANSER_OBJCOPY} -DNM=${MERGANSER_NM})
+  set(linked ${dir})
+  get_property(several GLOBAL PROPERTY GENERATOR_IS_MULTI_CONFIG)
+  if(several)
+    set(linked ${dir}/$<CONFIG>)
+  endif()
   set(declared "")   # of each level: its functions, what it needs, its initialisers
   set(table "")      # of levels
   foreach(level IN LISTS levels)
@@ -160,16 +188,17 @@ const std::uint64_t merganser_needs = merganser::needed_instructions;
     set(renamed ${symbol}_needs_${id})
     set(section ${symbol}_initializers_${id})
     add_custom_command(
-      OUTPUT ${dir}/${id}.o
-      COMMAND ${link_alone} "-DOBJECTS=$<JOIN:${objects},|>" -DOUTPUT=${dir}/${id}.o -DLEVEL=${id} -P ${script}
+      OUTPUT ${linked}/${id}.o
+      COMMAND ${link_alone} "-DOBJECTS=$<JOIN:${objects},|>" -DOUTPUT=${linked}/${id}.o -DLEVEL=${id} -P ${script}
       DEPENDS ${objects} ${script}
       COMMENT "Linking level ${level_name} of ${TARGET}" VERBATIM)
-    target_sources(${TARGET} PRIVATE ${dir}/${id}.o)
-    set_source_files_properties(${dir}/${id}.o PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
-    string(APPEND declared "extern const std::uint64_t ${renamed};\n"
+    target_sources(${TARGET} PRIVATE ${linked}/${id}.o)
+    set_source_files_properties(${linked}/${id}.o PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
+    string(APPEND declared "HIDDEN extern const std::uint64_t ${renamed};\n"
            "[[gnu::weak]] extern const merganser::Level::Initializer __start_${section}[], __stop_${section}[];\n")
     foreach(entry IN LISTS arg_ENTRIES)
-      string(APPEND declared "decltype(${entry}) ${entry}_${id};\n")
+      string(APPEND declared "HIDDEN decltype(${entry}) ${entry}_${id};"
+             "  // of ENTRIES: ${arg_HEADER} is to declare ${entry}, a function with C linkage\n")
       string(APPEND ${entry}_functions "&${entry}_${id}, ")
     endforeach()
     string(APPEND table "      {\"${level_name}\", ${renamed}, {__start_${section}, __stop_${section}}},\n")
@@ -184,11 +213,11 @@ const std::uint64_t merganser_needs = merganser::needed_instructions;
   merganser_compile_for_level(${TARGET}_levels)
   add_dependencies(${TARGET} ${TARGET}_levels)
   add_custom_command(
-    OUTPUT ${dir}/levels.o
-    COMMAND ${link_alone} -DOBJECTS=$<TARGET_OBJECTS:${TARGET}_levels> -DOUTPUT=${dir}/levels.o -P ${script}
+    OUTPUT ${linked}/levels.o
+    COMMAND ${link_alone} -DOBJECTS=$<TARGET_OBJECTS:${TARGET}_levels> -DOUTPUT=${linked}/levels.o -P ${script}
     DEPENDS $<TARGET_OBJECTS:${TARGET}_levels> ${script} VERBATIM)
-  target_sources(${TARGET} PRIVATE ${dir}/levels.o)
-  set_source_files_properties(${dir}/levels.o PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
+  target_sources(${TARGET} PRIVATE ${linked}/levels.o)
+  set_source_files_properties(${linked}/levels.o PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
   set(${TARGET}_units ${${TARGET}_units} PARENT_SCOPE)
 endfunction()
 

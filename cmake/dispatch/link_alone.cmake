@@ -14,6 +14,7 @@ execute_process(COMMAND ${NM} --defined-only --extern-only --format=posix ${OUTP
 
 # The entry points get their names: f_v3 of a level; of the choice f, for the member `call` of a template (levels.cpp.in).
 set(arguments "")
+set(global "")
 foreach(entry IN LISTS entries)
   if(LEVEL)
     string(REGEX MATCH "(^|\n)(${entry}) T " found "${symbols}")
@@ -25,15 +26,20 @@ foreach(entry IN LISTS entries)
   if(NOT found)
     message(FATAL_ERROR "merganser_add_dispatched: ENTRIES: got ${entry}, expected a function with C linkage that the units define")
   endif()
-  list(APPEND arguments --redefine-sym ${CMAKE_MATCH_2}=${name} --keep-global-symbol=${name})
+  list(APPEND arguments --redefine-sym ${CMAKE_MATCH_2}=${name})
+  list(APPEND global --globalize-symbol=${name})
 endforeach()
 
 if(LEVEL)
-  list(APPEND arguments --redefine-sym merganser_needs=${SYMBOL}_needs_${LEVEL} --keep-global-symbol=${SYMBOL}_needs_${LEVEL})
+  list(APPEND arguments --redefine-sym merganser_needs=${SYMBOL}_needs_${LEVEL})
+  list(APPEND global --globalize-symbol=${SYMBOL}_needs_${LEVEL})
   # Static variables are initialised when the level is chosen: before main it would be done with every level's
   # instructions. The linker makes __start_ and __stop_ symbols for a section of this name. With flags it becomes one of
   # plain data; gold would take it for initialisers by its type.
   list(APPEND arguments --rename-section .init_array=${SYMBOL}_initializers_${LEVEL},alloc,load,data,contents)
 endif()
-execute_process(COMMAND ${OBJCOPY} ${arguments} ${OUTPUT}.whole ${OUTPUT} COMMAND_ERROR_IS_FATAL ANY)
-file(REMOVE ${OUTPUT}.whole)
+# First all is made local, then the entry points global: members of templates were weak, and another definition of such a
+# function anywhere in the program would be taken in silence.
+execute_process(COMMAND ${OBJCOPY} ${arguments} --keep-global-symbol=none ${OUTPUT}.whole ${OUTPUT}.local COMMAND_ERROR_IS_FATAL ANY)
+execute_process(COMMAND ${OBJCOPY} ${global} ${OUTPUT}.local ${OUTPUT} COMMAND_ERROR_IS_FATAL ANY)
+file(REMOVE ${OUTPUT}.whole ${OUTPUT}.local)

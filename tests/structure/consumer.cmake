@@ -32,4 +32,19 @@ execute_process(
   COMMAND_ERROR_IS_FATAL ANY)
 execute_process(COMMAND ${CMAKE_COMMAND} --build ${SCRATCH}/build COMMAND_ERROR_IS_FATAL ANY)
 execute_process(COMMAND ${SCRATCH}/build/consumer COMMAND_ERROR_IS_FATAL ANY)
+
+# What a component lacks is said.
+function(refuse component reason)
+  execute_process(COMMAND ${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/consumer -B ${SCRATCH}/build
+                          -DCOMPONENTS=${component} -DCMAKE_DISABLE_FIND_PACKAGE_nlohmann_json=ON
+                  OUTPUT_QUIET ERROR_VARIABLE error RESULT_VARIABLE failed)
+  string(REGEX REPLACE "[ \n]+" " " error "${error}")  # CMake breaks lines
+  if(NOT failed OR NOT error MATCHES "${reason}")
+    message(FATAL_ERROR "COMPONENTS ${component}: got ${error}, expected an error with: ${reason}")
+  endif()
+endfunction()
+if(WAY STREQUAL "find_package")
+  refuse(io "merganser::io needs nlohmann_json \\(Debian: nlohmann-json3-dev\\)")
+  refuse(gpu "merganser has the components io and openmp, not gpu")
+endif()
 file(REMOVE_RECURSE ${SCRATCH})

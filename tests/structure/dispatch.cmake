@@ -2,13 +2,24 @@
 #   cmake -DROOT= -DSCRATCH= -DGENERATOR= -DCOMPILER= -DNM= [-DQEMU=qemu-x86_64] -P dispatch.cmake
 cmake_minimum_required(VERSION 3.24)
 file(REMOVE_RECURSE ${SCRATCH})
-function(build generator)
+function(configure generator levels)
   execute_process(COMMAND ${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/dispatch -B ${SCRATCH} -G ${generator}
-                          -DCMAKE_CXX_COMPILER=${COMPILER} -DMERGANSER_ROOT=${ROOT} "-DLEVELS=${ARGN}"
-                  OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
-  execute_process(COMMAND ${CMAKE_COMMAND} --build ${SCRATCH} COMMAND_ERROR_IS_FATAL ANY)
+                          -DCMAKE_CXX_COMPILER=${COMPILER} -DMERGANSER_ROOT=${ROOT} "-DLEVELS=${levels}" ${ARGN}
+                  OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE failed)
+  set(failed ${failed} PARENT_SCOPE)
+  set(output "${output}" PARENT_SCOPE)
 endfunction()
-build(${GENERATOR} base v3 v4 v3-plus=-march=x86-64-v3\ -mmovbe)
+function(build generator levels)
+  configure(${generator} "${levels}" ${ARGN})
+  if(failed)
+    message(FATAL_ERROR "${output}")
+  endif()
+  execute_process(COMMAND ${CMAKE_COMMAND} --build ${SCRATCH} COMMAND_ERROR_IS_FATAL ANY)
+  foreach(program IN ITEMS c_program_STATIC c_program_SHARED)
+    execute_process(COMMAND ${SCRATCH}/${program} COMMAND_ERROR_IS_FATAL ANY)
+  endforeach()
+endfunction()
+build(${GENERATOR} "base;v3;v4;v3-plus=-march=x86-64-v3 -mmovbe")
 
 # Runs the program, on a processor of qemu if `cpu` is not "native", and compares what it says.
 function(expect cpu level pattern)
@@ -46,6 +57,13 @@ if(NOT count EQUAL 5)
   message(FATAL_ERROR "got ${count} linked objects, expected those of four levels and of the choice: ${objects}")
 endif()
 
+# A shared library shows its entry point, and no level.
+execute_process(COMMAND ${NM} --dynamic --defined-only ${SCRATCH}/libmean_SHARED.so
+                OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
+if(NOT symbols MATCHES " T mean_of\n" OR symbols MATCHES "mean_of_|needs")
+  message(FATAL_ERROR "libmean_SHARED.so has dynamic symbols ${symbols}, expected mean_of alone of its kind")
+endif()
+
 expect(native "" "^merganser::x86_")
 expect(native base "^merganser::x86_sse2\n")
 expect(native v9 "MERGANSER_LEVEL: level: got v9, expected one of base, v3, v4, v3-plus\n")
@@ -57,10 +75,52 @@ if(QEMU)
 endif()
 file(REMOVE_RECURSE ${SCRATCH})
 
-# Make sees fewer dependencies than ninja.
+# Make sees fewer dependencies than ninja, gold knows other sections, link-time optimisation may be on for all else.
 find_program(MAKE make)
-if(MAKE AND NOT GENERATOR MATCHES "Makefiles")
-  build("Unix Makefiles" base v3)
+find_program(GOLD ld.gold)
+if(MAKE)
+  set(options "")
+  if(GOLD)
+    list(APPEND options -DCMAKE_EXE_LINKER_FLAGS=-fuse-ld=gold)
+  endif()
+  if(COMPILER_ID STREQUAL "GNU")
+    list(APPEND options -DCMAKE_CXX_FLAGS=-flto=auto)
+  endif()
+  build("Unix Makefiles" "base;v3" ${options})
   expect(native base "^merganser::x86_sse2\n")
   file(REMOVE_RECURSE ${SCRATCH})
 endif()
+
+# Several configurations at once: each has levels of its own.
+if(GENERATOR STREQUAL "Ninja")
+  configure("Ninja Multi-Config" "base;v3" -DCMAKE_CROSS_CONFIGS=all)
+  execute_process(COMMAND ${CMAKE_COMMAND} --build ${SCRATCH} --config Debug --target c_program_SHARED:all
+                  COMMAND_ERROR_IS_FATAL ANY)
+  foreach(config IN ITEMS Debug Release)
+    execute_process(COMMAND ${SCRATCH}/${config}/c_program_SHARED COMMAND_ERROR_IS_FATAL ANY)
+  endforeach()
+  file(REMOVE_RECURSE ${SCRATCH})
+endif()
+
+# A mistake in the call is named, by CMake if it sees it, else by the compiler or the linker.
+function(refuse when mistake pattern)
+  configure(${GENERATOR} "base;v3" -DMISTAKE=${mistake})
+  if(when STREQUAL "building" AND NOT failed)
+    execute_process(COMMAND ${CMAKE_COMMAND} --build ${SCRATCH} --target mistaken
+                    OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE failed)
+  endif()
+  string(REGEX REPLACE "[ \n]+" " " said "${output}")  # CMake breaks lines
+  if(NOT failed OR NOT said MATCHES "${pattern}")
+    message(FATAL_ERROR "${mistake}: got ${output}, expected an error with: ${pattern}")
+  endif()
+endfunction()
+refuse(configuring twice "dispatched\\(mistaken\\): this is the second call, after that with mean.cpp")
+refuse(configuring no_target "dispatched\\(misspelt\\): expected a target that add_executable or add_library made before")
+refuse(configuring namespace "got somebody::mean_of, expected the name of a function with C linkage")
+refuse(configuring levels "ISAS: got my_v3 twice")
+refuse(configuring source "mean.cpp is a source of mistaken, too")
+refuse(building undeclared "hot.hpp is to declare mean_of, a function with C linkage")
+refuse(building undefined "ENTRIES: got mean_of, expected a function with C linkage that the units define")
+refuse(building variadic "ENTRIES: sum_all takes a variable number of arguments")
+refuse(building defined_elsewhere "(multiple definition of|duplicate symbol:?) .?mean_of")
+file(REMOVE_RECURSE ${SCRATCH})
