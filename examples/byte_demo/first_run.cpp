@@ -120,7 +120,10 @@ void first_run(const FirstRunOptions& options) {
   const Model model = load_model(source);
   std::vector<data::Example> all;
   for (const Sentences& language : sentences)
-    for (data::Example& example : masked(language)) all.push_back(std::move(example));
+    for (data::Example& example : masked(language)) {
+      check_length(model, std::ssize(example.source), options.model + ": a sentence of the first run");
+      all.push_back(std::move(example));
+    }
   const ModelComparison comparison = compare_modes(model, all, {}, seed);
   const evaluation::Comparison& measured = comparison.measured;
 

@@ -101,7 +101,8 @@ void check_log(const TrainOptions& options) {
   std::string found(start.size(), ' ');
   std::ifstream file(options.log, std::ios::binary);
   file.read(found.data(), static_cast<std::streamsize>(found.size()));
-  if (file.gcount() > 0 && found != start)
+  found.resize(static_cast<std::size_t>(file.gcount()));  // less of a log whose first line broke off
+  if (!start.starts_with(found))
     throw std::invalid_argument("--log " + options.log + " is there and holds no log: give another name");
 }
 

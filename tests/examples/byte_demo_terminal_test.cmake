@@ -88,6 +88,8 @@ endforeach()
 fails_with("--log same is where the model goes" train ${task} ${tiny} --steps 1 --log same --save same)
 succeeds(train ${task} ${tiny} --steps 1 --log log.jsonl)
 succeeds(train ${task} ${tiny} --steps 1 --log log.jsonl)
+file(WRITE ${WORK_DIR}/killed.jsonl "{\"eve")  # in the middle of its first line
+succeeds(train ${task} ${tiny} --steps 1 --log killed.jsonl)
 fails_with("--log log.jsonl is one of the files to read" train --text log.jsonl --window 16 ${tiny} --steps 1
            --log log.jsonl)
 file(WRITE ${WORK_DIR}/read/spiece.model "x")

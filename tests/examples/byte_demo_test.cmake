@@ -91,6 +91,33 @@ if(lines MATCHES "${too_long}")
   report_failure("lines should have at most 80 columns")
 endif()
 fails_with("no_such_model/config.json" --model no_such_model)
+fails_with("mrt5_abs_pos: a sentence of the first run: got [0-9]+ tokens, expected at most 40, the positions of this model"
+           --model ${GOLDEN_DIR}/mrt5_abs_pos)
+# What it says of itself is true of other models, too.
+function(expect_introduction pattern)
+  succeeds(${ARGN} --color never)
+  string(REPLACE "\n" " " out "${out}")
+  expect_match("${out}" "${pattern}")
+endfunction()
+expect_introduction("^A byte-level transformer, trained by merganser, puts sentences right .* Its first blocks")
+expect_introduction("^A byte-level transformer gets .* masked, which it was not made for. Its first blocks"
+                    --model ${golden_model})
+expect_introduction("which it was not made for. It has no gate that could delete any. A character"
+                    --model ${GOLDEN_DIR}/byt5_plain)
+
+# A mask is one byte to the model and stands in no output as its bytes.
+succeeds(show --model ${BUNDLED_MODEL} "A d<mask>ck" --json)
+string(JSON mask_ids GET "${out}" ids)
+string(REGEX REPLACE "[ \n]" "" mask_ids "${mask_ids}")
+string(JSON mask_bytes GET "${out}" bytes)
+if(NOT mask_ids STREQUAL "[68,35,103,259,102,110]" OR NOT mask_bytes EQUAL 6)
+  report_failure("a mask should be one id and one byte: ${out}")
+endif()
+succeeds(show --model ${BUNDLED_MODEL} "A d<mask>ck" --hex)
+expect_match("${out}" "<mask>")
+if(out MATCHES "x3C")
+  report_failure("a mask should not be shown byte by byte: ${out}")
+endif()
 
 # ---- Texts of nine scripts: whole characters at every width, the same marks everywhere ----
 

@@ -58,7 +58,8 @@ TEST_CASE("the absolute scheme adds the vector of each position and has no bias"
 
   Matrix<double> past = Matrix<double>::Ones(1, 6);
   REQUIRE(argument_error([&] { position.add(past, Vector<Position>{7}, nullptr); }) ==
-          "Embedding::forward: ids[0]: got 7, expected an id in [0, 7)");
+          "PositionEncoding::add: position: got 7, expected one in the table of 7, the tokens that a text may have");
+  REQUIRE(identical(past, Matrix<double>(Matrix<double>::Ones(1, 6))));
 }
 
 TEST_CASE("the gradients of both schemes agree with finite differences", "[PositionEncoding]") {

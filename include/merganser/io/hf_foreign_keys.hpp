@@ -31,7 +31,7 @@ inline void check_foreign_keys(const JsonFields& fields, const KnownKeys& known)
   for (const char* key : {"pruned_heads", "quantization_config"}) fields.require_value(key, nlohmann::json::object());
 
   // Hugging Face derives these two from feed_forward_proj, and lets the file overrule that.
-  fields.require_value("is_gated_act", known.gated);
+  fields.require_value("is_gated_act", known.gated, ", as feed_forward_proj says, which is relu where it is missing");
   if (known.gated)
     fields.choice("dense_act_fn",
                   std::array<Choice<bool>, 2>{{{"gelu_new", true}, {"gelu_pytorch_tanh", true}}});  // one function

@@ -45,6 +45,11 @@ class PositionEncoding {
   /// @throws std::invalid_argument if a position is past the table
   void add(Matrix<Scalar>& x, std::span<const Position> positions, Cache* cache) const {
     if (scheme_ != PositionScheme::absolute) return;
+    for (const Position position : positions)
+      if (position < 0 || position >= absolute.weight.rows())
+        throw_invalid_argument(
+            "PositionEncoding::add", "position", position,
+            "one in the table of " + std::to_string(absolute.weight.rows()) + ", the tokens that a text may have");
     x += absolute.forward(positions);
     if (cache != nullptr) cache->assign(positions.begin(), positions.end());
   }
