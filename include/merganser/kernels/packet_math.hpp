@@ -138,8 +138,8 @@ SplitExp<Packet> split_exp(const Packet& x) {
   return {r, slope, simd::pselect(simd::pcmp_lt(x, lowest), number(0), simd::pldexp(number(1), n))};
 }
 
-/// a / -b for b < 0 (float: from -2^120 to -2^-120), by Newton's method where products fuse: there a division would take
-/// longer than everything else in tanh. Elsewhere the division is faster, and tanh by half a unit better with it.
+/// a / -b for b < 0 (float: from -2^120 to -2^-120), by Newton's method where products fuse: there a division would
+/// take longer than everything else in tanh. Elsewhere the division is faster, and tanh by half a unit better with it.
 template <class Packet>
 Packet quotient_by_minus(const Packet& a, const Packet& b) {
   namespace simd = Eigen::internal;
