@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include <merganser/kernels/elementwise.hpp>
@@ -29,11 +30,21 @@ std::vector<float> sample(float lowest, float highest) {
   return x;
 }
 
-template <class Of>
-std::vector<float> values_of(const std::vector<float>& x, Of of) {
-  std::vector<float> y(x.size());
+template <Real Scalar, class Of>
+std::vector<Scalar> values_of(const std::vector<Scalar>& x, Of of) {
+  std::vector<Scalar> y(x.size());
   transform(static_cast<Index>(x.size()), y.data(), of, x.data());
   return y;
+}
+
+template <Real Scalar>
+std::vector<Scalar> tanh_of(const std::vector<Scalar>& x) {
+  return values_of(x, [](const auto& p) { return packet_tanh<Scalar>(p); });
+}
+
+template <Real Scalar>
+std::vector<Scalar> exp_of(const std::vector<Scalar>& x) {
+  return values_of(x, [](const auto& p) { return packet_exp<Scalar>(p); });
 }
 
 // The largest error in units in the last place of the result, at least of the smallest normal number.
@@ -106,9 +117,39 @@ TEST_CASE("functions of doubles are good to a few units", "[packet_math]") {
   }
 }
 
+TEMPLATE_TEST_CASE("exp has no subnormal numbers", "[packet_math]", float, double) {
+  constexpr TestType infinite = std::numeric_limits<TestType>::infinity();
+  const TestType lowest = std::is_same_v<TestType, float> ? TestType(-80) : TestType(-700);
+  std::vector<TestType> x;
+  for (int i = 0; i <= 2000; ++i) x.push_back(lowest * (TestType(1.5) - static_cast<TestType>(i) / TestType(1000)));
+  const auto y = exp_of(x);
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    CAPTURE(x[i], y[i]);
+    REQUIRE((x[i] < lowest ? y[i] == TestType{0} : y[i] >= std::numeric_limits<TestType>::min()));
+  }
+  const std::vector<TestType> hidden = {TestType(-1e9), -infinite, std::numeric_limits<TestType>::lowest(), 0};
+  REQUIRE(exp_of(hidden) == std::vector<TestType>{0, 0, 0, 1});
+}
+
+TEMPLATE_TEST_CASE("what is not a number stays visible", "[packet_math]", float, double) {
+  for (const std::size_t place : {0U, 3U, 40U}) {  // in a packet and in a tail
+    std::vector<TestType> values(41, TestType{1});
+    values[place] = std::numeric_limits<TestType>::quiet_NaN();
+    for (const std::vector<TestType>& y : {tanh_of(values), exp_of(values)}) {
+      REQUIRE(std::isnan(y[place]));
+      REQUIRE(std::count_if(y.begin(), y.end(), [](TestType v) { return std::isnan(v); }) == 1);
+    }
+  }
+}
+
+TEMPLATE_TEST_CASE("tanh far out is 1", "[packet_math]", float, double) {
+  constexpr TestType infinite = std::numeric_limits<TestType>::infinity();
+  const std::vector<TestType> x = {0, 20, -20, TestType(1e30), TestType(-1e30), infinite, -infinite};
+  REQUIRE(tanh_of(x) == std::vector<TestType>{0, 1, -1, 1, -1, 1, -1});
+}
+
 TEST_CASE("tanh never leaves [-1, 1]", "[packet_math]") {
-  for (const float y : values_of(sample(-100, 100), [](const auto& x) { return packet_tanh<float>(x); }))
-    REQUIRE(std::abs(y) <= 1);
+  for (const float y : tanh_of(sample(-100, 100))) REQUIRE(std::abs(y) <= 1);
 }
 
 TEMPLATE_TEST_CASE("multiply_add rounds once where there is an instruction for it, else twice", "[packet_math]", float,
