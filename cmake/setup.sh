@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what building merganser needs and this machine lacks, by apt.
 #   cmake/setup.sh          for the build, the tests and the demo
-#   cmake/setup.sh --all    also clang with its sanitizers, OpenMP and an emulator, as .ci/run uses them
-#   cmake/setup.sh --full   also clang-tidy and a compiler for AArch64, as .ci/full uses them
+#   cmake/setup.sh --all    also clang with its sanitizers and clang-tidy, OpenMP and an emulator, as .ci/run uses them
+#   cmake/setup.sh --full   also a compiler for AArch64, as .ci/full uses it
 #   cmake/setup.sh PACKAGE...   for the build, and these
 set -euo pipefail
 
@@ -10,11 +10,11 @@ packages=(ninja-build libeigen3-dev catch2 libbenchmark-dev nlohmann-json3-dev l
 command -v c++ >/dev/null || packages+=(g++)
 command -v cmake >/dev/null || packages+=(cmake)
 case ${1:-} in --all | --full)
-  packages+=(g++ clang libomp-dev libclang-rt-dev qemu-user) ;;
+  packages+=(g++ clang clang-tidy libomp-dev libclang-rt-dev qemu-user) ;;
 *)
   packages+=("$@") ;;
 esac
-[ "${1:-}" != --full ] || packages+=(clang-tidy g++-aarch64-linux-gnu)
+[ "${1:-}" != --full ] || packages+=(g++-aarch64-linux-gnu)
 
 if ! command -v dpkg-query >/dev/null; then
   echo "setup.sh: no apt on this machine; please install the equivalents of: ${packages[*]}" >&2

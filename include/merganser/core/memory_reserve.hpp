@@ -138,6 +138,9 @@ class MemoryReserve {
   static_assert(std::is_trivially_destructible_v<State>, "memory is freed until a thread's very end");
 
   struct AtThreadEnd {
+    AtThreadEnd() = default;
+    AtThreadEnd(const AtThreadEnd&) = delete;
+    AtThreadEnd& operator=(const AtThreadEnd&) = delete;
     ~AtThreadEnd() {
       state_.ended = true;
       shrink_to(0);

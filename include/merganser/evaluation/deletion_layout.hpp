@@ -106,8 +106,8 @@ inline std::vector<std::vector<DeletionSegment>> wrapped(std::span<const Deletio
   check_argument(columns >= 1, "wrapped", "columns", columns, "at least 1");
   const auto line = [&](std::size_t begin, std::size_t end) { return joined(units.subspan(begin, end - begin)); };
   std::vector<std::vector<DeletionSegment>> lines;
-  for (std::size_t begin = 0, end; begin < units.size(); begin = end) {
-    for (end = begin + 1; end < units.size() && data::columns_of(render(line(begin, end + 1))) <= columns;) ++end;
+  for (std::size_t begin = 0, end = 0; begin < units.size(); begin = end) {
+    for (++end; end < units.size() && data::columns_of(render(line(begin, end + 1))) <= columns;) ++end;
     if (end < units.size())
       for (std::size_t blank = end; blank > begin + (end - begin) / 2; --blank)
         if (units[blank - 1].text == " ") {

@@ -147,7 +147,7 @@ class CheckpointDirectory {
     checkpoint.best = best();
     if (checkpoint.metric && (!checkpoint.best || is_better(*checkpoint.metric, checkpoint.best->metric)))
       checkpoint.best = RatedStep{step, *checkpoint.metric};
-    const std::filesystem::path target = path_ / checkpoint_name(step);
+    std::filesystem::path target = path_ / checkpoint_name(step);
     if (damaged_.contains(step)) remove_directory_atomically(target);
     damaged_.erase(step);
     AtomicDirectory directory(target);

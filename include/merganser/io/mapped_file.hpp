@@ -68,13 +68,16 @@ inline MappedFile::MappedFile(const std::filesystem::path& path) {
   };
   detail::require_regular_file(path);
   struct Descriptor {
-    int value;
+    explicit Descriptor(int opened) : value(opened) {}
+    Descriptor(const Descriptor&) = delete;
+    Descriptor& operator=(const Descriptor&) = delete;
     ~Descriptor() {
       if (value >= 0) ::close(value);
     }
+    int value;
   };
   // Should the file have become a pipe since it was looked at, opening it must not wait.
-  const Descriptor descriptor{::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  const Descriptor descriptor(::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat status {};
   if (descriptor.value < 0) fail("a failed open");
   if (::fstat(descriptor.value, &status) != 0) fail("an unknown size");

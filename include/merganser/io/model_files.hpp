@@ -132,7 +132,7 @@ inline TensorTable open_weights(const ModelFiles& files) {
   if (files.weights.empty()) throw IoError(files.path_of(weights_file_name), "file", "no such file", "a file");
   if (files.weights.size() == 1) {
     const auto& [name, bytes] = *files.weights.begin();
-    return SafetensorsFile::parse(bytes, files.path_of(name));
+    return SafetensorsFile::parse(bytes, files.path_of(name));  // NOLINT(cppcoreguidelines-slicing): without metadata
   }
   TensorTable table(files.origin.string());
   for (const auto& [name, bytes] : files.weights) table.append(SafetensorsFile::parse(bytes, files.path_of(name)));

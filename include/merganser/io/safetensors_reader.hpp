@@ -156,6 +156,7 @@ inline std::vector<std::string> SafetensorsFile::require_tiling(const std::map<s
   const auto begin_of = [&data](const TensorInfo& info) { return info.bytes.data() - data.data(); };
   using Place = std::pair<std::pair<std::ptrdiff_t, std::size_t>, std::string_view>;
   std::vector<Place> places;
+  places.reserve(tensors.size());
   for (const auto& [name, info] : tensors) places.push_back({{begin_of(info), info.bytes.size()}, name});
   std::sort(places.begin(), places.end());
   std::vector<std::string> names;

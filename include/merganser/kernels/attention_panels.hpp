@@ -34,6 +34,7 @@ class CallMemory {
   }
   CallMemory(const CallMemory&) = delete;
   CallMemory& operator=(const CallMemory&) = delete;
+  ~CallMemory() = default;
 
   /// One of the arrays, not yet written to, from the beginning of a cache line on.
   Scalar* take(Index count) { return std::exchange(next_, next_ + whole_lines(count)); }

@@ -31,6 +31,7 @@ struct TokenState {
   /// [T] or empty: not 0 where a token is softly deleted, so that hard deletion would have removed it.
   Vector<std::uint8_t> deleted = {};
 
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): clang-tidy does not see the move in a template
   static TokenState start(const SequenceOffsets& offsets, Vector<Position> positions) {
     TokenState state;
     state.offsets = offsets;
