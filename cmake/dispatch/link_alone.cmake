@@ -3,6 +3,7 @@
 #   cmake -DOBJECTS=a.o|b.o -DOUTPUT= [-DLEVEL=v3] -DSYMBOL= -DENTRIES=f|g -DLINKER= -DOBJCOPY= -DNM= -P link_alone.cmake
 cmake_minimum_required(VERSION 3.24)
 string(REPLACE "|" ";" objects "${OBJECTS}")
+list(FILTER objects EXCLUDE REGEX "[.](gch|pch)$")  # CMake counts precompiled headers among the objects of a target
 string(REPLACE "|" ";" entries "${ENTRIES}")
 
 # --force-group-allocation: what may stand in several objects stands in this one for good, and is not dropped in favour of
