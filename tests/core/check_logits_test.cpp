@@ -16,8 +16,8 @@ TEMPLATE_TEST_CASE("logits are numbers or minus infinity", "[check_logits]", flo
   REQUIRE_NOTHROW(check_logits("f", Matrix<TestType>(0, 4)));
   logits(1, 0) = infinity;
   REQUIRE(argument_error([&] { check_logits("f", logits); }) ==
-          "f: logits: got inf, expected numbers; are the model's weights finite?");
+          "f: logits: got inf, expected numbers; are the model's weights finite, and none far too large?");
   logits(1, 0) = std::numeric_limits<TestType>::quiet_NaN();
   REQUIRE(argument_error([&] { check_logits("f", logits); }) ==
-          "f: logits: got nan, expected numbers; are the model's weights finite?");
+          "f: logits: got nan, expected numbers; are the model's weights finite, and none far too large?");
 }

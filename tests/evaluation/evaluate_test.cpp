@@ -382,7 +382,8 @@ TEST_CASE("A model whose logits are no numbers is not scored", "[evaluation][eva
     }
     return "nothing thrown";
   };
-  const std::string expected = "evaluate: logits: got nan, expected numbers; are the model's weights finite?";
+  const std::string expected =
+      "evaluate: logits: got nan, expected numbers; are the model's weights finite, and none far too large?";
   CHECK(message([&] { evaluate(model, batches, {}); }) == expected);
   CHECK(message([&] { compare(model, batches, {}); }) == expected);
 }

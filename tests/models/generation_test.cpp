@@ -363,7 +363,12 @@ TEST_CASE("nothing is generated from logits that are no numbers", "[generation]"
   model.lm_head.weight(7, 0) = std::numeric_limits<float>::quiet_NaN();
   const TokenBatch source = random_tokens(lengths, 11, 2);
   REQUIRE(argument_error([&] { generate(model, source); }) ==
-          "generate: logits: got nan, expected numbers; are the model's weights finite?");
+          "generate: logits: got nan, expected numbers; are the model's weights finite, and none far too large?");
   REQUIRE(argument_error([&] { beam_search(model, source); }) ==
-          "beam_search: logits: got nan, expected numbers; are the model's weights finite?");
+          "beam_search: logits: got nan, expected numbers; are the model's weights finite, and none far too large?");
+
+  EncoderDecoder<float> large = model_of<float>(1);  // of finite weights, which make infinite numbers
+  for (Index row = 0; row < large.lm_head.weight.rows(); ++row)
+    large.lm_head.weight.row(row).setConstant(row % 2 == 0 ? 3e38F : -3e38F);
+  REQUIRE_THAT(argument_error([&] { generate(large, source); }), Catch::Matchers::StartsWith("generate: logits: got"));
 }

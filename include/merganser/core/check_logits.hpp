@@ -17,7 +17,7 @@ void check_logits(std::string_view function, const Matrix<Scalar>& logits) {
   const Scalar* const end = logits.data() + logits.size();
   for (const Scalar* logit = logits.data(); logit != end; ++logit)
     check_argument(*logit < std::numeric_limits<Scalar>::infinity(), function, "logits", *logit,
-                   "numbers; are the model's weights finite?");
+                   "numbers; are the model's weights finite, and none far too large?");
 }
 
 }  // namespace merganser
