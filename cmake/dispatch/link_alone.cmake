@@ -41,6 +41,6 @@ if(LEVEL)
 endif()
 # First all is made local, then the entry points global: members of templates were weak, and another definition of such a
 # function anywhere in the program would be taken in silence.
-execute_process(COMMAND ${OBJCOPY} ${arguments} --keep-global-symbol=none ${OUTPUT}.whole ${OUTPUT}.local COMMAND_ERROR_IS_FATAL ANY)
+execute_process(COMMAND ${OBJCOPY} ${arguments} --keep-global-symbol=<none> ${OUTPUT}.whole ${OUTPUT}.local COMMAND_ERROR_IS_FATAL ANY)
 execute_process(COMMAND ${OBJCOPY} ${global} ${OUTPUT}.local ${OUTPUT} COMMAND_ERROR_IS_FATAL ANY)
 file(REMOVE ${OUTPUT}.whole ${OUTPUT}.local)

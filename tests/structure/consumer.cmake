@@ -2,6 +2,7 @@
 #   cmake -DWAY=find_package|find_package_absolute|add_subdirectory -DROOT= -DBUILD= -DVERSION= -DSCRATCH= -DGENERATOR= -DCOMPILER=
 #         -DWITH_IO=0|1 -DWITH_OPENMP=0|1 -P consumer.cmake
 cmake_minimum_required(VERSION 3.24)
+include(${CMAKE_CURRENT_LIST_DIR}/expect_error.cmake)
 
 file(REMOVE_RECURSE ${SCRATCH})
 
@@ -38,10 +39,7 @@ function(refuse component reason)
   execute_process(COMMAND ${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/consumer -B ${SCRATCH}/build
                           -DCOMPONENTS=${component} -DCMAKE_DISABLE_FIND_PACKAGE_nlohmann_json=ON
                   OUTPUT_QUIET ERROR_VARIABLE error RESULT_VARIABLE failed)
-  string(REGEX REPLACE "[ \n]+" " " error "${error}")  # CMake breaks lines
-  if(NOT failed OR NOT error MATCHES "${reason}")
-    message(FATAL_ERROR "COMPONENTS ${component}: got ${error}, expected an error with: ${reason}")
-  endif()
+  expect_error("COMPONENTS ${component}" "${failed}" "${error}" "${reason}")
 endfunction()
 if(WAY STREQUAL "find_package")
   refuse(io "merganser::io needs nlohmann_json \\(Debian: nlohmann-json3-dev\\)")

@@ -1,6 +1,7 @@
 # Builds the project in dispatch/, one of whose units is compiled for several instruction sets, and runs it at each level.
 #   cmake -DROOT= -DSCRATCH= -DGENERATOR= -DCOMPILER= -DNM= [-DQEMU=qemu-x86_64] -P dispatch.cmake
 cmake_minimum_required(VERSION 3.24)
+include(${CMAKE_CURRENT_LIST_DIR}/expect_error.cmake)
 file(REMOVE_RECURSE ${SCRATCH})
 function(configure generator levels)
   execute_process(COMMAND ${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/dispatch -B ${SCRATCH} -G ${generator}
@@ -109,10 +110,7 @@ function(refuse when mistake pattern)
     execute_process(COMMAND ${CMAKE_COMMAND} --build ${SCRATCH} --target mistaken
                     OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE failed)
   endif()
-  string(REGEX REPLACE "[ \n]+" " " said "${output}")  # CMake breaks lines
-  if(NOT failed OR NOT said MATCHES "${pattern}")
-    message(FATAL_ERROR "${mistake}: got ${output}, expected an error with: ${pattern}")
-  endif()
+  expect_error(${mistake} "${failed}" "${output}" "${pattern}")
 endfunction()
 refuse(configuring twice "dispatched\\(mistaken\\): this is the second call, after that with mean.cpp")
 refuse(configuring no_target "dispatched\\(misspelt\\): expected a target that add_executable or add_library made before")
