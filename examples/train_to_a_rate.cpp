@@ -64,7 +64,7 @@ int main() {
     if (report.step % 150 == 149)
       std::printf("step %4d   loss %6.3f   deleted %5.1f %%   alpha %7.4f\n", static_cast<int>(report.step) + 1,
                   report.parts[0].value, 100 * report.deletion_rate, report.alpha);
-    return training::Continue::yes;
+    return merganser::Continue::yes;
   };
   trainer.run(
       1500, [&] { return data::make_random_batch(draw_example, 16, rng); }, callbacks);

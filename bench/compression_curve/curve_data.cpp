@@ -87,7 +87,7 @@ void check_names(const CurveOptions& options, const std::vector<LanguageFile>& f
 }
 
 std::string read(const std::string& option, const LanguageFile& file, Settings& contents) {
-  std::string text = data::read_text_file(file.path);
+  std::string text = data::read_text(file.path);
   contents["content of " + option + " " + file.language] = byte_demo::content_of(text);
   return text;
 }

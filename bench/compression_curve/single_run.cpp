@@ -66,7 +66,7 @@ Model make(byte_demo::Design design, const byte_demo::TrainOptions& train, const
     config.vocabulary = design.config.vocabulary;
     config.encoder = design.config.encoder;
     config.gates = design.config.gates;
-    config.token_pooling = design.config.pooling;
+    config.pooling = design.config.pooling;
     config.pad = design.config.pad;
     config.classes = static_cast<Index>(data.classes.size());
     Model model(config);
@@ -141,7 +141,7 @@ double train(Model& model, const Workplace& workplace, const PlannedRun& planned
     progress.update(report);
     log.step(report, seconds());
     if (trainer.steps_taken() % options.checkpoint_every == 0) checkpoints.save(model, trainer, batches, seconds());
-    return byte_demo::CatchSignals::caught() != 0 ? training::Continue::no : training::Continue::yes;
+    return byte_demo::CatchSignals::caught() != 0 ? merganser::Continue::no : merganser::Continue::yes;
   };
   callbacks.on_event = [&](training::TrainingEvent event, const training::StepReport& report) {
     const std::string step = planned.name() + ", step " + std::to_string(report.step) + ": ";
@@ -149,7 +149,7 @@ double train(Model& model, const Workplace& workplace, const PlannedRun& planned
       progress.note(step + "nearly everything has been deleted for many steps");
     else if (++unfinite == most_unfinite_steps)
       throw Diverged(step + "loss or gradient is not finite");
-    return training::Continue::yes;
+    return merganser::Continue::yes;
   };
   trainer.run(steps - trainer.steps_tried(), batches, callbacks);
   checkpoints.save(model, trainer, batches, seconds());

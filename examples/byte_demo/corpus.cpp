@@ -173,7 +173,7 @@ TrainingData open_text(const DataOptions& options, Index batch, Index most, std:
 TrainingData open_tsv(const DataOptions& options, Index batch, Index most, std::uint64_t seed) {
   TrainingData result;
   const auto read_pairs = [&result](const std::string& option, const std::string& path) {
-    const std::string text = data::read_text_file(path);
+    const std::string text = data::read_text(path);
     result.contents["content of " + option] = content_of(text);
     return data::TsvCorpus::parse(text, path);
   };

@@ -58,7 +58,7 @@ std::vector<std::string> lines_of(std::string_view text) {
 }
 
 std::string read_lines(const GenerateOptions& options) {
-  if (!options.input_file.empty()) return data::read_text_file(options.input_file);
+  if (!options.input_file.empty()) return data::read_text(options.input_file);
   std::string text{std::istreambuf_iterator<char>(std::cin), {}};
   if (text.empty())
     throw std::invalid_argument("no text: give TEXT, --input-file FILE, or a text a line on standard input");
@@ -140,7 +140,7 @@ class Writer {
     generation.on_tokens = [&](Index, std::span<const merganser::TokenId> ids) {
       const std::string chunk = bytes.push(ids);
       if (!chunk.empty()) write_answer(chunk);
-      return CatchSignals::caught() != 0 || !std::cout ? models::Continue::no : models::Continue::yes;
+      return CatchSignals::caught() != 0 || !std::cout ? merganser::Continue::no : merganser::Continue::yes;
     };
     run(piece, 1, generation);
     write_answer(bytes.finish());

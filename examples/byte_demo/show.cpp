@@ -34,7 +34,7 @@ constexpr Index default_window = 64;  // bytes
 
 std::string read_input(const ShowOptions& options) {
   if (options.text) return *options.text;
-  if (!options.input_file.empty()) return merganser::data::read_text_file(options.input_file);
+  if (!options.input_file.empty()) return merganser::data::read_text(options.input_file);
   if (is_terminal(STDIN_FILENO))
     throw std::invalid_argument("no text: give TEXT, --input-file FILE, or a text on standard input");
   std::string text{std::istreambuf_iterator<char>(std::cin), {}};

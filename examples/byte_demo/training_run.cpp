@@ -61,7 +61,7 @@ TrainingSummary run_training(Model& model, const TrainOptions& options, Index st
     if (checkpoints != nullptr)
       checkpoints->on_step(model, trainer, data.batches, seconds_before + progress.seconds(), metric);
     late = options.minutes && progress.seconds() > overtime * 60 * *options.minutes;
-    return late || CatchSignals::caught() != 0 ? training::Continue::no : training::Continue::yes;
+    return late || CatchSignals::caught() != 0 ? merganser::Continue::no : merganser::Continue::yes;
   };
   callbacks.on_event = [&](training::TrainingEvent event, const training::StepReport& report) {
     const bool collapse = event == training::TrainingEvent::deletion_collapse;
@@ -76,7 +76,7 @@ TrainingSummary run_training(Model& model, const TrainOptions& options, Index st
       throw std::runtime_error("training stopped at step " + std::to_string(report.step) +
                                ": loss or gradient is not finite; a lower --learning-rate may help");
     }
-    return CatchSignals::caught() != 0 ? training::Continue::no : training::Continue::yes;
+    return CatchSignals::caught() != 0 ? merganser::Continue::no : merganser::Continue::yes;
   };
   const CatchSignals signals;
   trainer.run(steps - trainer.steps_tried(), data.batches, callbacks);

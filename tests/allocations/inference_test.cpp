@@ -172,8 +172,8 @@ TEST_CASE("poolings and classifiers allocate nothing after the first call", "[al
   config.encoder = small_stack();
   config.gates = {gate_at(1)};
   config.classes = 3;
-  for (const Pooling pooling : {Pooling::mean, Pooling::first}) {
-    config.pooling = pooling;
+  for (const Readout readout : {Readout::mean, Readout::first}) {
+    config.readout = readout;
     SequenceClassifier<float> classifier(config);
     fill_model(classifier, 4, 0.2);
     for (const DeletionMode mode : {DeletionMode::none, DeletionMode::soft, DeletionMode::hard}) {

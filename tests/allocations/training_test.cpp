@@ -98,7 +98,7 @@ TEST_CASE("reports, callbacks and several batches a step take nothing either", "
   training::TrainerCallbacks callbacks;
   callbacks.on_step = [&](const training::StepReport& report) {
     total += report.total;
-    return training::Continue::yes;
+    return merganser::Continue::yes;
   };
   const auto step = [&] { trainer.step(batches, callbacks); };
   for (int i = 0; i < 20; ++i) step();

@@ -64,7 +64,7 @@ TEST_CASE("Tokens and sequences are counted", "[evaluation][accuracy]") {
 }
 
 TEST_CASE("Ignored labels and sequences without labels do not count", "[evaluation][accuracy]") {
-  const TokenId ignored = evaluation::ignored_label;
+  const TokenId ignored = ignored_label;
   Accuracy accuracy;
   accuracy.add(logits_choosing({0, 1, 1, 1, 2}, 3), batch_of({{ignored, 1}, {}, {ignored, ignored}, {0}}));
   CHECK(accuracy.tokens() == 2);

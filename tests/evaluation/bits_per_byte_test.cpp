@@ -55,7 +55,7 @@ TEMPLATE_TEST_CASE("Logits that are not finite do not pass as probabilities", "[
 TEST_CASE("Bits of all scored labels over source tokens that are not the end", "[evaluation][bits_per_byte]") {
   Matrix<double> logits = Matrix<double>::Zero(3, 4);  // 2 bits a label
   BitsPerByte bits;
-  bits.add_labels(logits, std::vector<TokenId>{3, evaluation::ignored_label, 0});
+  bits.add_labels(logits, std::vector<TokenId>{3, ignored_label, 0});
   bits.add_source(std::vector<TokenId>{70, 71, 1, 72, 1}, 1);
   CHECK_THAT(bits.bits(), WithinAbs(4.0, 1e-12));
   CHECK(bits.labels() == 2);
@@ -74,7 +74,7 @@ TEST_CASE("It agrees with the cross entropy that training minimises", "[evaluati
   Matrix<double> logits(17, 11);
   for (Index i = 0; i < logits.size(); ++i) logits.data()[i] = 5 * rng.normal();
   std::vector<TokenId> labels;
-  for (int t = 0; t < 17; ++t) labels.push_back(t % 5 == 2 ? nn::ignored_label : static_cast<TokenId>(rng.below(11)));
+  for (int t = 0; t < 17; ++t) labels.push_back(t % 5 == 2 ? ignored_label : static_cast<TokenId>(rng.below(11)));
   const auto loss = nn::CrossEntropy<double>().forward(logits, labels);
   BitsPerByte bits;
   bits.add_labels(logits, labels);

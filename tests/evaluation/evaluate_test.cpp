@@ -67,7 +67,7 @@ std::vector<data::Batch> small_batches() {
       for (int t = 0; t < length / 2 + 1; ++t) example.target.push_back(static_cast<TokenId>(3 + rng.below(27)));
       batch.push_back(example);
     }
-  batches[1].target.ids[2] = evaluation::ignored_label;
+  batches[1].target.ids[2] = ignored_label;
   return batches;
 }
 
@@ -152,7 +152,7 @@ TEST_CASE("A result is what a direct computation gives", "[evaluation][evaluate]
         bool all = true;
         for (Index t = batch.target.offsets.begin(i); t < batch.target.offsets.end(i); ++t) {
           const TokenId label = batch.target.ids[static_cast<std::size_t>(t)];
-          if (label == evaluation::ignored_label) continue;
+          if (label == ignored_label) continue;
           Index best = 0;
           output.logits.row(t).maxCoeff(&best);
           right += best == label ? 1 : 0;

@@ -41,7 +41,7 @@ struct Setup : ModelSetup<EncoderDecoder<Scalar>> {
                  const Vector<Index>& lengths = {3, 1, 5, 0}, const Vector<Index>& target_lengths = {2, 4, 1, 3})
       : ModelSetup<EncoderDecoder<Scalar>>(config, random_tokens(lengths, config.vocabulary, seed + 1),
                                            random_tokens(target_lengths, config.vocabulary, seed + 2), options, seed) {
-    if (this->target.total() > 3) this->target.ids[3] = nn::ignored_label;
+    if (this->target.total() > 3) this->target.ids[3] = ignored_label;
   }
 };
 

@@ -255,7 +255,7 @@ TEST_CASE("a classifier may pool, and trains through it", "[pooling]") {
   config.vocabulary = 11;
   config.encoder = tiny_stack();
   config.classes = 3;
-  config.token_pooling = pooling_at(1, PoolingKind::strided);
+  config.pooling = pooling_at(1, PoolingKind::strided);
   ModelSetup<SequenceClassifier<double>> s(config, random_tokens({5, 1, 0, 4}, 11, 2),
                                            random_tokens({1, 1, 1, 1}, 3, 3), {}, 1);
   s.objective.score_penalty = 0;

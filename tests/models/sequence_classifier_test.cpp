@@ -26,13 +26,13 @@ template <Real Scalar>
 using Config = typename SequenceClassifier<Scalar>::Config;
 
 template <Real Scalar>
-Config<Scalar> config_of(const Vector<Index>& gates, Pooling pooling = Pooling::mean,
+Config<Scalar> config_of(const Vector<Index>& gates, Readout readout = Readout::mean,
                          const StackConfig& stack = tiny_stack()) {
   Config<Scalar> config;
   config.vocabulary = 11;
   config.encoder = stack;
   config.classes = 4;
-  config.pooling = pooling;
+  config.readout = readout;
   for (const Index block : gates) config.gates.push_back(gate_at(block));
   return config;
 }
@@ -65,11 +65,11 @@ Vector<DeletionOptions> all_deletions() {
 TEST_CASE("the gradients of a classifier's objective agree with finite differences", "[SequenceClassifier]") {
   const Threads one(1);
   StackConfig stack = tiny_stack();
-  for (const Pooling pooling : {Pooling::mean, Pooling::first})
+  for (const Readout readout : {Readout::mean, Readout::first})
     for (const DeletionOptions& options : all_deletions()) {
-      stack.dropout = pooling == Pooling::first ? 0.2 : 0.0;
-      Setup<double> s(config_of<double>({0, 1}, pooling, stack), options, 4);
-      CAPTURE(static_cast<int>(pooling), static_cast<int>(options.mode), static_cast<int>(options.survivor_bias));
+      stack.dropout = readout == Readout::first ? 0.2 : 0.0;
+      Setup<double> s(config_of<double>({0, 1}, readout, stack), options, 4);
+      CAPTURE(static_cast<int>(readout), static_cast<int>(options.mode), static_cast<int>(options.survivor_bias));
       SequenceClassifier<double>::Cache cache;
       s.objective.score_limit = limit_between_scores([&](double limit) {
         s.objective.score_limit = limit;
@@ -82,12 +82,12 @@ TEST_CASE("the gradients of a classifier's objective agree with finite differenc
     }
 }
 
-TEST_CASE("mean pooling weighs survivors by softmax of their key bias, first takes the first", "[SequenceClassifier]") {
+TEST_CASE("the mean weighs survivors by softmax of their key bias, first takes the first", "[SequenceClassifier]") {
   const auto survives = [](const auto& encoded, Index t) {
     return encoded.deleted.empty() || encoded.deleted[static_cast<std::size_t>(t)] == 0;
   };
   for (const DeletionOptions& options : all_deletions()) {
-    const Setup<double> mean(config_of<double>({1}), options), first(config_of<double>({1}, Pooling::first), options);
+    const Setup<double> mean(config_of<double>({1}), options), first(config_of<double>({1}, Readout::first), options);
     const auto output = mean.inferred();
     const RaggedBatch<double>& hidden = output.encoded.hidden;
     Matrix<double> of_mean = Matrix<double>::Zero(5, 6), of_first = of_mean;
@@ -117,7 +117,7 @@ TEMPLATE_TEST_CASE("a classifier keeps the laws", "[SequenceClassifier]", float,
     require_backward_adds(s.model, [&](SequenceClassifier<TestType>& gradients) { s.backward(gradients); });
     REQUIRE(numbers_of(s.model) == numbers_of(same.model));
 
-    const Setup<TestType> large(config_of<TestType>({0, 1}, Pooling::mean, small_stack()), options, 1, {70, 1, 0, 33});
+    const Setup<TestType> large(config_of<TestType>({0, 1}, Readout::mean, small_stack()), options, 1, {70, 1, 0, 33});
     const auto together = large.inferred();
     for (Index i = 0; i < 4; ++i) {
       Setup<TestType> single = large;
@@ -165,11 +165,11 @@ TEST_CASE("a softly deleted token weighs next to nothing in the mean", "[Sequenc
 }
 
 TEST_CASE("soft deletion gives the logits of hard deletion, by either readout", "[SequenceClassifier]") {
-  const Pooling pooling = GENERATE(Pooling::mean, Pooling::first);
+  const Readout readout = GENERATE(Readout::mean, Readout::first);
   Index deleted = 0, first_deleted = 0;
   for (const Vector<Index>& gates : {Vector<Index>{0}, Vector<Index>{1}, Vector<Index>{0, 1}})
     for (std::uint64_t seed = 1; seed <= 20; ++seed) {
-      auto config = config_of<double>(gates, pooling);
+      auto config = config_of<double>(gates, readout);
       for (merge::GateConfig& gate : config.gates) gate.scale = -1000;  // sure of what it deletes
       Setup<double> s(config, deletion(DeletionMode::soft), seed, {9, 1, 4, 0, 6});
       s.source = with_pads(s.source, s.model.config().pad, seed);
@@ -191,10 +191,10 @@ TEST_CASE("soft deletion gives the logits of hard deletion, by either readout", 
 }
 
 TEST_CASE("a padded batch gives a classifier's logits of a ragged one, in every mode", "[SequenceClassifier]") {
-  for (const Pooling pooling : {Pooling::mean, Pooling::first})
+  for (const Readout readout : {Readout::mean, Readout::first})
     for (const DeletionOptions& options : all_deletions())
       for (std::uint64_t seed = 1; seed <= 5; ++seed) {
-        Setup<double> s(config_of<double>({1}, pooling), options, seed);
+        Setup<double> s(config_of<double>({1}, readout), options, seed);
         const Matrix<double> expected = s.inferred().logits;
         s.source = with_pads(s.source, s.model.config().pad, seed);
         REQUIRE(relative_difference(s.inferred().logits, expected) <= 1e-12);
@@ -243,7 +243,7 @@ TEST_CASE("a classifier names its tensors, starts from its seed and takes empty 
 }
 
 TEMPLATE_TEST_CASE("a classifier prepared for inference gives the same bits", "[SequenceClassifier]", float, double) {
-  Setup<TestType> s(config_of<TestType>({1}, Pooling::mean, small_stack()), {}, 1, {30, 1, 0, 17});
+  Setup<TestType> s(config_of<TestType>({1}, Readout::mean, small_stack()), {}, 1, {30, 1, 0, 17});
   const Matrix<TestType> before = s.model.forward(s.source).logits;
   s.model.prepare_for_inference();
   REQUIRE(identical(s.model.forward(s.source).logits, before));

@@ -13,7 +13,7 @@ namespace {
 data::Batch batch_of_three() {
   data::Batch batch;
   batch.source = TokenBatch::from_sequences({{0, 5, 6}, {0, 0}, {7}});
-  batch.target = TokenBatch::from_sequences({{1, nn::ignored_label}, {0}, {4}});
+  batch.target = TokenBatch::from_sequences({{1, ignored_label}, {0}, {4}});
   return batch;
 }
 

@@ -20,7 +20,7 @@ namespace {
 /// Four labels, one ignored, and two gates with a forced token.
 struct Setup {
   ScriptedModel::Output output;
-  Vector<TokenId> labels{2, 0, nn::ignored_label, 1};
+  Vector<TokenId> labels{2, 0, ignored_label, 1};
 
   Setup() {
     Rng rng(1);
@@ -36,7 +36,7 @@ struct Setup {
 double cross_entropy(const Setup& s) {
   double sum = 0;
   for (Index t = 0; t < 4; ++t)
-    if (const TokenId label = s.labels[static_cast<std::size_t>(t)]; label != nn::ignored_label)
+    if (const TokenId label = s.labels[static_cast<std::size_t>(t)]; label != ignored_label)
       sum += std::log(s.output.logits.row(t).array().exp().sum()) - s.output.logits(t, label);
   return sum / 3;
 }
@@ -99,7 +99,7 @@ TEST_CASE("without gates and without labels the objective is 0", "[objective]") 
   s.output.score_excess = 0;
   REQUIRE_THAT(evaluate_objective<ScriptedModel>(s.output, s.labels, {}, 1.0).total,
                WithinRel(cross_entropy(s), 1e-12));
-  s.labels.assign(4, nn::ignored_label);
+  s.labels.assign(4, ignored_label);
   const auto ignored = evaluate_objective<ScriptedModel>(s.output, s.labels, {}, 1.0);
   REQUIRE(ignored.total == 0.0);
   REQUIRE(ignored.counted == 0);

@@ -565,7 +565,7 @@ TEST_CASE("the gradient of parts of any size is that of the whole", "[Trainer]")
                                          {{2, 3, 0, 4, 5, 6, 7, 8, 2, 0}, labels(50)},
                                          {{2, 3, 0, 4, 5, 6, 7, 8, 2, 0}, labels(48)},
                                          {{0, 0}, labels(1)}};
-  examples[1].target[7] = nn::ignored_label;
+  examples[1].target[7] = ignored_label;
   const data::Batch whole = data::make_batch(examples), small = data::make_batch(std::span(examples).first(1)),
                     large = data::make_batch(std::span(examples).subspan(1));
   Trainer<Double>::Config config;

@@ -32,6 +32,12 @@ using TokenId = std::int32_t;
 /// The place of a token in the sequence as it came in, counted from 0. It survives deletion.
 using Position = std::int32_t;
 
+/// The label of a token that is not scored.
+inline constexpr TokenId ignored_label = -100;
+
+/// What a callback answers: whether that which called it goes on.
+enum class Continue { no, yes };
+
 /// The Eigen types of a row-major matrix of run-time size and of one row.
 template <Real Scalar>
 using PlainMatrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;

@@ -23,7 +23,7 @@ namespace merganser::inline MERGANSER_ISA::data {
 ///     data::ByteStream stream;
 ///     options.on_tokens = [&](Index, std::span<const TokenId> ids) {
 ///       std::cout << stream.push(ids) << std::flush;
-///       return models::Continue::yes;  // no: enough
+///       return merganser::Continue::yes;  // no: enough
 ///     };
 ///     models::generate(model, source, options);
 ///     std::cout << stream.finish();

@@ -23,7 +23,7 @@ namespace merganser::inline MERGANSER_ISA::data {
 
 /// The whole file as bytes, whatever they are; reads pipes too.
 /// @throws IoError if the file is missing, a directory, unreadable or empty
-inline std::string read_text_file(const std::filesystem::path& path) {
+inline std::string read_text(const std::filesystem::path& path) {
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored)) throw IoError(path.string(), "file", "a directory", "a text file");
   errno = 0;
@@ -47,8 +47,8 @@ inline std::string read_text_file(const std::filesystem::path& path) {
 /// lives and is not moved. Immutable; may be shared between threads, each with its own Rng.
 class TextCorpus {
  public:
-  /// @throws IoError as `read_text_file`
-  static TextCorpus read(const std::filesystem::path& path) { return {read_text_file(path), path.string()}; }
+  /// @throws IoError as `read_text`
+  static TextCorpus read(const std::filesystem::path& path) { return {read_text(path), path.string()}; }
 
   /// A text in memory; the name is used in errors. @throws IoError if the text is empty
   static TextCorpus from_text(std::string text, std::string name = "text") {
@@ -124,8 +124,8 @@ struct TextPair {
 /// Lines end with LF or CRLF; the last one may lack its end, or be blank. Nothing is quoted or escaped.
 class TsvCorpus {
  public:
-  /// @throws IoError as `read_text_file`, and as `parse`
-  static TsvCorpus read(const std::filesystem::path& path) { return parse(read_text_file(path), path.string()); }
+  /// @throws IoError as `read_text`, and as `parse`
+  static TsvCorpus read(const std::filesystem::path& path) { return parse(read_text(path), path.string()); }
 
   /// Text in memory; the name is used in errors.
   /// @throws IoError if a line has not exactly one tab, naming the line (from 1), or if there is no pair

@@ -9,9 +9,6 @@
 
 namespace merganser::inline MERGANSER_ISA::evaluation {
 
-/// The label of a token that is not scored; the same number as in training.
-inline constexpr TokenId ignored_label = -100;
-
 /// Requires one label a row of logits [L x V], each ignored or an id in [0, V).
 /// @throws std::invalid_argument otherwise
 template <Real Scalar>

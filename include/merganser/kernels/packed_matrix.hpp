@@ -93,8 +93,8 @@ class PackedMatrix {
   void assign(const MatrixRef<Scalar>& source, Orientation orientation, Precision precision = Precision::full) {
     const bool transposed = orientation == Orientation::transposed;
     resize(transposed ? source.cols() : source.rows(), transposed ? source.rows() : source.cols(), precision);
-    if (!transposed && precision == Precision::full) return pack_rows(source);
-    pack_panels([&](Index column, Scalar* out) { pack_columns(source, orientation, column, out); });
+    if (!transposed && precision == Precision::full) return copy_rows(source);
+    pack_panels([&](Index column, Scalar* out) { pack_packet(source, orientation, column, out); });
   }
 
   void assign_side_by_side(const MatrixRef<Scalar>& first, const MatrixRef<Scalar>& second, Orientation orientation,
@@ -105,7 +105,7 @@ class PackedMatrix {
     const Index cols = transposed ? first.rows() : first.cols();
     resize(transposed ? first.cols() : first.rows(), (cols + packet_size - 1) / packet_size * panel_width, precision);
     pack_panels([&](Index column, Scalar* out) {
-      pack_columns(column % panel_width == 0 ? first : second, orientation, column / panel_width * packet_size, out);
+      pack_packet(column % panel_width == 0 ? first : second, orientation, column / panel_width * packet_size, out);
     });
   }
 
@@ -168,7 +168,7 @@ class PackedMatrix {
   }
 
   /// The source as it is, row by row: the rows of a tall one are far apart for a panel, but its own numbers are not.
-  void pack_rows(const MatrixRef<Scalar>& source) {
+  void copy_rows(const MatrixRef<Scalar>& source) {
     namespace simd = Eigen::internal;
     using Packet = typename PacketOf<Scalar>::Type;
     constexpr Index task_rows = 256;
@@ -190,8 +190,8 @@ class PackedMatrix {
   }
 
   /// One packet of columns of the source, from `column` on, to the rows of a panel.
-  void pack_columns(const MatrixRef<Scalar>& source, Orientation orientation, Index column, Scalar* out) {
-    if (orientation == Orientation::transposed) return pack_columns_transposed(source, column, out);
+  void pack_packet(const MatrixRef<Scalar>& source, Orientation orientation, Index column, Scalar* out) {
+    if (orientation == Orientation::transposed) return pack_packet_transposed(source, column, out);
     const Index used = std::clamp<Index>(source.cols() - column, 0, packet_size);
     if (used == 0) column = 0;
     for (Index k = 0; k < depth_; ++k, out += panel_width) {
@@ -200,7 +200,7 @@ class PackedMatrix {
     }
   }
 
-  void pack_columns_transposed(const MatrixRef<Scalar>& source, Index column, Scalar* out) {
+  void pack_packet_transposed(const MatrixRef<Scalar>& source, Index column, Scalar* out) {
     const Index used = std::clamp<Index>(source.rows() - column, 0, packet_size);
     detail::pack_transposed<Scalar>(used, depth_, source.data() + column * source.outerStride(), source.outerStride(),
                                     out, panel_width);

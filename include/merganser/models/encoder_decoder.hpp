@@ -47,7 +47,7 @@ inline TokenBatch shift_right(const TokenBatch& labels, TokenId start, TokenId p
   for (Index i = 0; i < labels.count(); ++i) {
     for (Index t = labels.offsets.end(i) - 1; t > labels.offsets.begin(i); --t) {
       const TokenId before = labels.ids[static_cast<std::size_t>(t) - 1];
-      shifted.ids[static_cast<std::size_t>(t)] = before == nn::ignored_label ? instead : before;
+      shifted.ids[static_cast<std::size_t>(t)] = before == ignored_label ? instead : before;
     }
     if (labels.offsets.length(i) > 0) shifted.ids[static_cast<std::size_t>(labels.offsets.begin(i))] = start;
   }

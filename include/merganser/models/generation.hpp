@@ -20,9 +20,6 @@
 
 namespace merganser::inline MERGANSER_ISA::models {
 
-/// Whether a sequence goes on.
-enum class Continue { no, yes };
-
 /// Is called with the number of a sequence of the batch and the ids that it has just gained; `no` ends that sequence
 /// behind them. Comes from the thread that called `generate`, for the running sequences in rising order.
 using TokenCallback = std::function<Continue(Index sequence, std::span<const TokenId> ids)>;

@@ -1,4 +1,4 @@
-// A classifier of whole sequences: encoder with gates, pooling, linear head.
+// A classifier of whole sequences: encoder with gates, readout, linear head.
 #pragma once
 
 #include <algorithm>
@@ -26,7 +26,7 @@ namespace merganser::inline MERGANSER_ISA::models {
 
 /// How the survivors of a sequence become one vector. Rows that are deleted softly are passed over as those that are
 /// gone, and so are pads.
-enum class Pooling {
+enum class Readout {
   mean,   ///< mean weighted by softmax(key bias)
   first,  ///< the first survivor
 };
@@ -43,9 +43,9 @@ class SequenceClassifier {
     StackConfig encoder;
     Vector<merge::GateConfig> gates;
     Index classes = 2;
-    Pooling pooling = Pooling::mean;
+    Readout readout = Readout::mean;
     TokenId pad = 0;
-    std::optional<merge::PoolingConfig> token_pooling;  ///< of the encoder, in place of gates
+    std::optional<merge::PoolingConfig> pooling;  ///< of the encoder, in place of gates
   };
 
   struct Cache {
@@ -53,7 +53,7 @@ class SequenceClassifier {
     Vector<std::uint8_t> forced;
     typename Encoder<Scalar>::Cache encoder;
     EncoderOutput<Scalar> encoded;
-    Vector<Scalar> weights;  ///< [T'] pooling weights
+    Vector<Scalar> weights;  ///< [T'] weights of the readout
     Matrix<Scalar> pooled;   ///< [N x D]
   };
 
@@ -70,7 +70,7 @@ class SequenceClassifier {
 
   explicit SequenceClassifier(const Config& config)
       : embedding({config.vocabulary, config.encoder.width}),
-        encoder({config.encoder, config.gates, config.token_pooling}),
+        encoder({config.encoder, config.gates, config.pooling}),
         head({config.encoder.width, config.classes}),
         config_(config) {}
 
@@ -141,7 +141,7 @@ class SequenceClassifier {
       for (Index t = hidden.offsets.begin(i); t < hidden.offsets.end(i); ++t) {
         const auto row = static_cast<std::size_t>(t);
         grad_hidden.row(t) = cache.weights[row] * grad_pooled.row(i);
-        if (config_.pooling == Pooling::mean && !grad_bias.empty())  // weights = softmax(key bias)
+        if (config_.readout == Readout::mean && !grad_bias.empty())  // weights = softmax(key bias)
           grad_bias[row] =
               cache.weights[row] * kernels::dot_difference(hidden.values.cols(), grad_pooled.row(i).data(),
                                                            hidden.values.row(t).data(), cache.pooled.row(i).data());
@@ -174,7 +174,7 @@ class SequenceClassifier {
     for (Index i = 0; i < hidden.count(); ++i) {
       Vector<Index> rows = survivors(encoded, hidden.offsets.range(i));
       if (rows.empty()) continue;
-      if (config_.pooling == Pooling::first) rows.resize(1);
+      if (config_.readout == Readout::first) rows.resize(1);
       Vector<Scalar> row_weights(rows.size(), Scalar{0});
       if (!encoded.key_bias.empty())
         for (std::size_t r = 0; r < rows.size(); ++r)

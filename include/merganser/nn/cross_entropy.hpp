@@ -12,9 +12,6 @@
 
 namespace merganser::inline MERGANSER_ISA::nn {
 
-/// The label of a token that is not scored.
-inline constexpr TokenId ignored_label = -100;
-
 /// The mean of -log softmax(logits)[label] over the labels that are not ignored, in nats.
 ///
 /// 0 when every label is ignored. It has no parameters.

@@ -37,7 +37,7 @@ struct BatchExtent {
                 batch.source.total());
     BatchExtent result;
     for (const TokenId label : batch.target.ids)
-      if (label != nn::ignored_label) ++result.labels;
+      if (label != ignored_label) ++result.labels;
     for (Index i = 0; i < batch.source.count(); ++i) {
       const auto ids = batch.source.sequence(i);
       const auto tokens = std::count_if(ids.begin(), ids.end(), [pad](TokenId id) { return id != pad; });

@@ -74,8 +74,6 @@ enum class TrainingEvent {
   deletion_collapse,  ///< nearly everything deleted for many steps
 };
 
-enum class Continue { yes, no };
-
 /// What the caller wants to hear of. Any may be empty.
 struct TrainerCallbacks {
   std::function<Continue(const StepReport&)> on_step;
