@@ -17,10 +17,10 @@
 #include <vector>
 
 #include <merganser/evaluation/evaluate.hpp>
+#include <merganser/evaluation/predicted_cost.hpp>
 
 #include <corpus.hpp>
 #include <model.hpp>
-#include <predicted_cost.hpp>
 
 #include "measure/benchmark_program.hpp"
 #include "measure/program.hpp"
@@ -64,7 +64,7 @@ Subject read_subject() {
   constexpr Index windows = 64;
   constexpr std::uint64_t seed = 1;
   return {byte_demo::load_model(source),
-          byte_demo::batches_of(byte_demo::open_evaluation_data(options, windows, seed))};
+          merganser::data::make_batches(byte_demo::open_evaluation_data(options, windows, seed))};
 }
 
 void add_mode(const std::string& name, DeletionMode mode, int threads, const std::shared_ptr<const Subject>& subject) {
@@ -75,7 +75,8 @@ void add_mode(const std::string& name, DeletionMode mode, int threads, const std
     options.rng = &rng;
     options.deletion.mode = mode;
     const evaluation::EvaluationResult quality = evaluation::evaluate(subject->model, batches, options);
-    const byte_demo::PredictedCost cost = byte_demo::predict_cost(subject->model, subject->batches, options);
+    const merganser::evaluation::PredictedCost cost = merganser::evaluation::predict_cost(
+        subject->model, std::span<const merganser::data::Batch>(subject->batches), options);
     Meter meter(state, threads, false);
     for (auto _ : state) evaluation::timed_pass(subject->model, batches, options, [](const auto&...) {});
     meter.finish({.flops = mode == DeletionMode::hard ? cost.with : cost.without,

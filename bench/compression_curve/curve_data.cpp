@@ -15,8 +15,6 @@
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/data/text_corpus.hpp>
 
-#include <predicted_cost.hpp>
-
 namespace compression_curve {
 
 namespace data = merganser::data;
@@ -157,7 +155,7 @@ CurveData open_texts(const CurveOptions& options, std::uint64_t seed) {
     result.languages.push_back(
         {options.texts[i].language,
          {static_cast<Index>(text.size()), evaluation::count_characters(text), static_cast<Index>(lines[i].size())},
-         byte_demo::batches_of(examples)});
+         data::make_batches(examples)});
   }
   auto corpora = std::make_shared<const std::vector<data::TextCorpus>>(std::move(texts.training));
   const byte_demo::TrainingWindows windows = byte_demo::training_windows(train.data, train.batch);
@@ -270,7 +268,7 @@ CurveData open_pairs(const CurveOptions& options, TaskKind kind, std::uint64_t s
     }
     result.validation.insert(result.validation.end(), examples.begin(), examples.end());
     if (!files[i].language.empty())
-      result.languages.push_back({files[i].language, extent, byte_demo::batches_of(examples)});
+      result.languages.push_back({files[i].language, extent, data::make_batches(examples)});
   }
   result.description = std::to_string(training.size()) + (labelled ? " texts of " : " pairs of texts");
   if (labelled) result.description += std::to_string(names.size()) + " classes";

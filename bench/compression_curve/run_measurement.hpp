@@ -14,9 +14,8 @@
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/evaluation/evaluate.hpp>
 #include <merganser/evaluation/language_report.hpp>
+#include <merganser/evaluation/predicted_cost.hpp>
 #include <merganser/merge/deletion_options.hpp>
-
-#include <predicted_cost.hpp>
 
 #include "curve_data.hpp"
 #include "curve_options.hpp"
@@ -111,7 +110,7 @@ inline void add_languages(const evaluation::LanguageReport& report, const std::s
 /// Fills in what the row says of a model that is laid out to run.
 template <class Model>
 void measure(const Model& model, const CurveData& examples, const CurveOptions& how, std::uint64_t seed, RunRow& row) {
-  const std::vector<data::Batch> batches = byte_demo::batches_of(examples.validation);
+  const std::vector<data::Batch> batches = data::make_batches(examples.validation);
   Rng rng(seed);
   typename Model::ForwardOptions options;
   options.rng = &rng;
@@ -138,7 +137,7 @@ void measure(const Model& model, const CurveData& examples, const CurveOptions& 
   row.total_ms_hard = all.hard.milliseconds;
   std::tie(row.encoder_ms_none, row.encoder_ms_hard) =
       encoder_milliseconds(model, batches, options, how.timing_repetitions);
-  row.predicted_cost_ratio = byte_demo::predict_cost(model, batches, options).ratio();
+  row.predicted_cost_ratio = evaluation::predict_cost(model, std::span<const data::Batch>(batches), options).ratio();
   if (examples.languages.empty()) return;
   config.timing_repetitions = 1;
   add_languages(evaluation::report_languages(model, std::span<const evaluation::LanguageText>(examples.languages),

@@ -16,7 +16,6 @@
 #include <model.hpp>
 #include <model_task.hpp>
 #include <options.hpp>
-#include <predicted_cost.hpp>
 #include <table.hpp>
 #include <terminal.hpp>
 #include <threads.hpp>
@@ -72,7 +71,7 @@ void calibrate(const CalibrateOptions& options) {
   for (const data::Example& example : examples)
     for (const auto& ids : {example.source, example.target})
       check_length(model, static_cast<Index>(ids.size()), "example");
-  const std::vector<data::Batch> batches = batches_of(examples);
+  const std::vector<data::Batch> batches = data::make_batches(examples);
   merganser::Rng rng(options.seed);
   Model::ForwardOptions forward;
   forward.rng = &rng;

@@ -12,8 +12,8 @@
 #include <nlohmann/json.hpp>
 
 #include <merganser/core/random.hpp>
+#include <merganser/evaluation/predicted_cost.hpp>
 
-#include <predicted_cost.hpp>
 #include <table.hpp>
 #include <terminal.hpp>
 
@@ -44,7 +44,7 @@ nlohmann::ordered_json result_json(const evaluation::EvaluationResult& result) {
 
 evaluation::EvaluationResult evaluate_hard(const Model& model, const std::vector<data::Example>& examples,
                                            std::uint64_t seed) {
-  const std::vector<data::Batch> batches = batches_of(examples);
+  const std::vector<data::Batch> batches = data::make_batches(examples);
   Rng rng(seed);
   Model::ForwardOptions options;
   options.rng = &rng;
@@ -55,7 +55,7 @@ evaluation::EvaluationResult evaluate_hard(const Model& model, const std::vector
 
 ModelComparison compare_modes(const Model& model, const std::vector<data::Example>& examples,
                               const merge::DeletionOptions& deletion, std::uint64_t seed) {
-  const std::vector<data::Batch> batches = batches_of(examples);
+  const std::vector<data::Batch> batches = data::make_batches(examples);
   Rng rng(seed);
   Model::ForwardOptions options;
   options.deletion = deletion;
@@ -66,7 +66,8 @@ ModelComparison compare_modes(const Model& model, const std::vector<data::Exampl
   ModelComparison comparison;
   comparison.seed = seed;
   comparison.measured = evaluation::compare(model, std::span<const data::Batch>(batches), options, config);
-  comparison.predicted_speed_up = predict_cost(model, batches, options).speed_up();
+  comparison.predicted_speed_up =
+      evaluation::predict_cost(model, std::span<const data::Batch>(batches), options).speed_up();
   return comparison;
 }
 

@@ -12,15 +12,14 @@
 #include <merganser/data/denoising.hpp>
 #include <merganser/data/special_tokens.hpp>
 #include <merganser/evaluation/deletion_layout.hpp>
+#include <merganser/evaluation/deletion_report.hpp>
 #include <merganser/evaluation/language_report.hpp>
 
 #include <answer.hpp>
 #include <comparison.hpp>
 #include <corpus.hpp>
-#include <deletion_report.hpp>
 #include <model.hpp>
 #include <model_task.hpp>
-#include <predicted_cost.hpp>
 #include <sentences.hpp>
 #include <table.hpp>
 #include <terminal.hpp>
@@ -46,7 +45,7 @@ std::vector<data::Example> masked(const Sentences& language) {
 void print_views(const Model& model, evaluation::ViewStyle style, std::size_t columns) {
   for (const Sentences& language : sentences) {
     const auto ids = data::ByteTokenizer().encode(language.lines.front(), data::AddEos::no);
-    const DeletionReport report = report_deletion(model, ids, std::ssize(ids), {}, seed);
+    const auto report = evaluation::report_deletion(model, ids, std::ssize(ids), {}, seed);
     print_view(std::cout, std::string(language.code) + "  ", evaluation::character_units(ids, report.kept), columns,
                style);
   }
@@ -68,7 +67,7 @@ void print_answers(const Model& model, std::size_t columns) {
 void print_languages(const Model& model) {
   std::vector<evaluation::LanguageText> texts;
   for (const Sentences& language : sentences) {
-    evaluation::LanguageText text{std::string(language.code), {}, batches_of(masked(language))};
+    evaluation::LanguageText text{std::string(language.code), {}, data::make_batches(masked(language))};
     for (const std::string_view line : language.lines) {
       text.text.bytes += static_cast<Index>(line.size());
       text.text.characters += evaluation::count_characters(line);

@@ -15,8 +15,8 @@
 #include <merganser/data/special_tokens.hpp>
 #include <merganser/data/text_corpus.hpp>
 #include <merganser/evaluation/deletion_layout.hpp>
+#include <merganser/evaluation/deletion_report.hpp>
 
-#include <deletion_report.hpp>
 #include <model.hpp>
 #include <model_task.hpp>
 #include <options.hpp>
@@ -49,7 +49,7 @@ struct Tokens {
 };
 
 /// A line of output for each line of the text, or several if it is wider than the terminal.
-void print_text(const Tokens& text, const DeletionReport& report, const ShowOptions& options) {
+void print_text(const Tokens& text, const evaluation::DeletionReport& report, const ShowOptions& options) {
   const evaluation::ViewStyle style = view_style(options.color);
   const std::size_t columns = view_columns(STDOUT_FILENO);
   const std::span<const merganser::TokenId> all(text.ids);
@@ -67,7 +67,7 @@ void print_text(const Tokens& text, const DeletionReport& report, const ShowOpti
     begin += length;
   } while (begin < all.size());
   std::cout << "deleted " << report.deleted() << " of " << report.kept.size() << " bytes; "
-            << percent(report.deletion_rate) << " of all tokens\n"
+            << percent(report.deletion_rate()) << " of all tokens\n"
             << legend(style) << "\n";
 }
 
@@ -81,28 +81,28 @@ std::string hexadecimal(std::string_view bytes) {
   return text;
 }
 
-nlohmann::ordered_json gate_json(const GateView& gate) {
+nlohmann::ordered_json gate_json(const evaluation::GateView& gate) {
   nlohmann::ordered_json json = {{"block", gate.block}, {"threshold", gate.threshold}};
   auto& values = json["values"] = nlohmann::ordered_json::array();
   for (const auto& value : gate.values) values.push_back(value ? nlohmann::ordered_json(*value) : nullptr);
   return json;
 }
 
-void print_json(const std::string& text, const Tokens& tokens, const DeletionReport& report) {
+void print_json(const std::string& text, const Tokens& tokens, const evaluation::DeletionReport& report) {
   nlohmann::ordered_json json;
   json["text"] = text;
   json["bytes_hex"] = hexadecimal(text);
   json["bytes"] = tokens.ids.size();  // a mask or sentinel is one
   json["ids"] = tokens.ids;
   json["tokens"] = report.tokens;
-  json["deletion_rate"] = report.deletion_rate;
+  json["deletion_rate"] = report.deletion_rate();
   json["deleted_bytes"] = report.deleted();
   json["kept"] = report.kept;
   auto& indices = json["kept_indices"] = nlohmann::ordered_json::array();
   for (std::size_t i = 0; i < report.kept.size(); ++i)
     if (report.kept[i] != 0) indices.push_back(i);
   auto& gates = json["gates"] = nlohmann::ordered_json::array();
-  for (const GateView& gate : report.gates) gates.push_back(gate_json(gate));
+  for (const evaluation::GateView& gate : report.gates) gates.push_back(gate_json(gate));
   std::cout << json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << "\n";
 }
 
@@ -118,8 +118,8 @@ void show(const ShowOptions& options) {
                                                      ? merganser::data::SpecialTokens()
                                                      : task_of(options.model, model).special;
   const Tokens tokens{special.encode(text, merganser::data::AddEos::no), special};
-  const DeletionReport report =
-      report_deletion(model, tokens.ids, window, deletion_options(options.rate, options.model, model), options.seed);
+  const auto report = evaluation::report_deletion(model, tokens.ids, window,
+                                                  deletion_options(options.rate, options.model, model), options.seed);
   if (options.format == OutputFormat::json)
     print_json(text, tokens, report);
   else

@@ -8,11 +8,11 @@
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/data/diagnostic_tasks.hpp>
 #include <merganser/evaluation/deletion_layout.hpp>
+#include <merganser/evaluation/deletion_report.hpp>
 
 #include <answer.hpp>
 #include <comparison.hpp>
 #include <corpus.hpp>
-#include <deletion_report.hpp>
 #include <design.hpp>
 #include <model.hpp>
 #include <model_task.hpp>
@@ -44,16 +44,16 @@ struct VowelCount {
   }
 };
 
-DeletionReport report_hard_deletion(const Model& model, std::span<const merganser::TokenId> source) {
+evaluation::DeletionReport report_hard_deletion(const Model& model, std::span<const merganser::TokenId> source) {
   const auto ids = source.first(source.size() - 1);  // without the end
-  return report_deletion(model, ids, std::ssize(ids), {}, 0);
+  return evaluation::report_deletion(model, ids, std::ssize(ids), {}, 0);
 }
 
 VowelCount count_vowels(const Model& model, const std::vector<data::Example>& examples) {
   VowelCount count;
   for (const data::Example& example : examples) {
     const std::string text = Tokenizer().decode(example.source);
-    const DeletionReport report = report_hard_deletion(model, example.source);
+    const evaluation::DeletionReport report = report_hard_deletion(model, example.source);
     for (std::size_t i = 0; i < text.size(); ++i) {
       const bool vowel = data::is_vowel(text[i]), deleted = report.kept[i] == 0;
       count.vowels += vowel ? 1 : 0;
@@ -66,7 +66,7 @@ VowelCount count_vowels(const Model& model, const std::vector<data::Example>& ex
 
 void print_sample(const Model& model, const data::Example& example, evaluation::ViewStyle style) {
   const std::string text = Tokenizer().decode(example.source), expected = Tokenizer().decode(example.target);
-  const DeletionReport report = report_hard_deletion(model, example.source);
+  const evaluation::DeletionReport report = report_hard_deletion(model, example.source);
   models::GenerationOptions options;
   options.max_length = static_cast<Index>(text.size()) + 2;  // start, at most the text, end
   const std::string written = answer(model, example.source, options, {});

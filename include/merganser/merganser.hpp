@@ -39,11 +39,13 @@
 #include <merganser/evaluation/calibration.hpp>
 #include <merganser/evaluation/cost_model.hpp>
 #include <merganser/evaluation/deletion_layout.hpp>
+#include <merganser/evaluation/deletion_report.hpp>
 #include <merganser/evaluation/deletion_view.hpp>
 #include <merganser/evaluation/evaluate.hpp>
 #include <merganser/evaluation/labels.hpp>
 #include <merganser/evaluation/language_report.hpp>
 #include <merganser/evaluation/latency_controller.hpp>
+#include <merganser/evaluation/predicted_cost.hpp>
 #include <merganser/kernels/attention.hpp>
 #include <merganser/kernels/attention_backward.hpp>
 #include <merganser/kernels/attention_distance.hpp>

@@ -1,6 +1,8 @@
 // One training example, and a ragged batch of them.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <optional>
 #include <span>
 #include <type_traits>
@@ -44,6 +46,14 @@ inline Batch make_batch(std::span<const Example> examples) {
   Batch batch;
   for (const Example& example : examples) batch.push_back(example);
   return batch;
+}
+
+/// The examples in their order, so many a batch; the last may be smaller.
+inline std::vector<Batch> make_batches(std::span<const Example> examples, std::size_t sequences = 32) {
+  std::vector<Batch> batches;
+  for (std::size_t begin = 0; begin < examples.size(); begin += sequences)
+    batches.push_back(make_batch(examples.subspan(begin, std::min(sequences, examples.size() - begin))));
+  return batches;
 }
 
 /// The id that the Config of a model calls `pad`, if it has one: source tokens with it count nowhere.
