@@ -72,7 +72,7 @@ Model make(byte_demo::Design design, const byte_demo::TrainOptions& train, const
     Model model(config);
     Rng rng(train.seed);
     model.initialize(rng, 1.0, design.embedding_deviation);
-    byte_demo::start_reader(std::move(design), model.embedding, model.encoder);
+    byte_demo::start(model, std::move(design));
     return model;
   }
 }

@@ -2,15 +2,12 @@
 #include <design.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
-#include <functional>
 #include <stdexcept>
 #include <utility>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/io_error.hpp>
-#include <merganser/core/parameter.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
 
@@ -179,56 +176,6 @@ std::vector<std::string> differences(const Model::Config& now, const Model::Conf
   return lines;
 }
 
-// ---- Weights ----
-
-/// A part that takes tokens away, of a gate or a pooling.
-bool shortens(const std::string& parameter) {
-  constexpr std::array names = {".delete_gate.", ".boundary_predictor.", ".downsampling_module.", ".down_ln."};
-  return std::any_of(names.begin(), names.end(),
-                     [&](const char* name) { return parameter.find(name) != std::string::npos; });
-}
-
-/// What models of every kind have: embedding and encoder, named as in a whole model.
-struct Reader {
-  using ScalarType = float;
-
-  template <class Visitor>
-  void visit(Visitor&& visitor, const merganser::ParameterName& prefix) {
-    embedding.visit(visitor, prefix + "shared.");
-    encoder.visit(visitor, prefix + "encoder.");
-  }
-
-  merganser::nn::Embedding<float>& embedding;
-  models::Encoder<float>& encoder;
-};
-
-/// Takes out the gates and the pooling that the other encoder has no place for.
-void leave_behind(models::Encoder<float>& encoder, const models::Encoder<float>& other) {
-  const auto same = [](const auto& a, const auto& b) {
-    return a.config().block == b.config().block && a.config().kind == b.config().kind;
-  };
-  const auto placeless = [&](const merge::Gate<float>& gate) {
-    return std::none_of(other.gates.begin(), other.gates.end(), [&](const auto& place) { return same(gate, place); });
-  };
-  auto& gates = encoder.gates;
-  gates.erase(std::remove_if(gates.begin(), gates.end(), placeless), gates.end());
-  if (encoder.pooling && !(other.pooling && same(*encoder.pooling, *other.pooling))) encoder.pooling.reset();
-}
-
-/// The weights of a model or part of one; a gate or a pooling that one of the two lacks is no part of it.
-template <class Part>
-void start_from(Part& part, Part& other, const std::string& directory) {
-  leave_behind(other.encoder, part.encoder);
-  merganser::Vector<std::string> missing;
-  try {
-    missing = merganser::copy_parameters(other, part);
-  } catch (const std::invalid_argument& error) {
-    throw IoError(directory, "model", error.what(), "one of the same sizes");
-  }
-  for (const std::string& name : missing)
-    if (!shortens(name)) throw IoError(directory, "model", "no " + name, "one that lacks at most gates and poolings");
-}
-
 }  // namespace
 
 std::optional<merge::GateKind> Design::gate() const {
@@ -267,15 +214,8 @@ Model make_model(Design design, std::uint64_t seed) {
   Model model(design.config);
   merganser::Rng rng(seed);
   model.initialize(rng, 1.0, design.embedding_deviation);
-  if (design.start) start_from(model, *design.start, design.directory);
+  start(model, std::move(design));
   return model;
-}
-
-void start_reader(Design design, merganser::nn::Embedding<float>& embedding, models::Encoder<float>& encoder) {
-  if (!design.start) return;
-  Reader reader{embedding, encoder};
-  Reader trained{design.start->shared, design.start->encoder};
-  start_from(reader, trained, design.directory);
 }
 
 }  // namespace byte_demo

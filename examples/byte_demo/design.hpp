@@ -2,8 +2,13 @@
 #pragma once
 
 #include <optional>
+#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include <merganser/core/io_error.hpp>
+#include <merganser/models/warm_start.hpp>
 
 #include <model.hpp>
 #include <options.hpp>
@@ -31,7 +36,16 @@ Design design_model(const ModelOptions& options, std::optional<double> target);
 /// The model as it begins: random weights, and all that the model to start from has a tensor for.
 Model make_model(Design design, std::uint64_t seed);
 
-/// The same for models of other kinds, which have only embedding and encoder in common with that one.
-void start_reader(Design design, merganser::nn::Embedding<float>& embedding, models::Encoder<float>& encoder);
+/// The weights of the model to start from, if there is one; of a model of another kind, embedding and encoder.
+/// @throws merganser::IoError if it has other sizes
+template <class Trained>
+void start(Trained& model, Design design) {
+  if (!design.start) return;
+  try {
+    models::warm_start(model, *std::move(design.start));
+  } catch (const std::invalid_argument& error) {
+    throw merganser::IoError(design.directory, "model", error.what(), "one of the same sizes");
+  }
+}
 
 }  // namespace byte_demo

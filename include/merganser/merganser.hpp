@@ -91,6 +91,7 @@
 #include <merganser/models/sampling.hpp>
 #include <merganser/models/sequence_classifier.hpp>
 #include <merganser/models/stack_config.hpp>
+#include <merganser/models/warm_start.hpp>
 #include <merganser/nn/attention_context.hpp>
 #include <merganser/nn/cross_entropy.hpp>
 #include <merganser/nn/dropout.hpp>
