@@ -141,7 +141,7 @@ std::vector<Lines> choose_lines(const std::vector<Lines>& all, Index most_bytes)
 CurveData open_texts(const CurveOptions& options, std::uint64_t seed) {
   const byte_demo::TrainOptions& train = options.train;
   const Index window = train.data.window.value_or(byte_demo::default_text_window);
-  const byte_demo::TextTaskMaker make = byte_demo::text_task(train.data);
+  const data::TextTaskMaker make = byte_demo::text_task(train.data);
   CurveData result;
   Texts texts = read_texts(options, window, result.contents);
   const std::vector<Lines> lines = choose_lines(texts.validation, train.windows * window);
@@ -158,7 +158,7 @@ CurveData open_texts(const CurveOptions& options, std::uint64_t seed) {
          data::make_batches(examples)});
   }
   auto corpora = std::make_shared<const std::vector<data::TextCorpus>>(std::move(texts.training));
-  const byte_demo::TrainingWindows windows = byte_demo::training_windows(train.data, train.batch);
+  const data::TrainingWindows windows = byte_demo::training_windows(train.data, train.batch);
   result.batches.draw = [corpora, make, windows](data::DataCursor& cursor) {
     const auto draw = [&](Index bytes, Rng& r) {
       const data::TextCorpus& corpus = (*corpora)[r.below(corpora->size())];
@@ -272,7 +272,7 @@ CurveData open_pairs(const CurveOptions& options, TaskKind kind, std::uint64_t s
   }
   result.description = std::to_string(training.size()) + (labelled ? " texts of " : " pairs of texts");
   if (labelled) result.description += std::to_string(names.size()) + " classes";
-  result.batches = byte_demo::epochs_of(std::move(training), options.train.batch, seed);
+  result.batches = data::epochs_of(std::move(training), options.train.batch, seed);
   result.kind = kind;
   result.name = labelled ? "labels" : "pairs";
   result.classes = classes.names();

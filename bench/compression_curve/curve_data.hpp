@@ -27,7 +27,7 @@ struct CurveData {
   std::string name;         ///< denoise, vowel_removal, pairs, labels, ...
   std::string description;  ///< one line for people
   Settings contents;        ///< every file's size and checksum
-  byte_demo::BatchSource batches;
+  merganser::data::BatchSource batches;
   std::vector<merganser::data::Example> validation;
   std::vector<merganser::evaluation::LanguageText> languages;  ///< of the validation; none with a file without a name
   std::vector<std::string> classes;

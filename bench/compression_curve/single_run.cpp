@@ -88,7 +88,7 @@ class RunCheckpoints {
   explicit RunCheckpoints(const std::filesystem::path& path) : directory_(path, {.keep = 1}) {}
 
   /// Brings everything where the last checkpoint left it; the seconds that went into the run before.
-  double resume(Model& model, Trainer& trainer, byte_demo::BatchSource& batches) {
+  double resume(Model& model, Trainer& trainer, merganser::data::BatchSource& batches) {
     std::optional<io::NewestCheckpoint> newest;
     try {
       newest = io::newest_checkpoint(directory_.path());
@@ -102,7 +102,7 @@ class RunCheckpoints {
     return std::strtod(checkpoint.settings["seconds"].c_str(), nullptr);
   }
 
-  void save(const Model& model, const Trainer& trainer, const byte_demo::BatchSource& batches, double seconds) {
+  void save(const Model& model, const Trainer& trainer, const merganser::data::BatchSource& batches, double seconds) {
     if (saved_ == trainer.steps_taken()) return;
     io::Checkpoint<Model> checkpoint{trainer.state()};
     checkpoint.data = batches.cursor;
@@ -123,7 +123,7 @@ double train(Model& model, const Workplace& workplace, const PlannedRun& planned
   constexpr Index most_unfinite_steps = 20, most_trace_lines = 4000;  // steps in a row; lines
   const byte_demo::TrainOptions options = train_options(workplace.options, planned);
   const Index steps = workplace.steps;
-  byte_demo::BatchSource batches = open_data(workplace.options, planned.seed).batches;
+  merganser::data::BatchSource batches = open_data(workplace.options, planned.seed).batches;
   auto config = byte_demo::trainer_config(options, model, steps);
   config.deletion.without_source = planned.policy == all_deleted;
   training::Trainer<Model> trainer(model, config);
@@ -208,7 +208,7 @@ void load_and_measure(const Workplace& workplace, const PlannedRun& planned, Cur
 Index steps_in_budget(const CurveOptions& options, const CurveData& data) {
   const PlannedRun twin{ungated, 0.0, options.seeds.front(), std::nullopt, "", ""};
   const byte_demo::TrainOptions train = train_options(options, twin);
-  const byte_demo::BatchSource batches = open_data(options, twin.seed).batches;
+  const merganser::data::BatchSource batches = open_data(options, twin.seed).batches;
   if (data.kind == TaskKind::classes)
     return byte_demo::steps_in_minutes(make<Classifier>(design_of(train), train, data), train, batches,
                                        *options.budget.minutes);

@@ -45,7 +45,7 @@ double Checkpoints::seconds_before() const {
   return place == resumed_->record.settings.end() ? 0.0 : std::strtod(place->second.c_str(), nullptr);
 }
 
-void Checkpoints::begin(Model& model, Trainer& trainer, BatchSource& batches) {
+void Checkpoints::begin(Model& model, Trainer& trainer, data::BatchSource& batches) {
   if (!resumed_) return save(model, trainer, batches, 0.0, {});
   auto checkpoint = io::load_checkpoint(model, resumed_->path);
   trainer.set_state(std::move(checkpoint.trainer));
@@ -53,17 +53,17 @@ void Checkpoints::begin(Model& model, Trainer& trainer, BatchSource& batches) {
   saved_ = trainer.steps_taken();
 }
 
-void Checkpoints::on_step(const Model& model, const Trainer& trainer, const BatchSource& batches, double seconds,
+void Checkpoints::on_step(const Model& model, const Trainer& trainer, const data::BatchSource& batches, double seconds,
                           const Metric& metric) {
   if (trainer.steps_taken() % every_ == 0) save(model, trainer, batches, seconds, metric);
 }
 
-void Checkpoints::finish(const Model& model, const Trainer& trainer, const BatchSource& batches, double seconds,
+void Checkpoints::finish(const Model& model, const Trainer& trainer, const data::BatchSource& batches, double seconds,
                          const Metric& metric) {
   if (saved_ != trainer.steps_taken()) save(model, trainer, batches, seconds, metric);
 }
 
-void Checkpoints::save(const Model& model, const Trainer& trainer, const BatchSource& batches, double seconds,
+void Checkpoints::save(const Model& model, const Trainer& trainer, const data::BatchSource& batches, double seconds,
                        const Metric& metric) {
   io::Checkpoint<Model> checkpoint{trainer.state()};
   checkpoint.data = batches.cursor;

@@ -41,18 +41,18 @@ class Checkpoints {
   double seconds_before() const;
 
   /// Brings model, trainer and batches where the checkpoint left them, or saves the start of a new run.
-  void begin(Model& model, Trainer& trainer, BatchSource& batches);
+  void begin(Model& model, Trainer& trainer, data::BatchSource& batches);
 
   /// Saves every `checkpoint_every` steps.
-  void on_step(const Model& model, const Trainer& trainer, const BatchSource& batches, double seconds,
+  void on_step(const Model& model, const Trainer& trainer, const data::BatchSource& batches, double seconds,
                const Metric& metric);
 
   /// Saves what has not been saved.
-  void finish(const Model& model, const Trainer& trainer, const BatchSource& batches, double seconds,
+  void finish(const Model& model, const Trainer& trainer, const data::BatchSource& batches, double seconds,
               const Metric& metric);
 
  private:
-  void save(const Model& model, const Trainer& trainer, const BatchSource& batches, double seconds,
+  void save(const Model& model, const Trainer& trainer, const data::BatchSource& batches, double seconds,
             const Metric& metric);
 
   Index every_;

@@ -11,11 +11,8 @@
 #include <merganser/core/io_error.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/data/batcher.hpp>
-#include <merganser/data/byte_tokenizer.hpp>
-#include <merganser/data/denoising.hpp>
 #include <merganser/data/diagnostic_tasks.hpp>
 #include <merganser/data/held_out.hpp>
-#include <merganser/data/span_corruption.hpp>
 #include <merganser/data/text_corpus.hpp>
 #include <merganser/io/file_digest.hpp>
 
@@ -24,33 +21,17 @@ namespace byte_demo {
 using merganser::IoError;
 using merganser::Rng;
 
-data::Example TextTaskMaker::operator()(std::string_view window, Rng& rng) const {
-  const auto ids = data::ByteTokenizer().encode(window, data::AddEos::no);
-  if (task == TextTask::span_corruption) return data::SpanCorruption().corrupt(ids, rng);
-  data::DenoisingConfig config;
-  config.rate = noise;
-  config.mask_id = mask;
-  return data::denoise(ids, config, rng);
+data::TextTaskMaker text_task(const DataOptions& options) {
+  return {options.task == "span_corruption" ? data::TextTask::span_corruption : data::TextTask::denoise, options.noise};
 }
 
-TextTaskMaker text_task(const DataOptions& options) {
-  return {options.task == "span_corruption" ? TextTask::span_corruption : TextTask::denoise, options.noise};
-}
-
-TrainingWindows training_windows(const DataOptions& options, Index batch) {
+data::TrainingWindows training_windows(const DataOptions& options, Index batch) {
   const Index window = options.window.value_or(default_text_window),
               shortest = options.shortest_window.value_or(std::min(window, default_shortest_window));
   if (shortest > window)
     throw std::invalid_argument("--shortest-window " + std::to_string(shortest) + " is longer than the window of " +
                                 std::to_string(window));
   return {window, shortest, batch};
-}
-
-data::Batch TrainingWindows::operator()(const std::function<data::Example(Index, Rng&)>& draw, Rng& rng) const {
-  std::uint64_t lengths = 1;
-  while (window >> lengths >= shortest) ++lengths;
-  const std::uint64_t halvings = lengths > 1 ? rng.below(lengths) : 0;
-  return data::make_random_batch([&](Rng& r) { return draw(window >> halvings, r); }, batch << halvings, rng);
 }
 
 std::string content_of(std::string_view text) {
@@ -72,23 +53,6 @@ std::vector<data::Example> spread(const std::vector<data::Example>& all, Index m
   std::vector<data::Example> examples;
   for (std::size_t i = 0; i < count; ++i) examples.push_back(all[i * all.size() / count]);
   return examples;
-}
-
-BatchSource epochs_of(std::vector<data::Example> examples, Index batch, std::uint64_t seed) {
-  data::LengthBucketedBatches::Config config;
-  config.batch_size = batch;
-  config.seed = seed;
-  BatchSource source;
-  source.draw = [batches = data::LengthBucketedBatches(std::move(examples), config),
-                 seed](data::DataCursor& cursor) mutable {
-    const data::LengthBucketedBatches::State wanted{seed, cursor.epoch, cursor.position};
-    if (!(batches.state() == wanted)) batches.resume(wanted);
-    data::Batch next = batches.next();
-    cursor.epoch = batches.state().epoch;
-    cursor.position = batches.state().position;
-    return next;
-  };
-  return source;
 }
 
 namespace {
@@ -120,7 +84,7 @@ data::TextCorpus read_text(const std::string& path, Index window) {
 }
 
 std::vector<data::Example> windows_of(const data::TextCorpus& corpus, Index window, Index most,
-                                      const TextTaskMaker& make, std::uint64_t seed) {
+                                      const data::TextTaskMaker& make, std::uint64_t seed) {
   Rng rng(seed ^ evaluation_stream);
   const Index all = corpus.window_count(window), count = std::min(all, most);
   std::vector<data::Example> examples;
@@ -139,7 +103,7 @@ std::vector<data::Example> generated(const DataOptions& options, Index count, st
 
 TrainingData open_text(const DataOptions& options, Index batch, Index most, std::uint64_t seed) {
   const Index window = options.window.value_or(default_text_window);
-  const TextTaskMaker make = text_task(options);
+  const data::TextTaskMaker make = text_task(options);
   data::TextCorpus whole = read_text(options.text, window);
   TrainingData result;
   result.contents["content of --text"] = content_of(whole.text());
@@ -159,7 +123,7 @@ TrainingData open_text(const DataOptions& options, Index batch, Index most, std:
     result.validation = windows_of(data::TextCorpus::from_text(text.substr(cut)), window, most, make, seed);
     corpus = std::make_shared<const data::TextCorpus>(data::TextCorpus::from_text(text.substr(0, cut)));
   }
-  result.description = std::string(make.task == TextTask::denoise ? "denoising" : "span corruption") + " of " +
+  result.description = std::string(make.task == data::TextTask::denoise ? "denoising" : "span corruption") + " of " +
                        std::to_string(corpus->size()) + " bytes in windows of " + std::to_string(window);
   result.longest = window + 1;  // and the end
   result.batch_tokens = batch * window;
@@ -195,7 +159,7 @@ TrainingData open_tsv(const DataOptions& options, Index batch, Index most, std::
   for (const data::Example& example : examples)
     result.longest = std::max({result.longest, std::ssize(example.source), std::ssize(example.target)});
   result.description = std::to_string(examples.size()) + " pairs of texts";
-  result.batches = epochs_of(std::move(examples), batch, seed);
+  result.batches = data::epochs_of(std::move(examples), batch, seed);
   return result;
 }
 

@@ -2,15 +2,14 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include <merganser/core/random.hpp>
-#include <merganser/data/data_cursor.hpp>
-#include <merganser/data/denoising.hpp>
+#include <merganser/data/batch_source.hpp>
 #include <merganser/data/example.hpp>
+#include <merganser/data/text_task.hpp>
+#include <merganser/data/training_windows.hpp>
 
 #include <options.hpp>
 #include <train_settings.hpp>
@@ -19,45 +18,15 @@ namespace byte_demo {
 
 namespace data = merganser::data;
 
-/// Endless batches. A value: a copy goes on by itself.
-struct BatchSource {
-  std::function<data::Batch(data::DataCursor&)> draw;  ///< the batch at the cursor, which it moves on
-  data::DataCursor cursor;
-
-  data::Batch operator()() { return draw(cursor); }
-};
-
 inline constexpr Index default_text_window = 64;                // bytes
 inline constexpr Index default_shortest_window = 16;            // bytes; of a text to train on
 inline constexpr Index held_back_share = 10;                    // one part in so many is for evaluation
 inline constexpr std::uint64_t evaluation_stream = 0x65766170;  // keeps evaluation apart from training, same seed
 
-enum class TextTask { denoise, span_corruption };
-
-/// Turns a window of text into an example.
-struct TextTaskMaker {
-  TextTask task;
-  double noise;
-  merganser::TokenId mask = data::DenoisingConfig().mask_id;
-
-  data::Example operator()(std::string_view window, merganser::Rng& rng) const;
-};
-
-TextTaskMaker text_task(const DataOptions& options);
-
-/// Windows to train on: all as long as `window`, or a batch of those, the next of twice as many of half the length, or
-/// of four times as many, and so on down to `shortest`, each length equally likely. Copying is learned from short texts
-/// soon, from long ones late, and what was learned serves both.
-struct TrainingWindows {
-  Index window, shortest;
-  Index batch;  ///< sequences as long as `window`
-
-  /// @param draw makes an example of so many bytes
-  data::Batch operator()(const std::function<data::Example(Index, merganser::Rng&)>& draw, merganser::Rng& rng) const;
-};
+data::TextTaskMaker text_task(const DataOptions& options);
 
 /// @throws std::invalid_argument if the shortest window is longer than the longest
-TrainingWindows training_windows(const DataOptions& options, Index batch);
+data::TrainingWindows training_windows(const DataOptions& options, Index batch);
 
 /// Size and checksum: tells files apart without keeping them.
 std::string content_of(std::string_view text);
@@ -71,14 +40,11 @@ std::vector<std::uint8_t> hold_back(const std::vector<std::string>& lines, const
 /// At most so many, evenly from all.
 std::vector<data::Example> spread(const std::vector<data::Example>& all, Index most);
 
-/// Epoch after epoch over the examples, each in a new order.
-BatchSource epochs_of(std::vector<data::Example> examples, Index batch, std::uint64_t seed);
-
 /// Endless batches and a fixed set to evaluate on.
 struct TrainingData {
   std::string description;
   Settings contents;  ///< "content of --text" and the like: size and checksum of each file
-  BatchSource batches;
+  data::BatchSource batches;
   std::vector<data::Example> validation;
   Index longest = 0;       ///< tokens of the longest sequence to train on
   Index batch_tokens = 0;  ///< that a batch has at least

@@ -35,7 +35,7 @@ using evaluation::Counted;
 constexpr std::uint64_t seed = 1;  // of the masks
 
 std::vector<data::Example> masked(const Sentences& language) {
-  const TextTaskMaker make{TextTask::denoise, DataOptions().noise};
+  const data::TextTaskMaker make{data::TextTask::denoise, DataOptions().noise};
   merganser::Rng rng(seed);
   std::vector<data::Example> examples;
   for (const std::string_view line : language.lines) examples.push_back(make(line, rng));

@@ -40,10 +40,10 @@ std::size_t piece_end(std::span<const TokenId> ids, std::size_t begin, std::size
 }
 
 /// An example of the task; one of denoising has something to put back.
-data::Example corrupted(const Ids& clean, const TextTaskMaker& make, merganser::Rng& rng) {
+data::Example corrupted(const Ids& clean, const data::TextTaskMaker& make, merganser::Rng& rng) {
   const std::string bytes = Tokenizer().decode(clean);
   data::Example example = make(bytes, rng);
-  while (!bytes.empty() && make.task == TextTask::denoise && example.source == example.target)
+  while (!bytes.empty() && make.task == data::TextTask::denoise && example.source == example.target)
     example = make(bytes, rng);
   return example;
 }
@@ -63,11 +63,11 @@ ModelTask task_of(const DataOptions& options) {
   } else if (options.text.empty()) {
     task.name = options.task;
   } else {
-    const bool spans = text_task(options).task == TextTask::span_corruption;
+    const bool spans = text_task(options).task == data::TextTask::span_corruption;
     task.name = spans ? span_corruption : denoise;
-    const TrainingWindows windows = training_windows(options, 1);
-    task.window = windows.window;
-    task.shortest_window = windows.shortest;
+    const data::TrainingWindows windows = training_windows(options, 1);
+    task.window = windows.window();
+    task.shortest_window = windows.shortest();
     if (spans)
       task.special.first_sentinel = data::SpanCorruption::Config().first_sentinel;
     else
@@ -147,9 +147,9 @@ Prompts make_prompts(std::span<const std::string> texts, const ModelTask& task, 
     prompts.notices.push_back("Cut into " + std::to_string(prompts.pieces.size()) + " pieces of at most " +
                               std::to_string(*task.window) + " bytes, as in training");
   const bool spans = task.name == span_corruption;
-  const TextTaskMaker make{spans ? TextTask::span_corruption : TextTask::denoise,
-                           task.noise.value_or(DataOptions().noise),
-                           task.special.mask.value_or(data::DenoisingConfig().mask_id)};
+  const data::TextTaskMaker make{spans ? data::TextTask::span_corruption : data::TextTask::denoise,
+                                 task.noise.value_or(DataOptions().noise),
+                                 task.special.mask.value_or(data::DenoisingConfig().mask_id)};
   const bool empty = std::all_of(texts.begin(), texts.end(), [](const std::string& text) { return text.empty(); });
   const bool corrupts =
       reading == TextReading::names && !named && !empty && (spans || (task.name == denoise && make.noise > 0));

@@ -83,7 +83,7 @@ typename training::Trainer<Model>::Config trainer_config(const TrainOptions& opt
 
 /// Steps that fill the minutes, from the speed of a few gated steps on a copy of the model.
 template <class Model>
-Index steps_in_minutes(const Model& model, const TrainOptions& options, BatchSource batches, double minutes) {
+Index steps_in_minutes(const Model& model, const TrainOptions& options, data::BatchSource batches, double minutes) {
   using Clock = std::chrono::steady_clock;
   constexpr Index unmeasured_steps = 2, probe_steps = 12;
   const auto seconds_since = [](Clock::time_point start) {

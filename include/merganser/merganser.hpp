@@ -20,6 +20,7 @@
 #include <merganser/core/thread_pool.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/core/vector.hpp>
+#include <merganser/data/batch_source.hpp>
 #include <merganser/data/batcher.hpp>
 #include <merganser/data/byte_stream.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
@@ -32,6 +33,8 @@
 #include <merganser/data/span_corruption.hpp>
 #include <merganser/data/special_tokens.hpp>
 #include <merganser/data/text_corpus.hpp>
+#include <merganser/data/text_task.hpp>
+#include <merganser/data/training_windows.hpp>
 #include <merganser/data/utf8_decoder.hpp>
 #include <merganser/evaluation/accuracy.hpp>
 #include <merganser/evaluation/bits_per_byte.hpp>
