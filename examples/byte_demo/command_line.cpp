@@ -238,19 +238,19 @@ Job add_show(CLI::App& app, ShowOptions& options) {
 /// How answers are written: greedily, drawn, or searched with beams.
 void add_writing(CLI::App& app, GenerateOptions& options) {
   auto* greedy = app.add_flag_function(
-      "--greedy", [&options](std::int64_t) { options.sampling = models::Sampling::greedy; },
+      "--greedy", [&options](std::int64_t) { options.request.sampling = models::Sampling::greedy; },
       "Take the best byte each time; the default without the next four");
   auto* temperature =
-      add_number(app, "--temperature", options.temperature, 1e-6, large, "Draw bytes; low is cautious, 1");
-  auto* top_k = add_count(app, "--top-k", options.top_k, 0, 1000000, "Draw among so many of the best; 0: all");
-  auto* top_p = add_number(app, "--top-p", options.top_p, 1e-9, 1,
+      add_number(app, "--temperature", options.request.temperature, 1e-6, large, "Draw bytes; low is cautious, 1");
+  auto* top_k = add_count(app, "--top-k", options.request.top_k, 0, 1000000, "Draw among so many of the best; 0: all");
+  auto* top_p = add_number(app, "--top-p", options.request.top_p, 1e-9, 1,
                            "Draw among the fewest of the best that hold this share of the probability");
-  auto* beams = add_count(app, "--beams", options.beams, 1, 1024, "Search with so many beams, print the best");
-  auto* penalty = add_number(app, "--length-penalty", options.length_penalty, -100, 100,
+  auto* beams = add_count(app, "--beams", options.request.beams, 1, 1024, "Search with so many beams, print the best");
+  auto* penalty = add_number(app, "--length-penalty", options.request.length_penalty, -100, 100,
                              "Beams score log probability / length^X; 1");
   for (CLI::Option* drawing : {temperature, top_k, top_p}) drawing->excludes(beams)->excludes(penalty);
   for (CLI::Option* other : {temperature, top_k, top_p, beams, penalty}) greedy->excludes(other);
-  add_count(app, "--max-length", options.max_length, 2, 1000000,
+  add_count(app, "--max-length", options.request.max_length, 2, 1000000,
             "Most tokens, with the start and the end, 256, or as many as the text where the model puts it right");
 }
 
@@ -277,7 +277,7 @@ Job add_generate(CLI::App& app, GenerateOptions& options) {
   auto* stream =
       add_stream_choice("--stream", StreamChoice::always, "Print each character as it comes; the default on terminals");
   add_stream_choice("--no-stream", StreamChoice::never, "Print whole answers")->excludes(stream);
-  add_common(*generate, options.threads, options.seed);
+  add_common(*generate, options.threads, options.request.seed);
   return [&options] { byte_demo::generate(options); };
 }
 

@@ -16,7 +16,6 @@
 #include <merganser/evaluation/cost_model.hpp>
 
 #include <answer.hpp>
-#include <generation_settings.hpp>
 #include <model_task.hpp>
 #include <options.hpp>
 #include <signals.hpp>
@@ -26,6 +25,8 @@
 #include <threads.hpp>
 
 namespace byte_demo {
+
+namespace io = merganser::io;
 
 namespace data = merganser::data;
 namespace evaluation = merganser::evaluation;
@@ -87,8 +88,8 @@ class Writer {
   Writer(const GenerateOptions& options, std::span<const std::string> texts)
       : model_(load_model(options.model)),
         task_(task_of(options.model, model_)),
-        prompts_(make_prompts(texts, task_, options.reading, options.seed)),
-        settings_(generation_settings(options, model_, usual_length())),
+        prompts_(make_prompts(texts, task_, options.reading, options.request.seed)),
+        settings_(settings_of(options)),
         deletion_(deletion_options(options.rate, options.model, model_)) {
     if (options.reading == TextReading::verbatim) task_.special = {};
     for (const Prompts::Piece& piece : prompts_.pieces)
@@ -148,12 +149,22 @@ class Writer {
 
   /// Says so if answers were cut at a length that nobody asked for.
   void finish(const GenerateOptions& options) const {
-    if (cut_ > 0 && !options.max_length && task_.name != "denoise")
+    if (cut_ > 0 && !options.request.max_length && task_.name != "denoise")
       tell(std::to_string(cut_) + (cut_ == 1 ? " answer was" : " answers were") + " cut at " +
            std::to_string(settings_.generation.max_length) + " tokens; --max-length N allows others");
   }
 
  private:
+  io::GenerationSettings settings_of(const GenerateOptions& options) const {
+    const io::GenerationRequest& asked = options.request;
+    if (asked.max_length) check_length(model_, *asked.max_length, "--max-length");
+    const auto settings =
+        io::generation_settings(options.model.directory, model_, asked, usual_length(), print_warning);
+    if (asked.length_penalty && !settings.beams)
+      throw std::invalid_argument("--length-penalty: nothing is searched: give --beams N");
+    return settings;
+  }
+
   /// Text that is put right is about as long as it was.
   Index usual_length() const {
     constexpr Index usual = 256, start_and_slips = 4;
@@ -177,7 +188,7 @@ class Writer {
   Model model_;
   ModelTask task_;
   Prompts prompts_;
-  GenerationSettings settings_;
+  io::GenerationSettings settings_;
   merge::DeletionOptions deletion_;
   std::ptrdiff_t cut_ = 0;  // answers
 };

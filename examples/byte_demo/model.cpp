@@ -97,13 +97,8 @@ void check_reads_bytes(const Model& model, const std::string& directory) {
                   "at least " + std::to_string(needed) + " ids: the bytes and one mask");
 }
 
-Index most_tokens(const Model& model) {
-  const models::StackConfig& stack = model.config().encoder;
-  return stack.positions == models::PositionScheme::absolute ? stack.max_positions : std::numeric_limits<Index>::max();
-}
-
 void check_length(const Model& model, Index tokens, const std::string& what) {
-  const Index most = most_tokens(model);
+  const Index most = model.config().encoder.most_tokens();
   if (tokens > most)
     throw std::invalid_argument(what + ": got " + std::to_string(tokens) + " tokens, expected at most " +
                                 std::to_string(most) + ", the positions of this model");

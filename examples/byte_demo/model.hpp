@@ -30,10 +30,7 @@ Model load_model(const ModelSource& source);
 /// @throws merganser::IoError if the vocabulary has no place for all bytes and a mask
 void check_reads_bytes(const Model& model, const std::string& directory);
 
-/// The most tokens of a sequence: a model with a table of positions ends where the table does.
-Index most_tokens(const Model& model);
-
-/// @throws std::invalid_argument if a sequence of so many tokens is longer than `most_tokens`; `what` names it
+/// @throws std::invalid_argument if the model has no positions for so many tokens; `what` names their sequence
 void check_length(const Model& model, Index tokens, const std::string& what);
 
 /// @throws std::invalid_argument if the model has no gate; `what` needs one

@@ -7,12 +7,12 @@
 #include <vector>
 
 #include <merganser/core/types.hpp>
+#include <merganser/io/generation_settings.hpp>
 #include <merganser/io/tensor_data.hpp>
 #include <merganser/merge/deletion_options.hpp>
 #include <merganser/merge/gate.hpp>
 #include <merganser/merge/pi_controller.hpp>
 #include <merganser/merge/token_pooling.hpp>
-#include <merganser/models/sampling.hpp>
 #include <merganser/nn/score_bound.hpp>
 #include <merganser/training/learning_rate_schedule.hpp>
 
@@ -156,22 +156,14 @@ struct ShowOptions {
 
 enum class StreamChoice { automatic, always, never };
 
-/// What is empty is as generation_config.json of the model says, or as `generation_settings` does without one.
 struct GenerateOptions {
   ModelSource model;
   std::optional<std::string> text;
   std::string input_file;  ///< a text a line
   TextReading reading = TextReading::names;
   RateOptions rate;
-  std::optional<models::Sampling> sampling;  ///< greedy: neither drawn nor searched
-  std::optional<double> temperature;
-  std::optional<Index> top_k;  ///< 0: all
-  std::optional<double> top_p;
-  std::optional<Index> beams;
-  std::optional<double> length_penalty;
+  merganser::io::GenerationRequest request;
   StreamChoice stream = StreamChoice::automatic;
-  std::optional<Index> max_length;  ///< tokens
-  std::uint64_t seed = 1;
   std::optional<int> threads;
 };
 

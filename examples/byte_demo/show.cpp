@@ -112,7 +112,7 @@ void show(const ShowOptions& options) {
   const Threads threads(options.threads);
   const std::string text = read_input(options);
   const Model model = load_model(options.model);
-  const Index window = options.window.value_or(std::min(default_window, most_tokens(model) - 1));  // and its end
+  const Index window = options.window.value_or(std::min(default_window, model.config().encoder.most_tokens() - 1));  // and its end
   check_length(model, window + 1, "--window");
   const merganser::data::SpecialTokens special = options.reading == TextReading::verbatim
                                                      ? merganser::data::SpecialTokens()

@@ -1,6 +1,8 @@
 // The sizes and choices that encoder and decoder share.
 #pragma once
 
+#include <limits>
+
 #include <merganser/core/check.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/nn/feed_forward.hpp>
@@ -30,6 +32,11 @@ struct StackConfig {
   Index buckets = 32;         ///< of the relative scheme
   Index max_distance = 128;   ///< of the relative scheme
   Index max_positions = 512;  ///< of the absolute scheme
+
+  /// Of a sequence: a table of positions ends somewhere, distances do not.
+  Index most_tokens() const {
+    return positions == PositionScheme::absolute ? max_positions : std::numeric_limits<Index>::max();
+  }
 };
 
 }  // namespace merganser::models
