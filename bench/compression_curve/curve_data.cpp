@@ -158,7 +158,7 @@ CurveData open_texts(const CurveOptions& options, std::uint64_t seed) {
          data::make_batches(examples)});
   }
   auto corpora = std::make_shared<const std::vector<data::TextCorpus>>(std::move(texts.training));
-  const data::TrainingWindows windows = byte_demo::training_windows(train.data, train.batch);
+  const data::TrainingWindows windows = byte_demo::training_windows(train.data, train.recipe.batch_size);
   result.batches.draw = [corpora, make, windows](data::DataCursor& cursor) {
     const auto draw = [&](Index bytes, Rng& r) {
       const data::TextCorpus& corpus = (*corpora)[r.below(corpora->size())];
@@ -272,7 +272,7 @@ CurveData open_pairs(const CurveOptions& options, TaskKind kind, std::uint64_t s
   }
   result.description = std::to_string(training.size()) + (labelled ? " texts of " : " pairs of texts");
   if (labelled) result.description += std::to_string(names.size()) + " classes";
-  result.batches = data::epochs_of(std::move(training), options.train.batch, seed);
+  result.batches = data::epochs_of(std::move(training), options.train.recipe.batch_size, seed);
   result.kind = kind;
   result.name = labelled ? "labels" : "pairs";
   result.classes = classes.names();
@@ -285,7 +285,7 @@ CurveData open_one(const CurveOptions& options, std::uint64_t seed) {
   byte_demo::DataOptions files = options.train.data;
   if (!options.texts.empty()) files.text = options.texts.front().path;
   if (!options.valid.empty()) files.valid = options.valid.front().path;
-  const Index batch = options.train.batch, windows = options.train.windows;
+  const Index batch = options.train.recipe.batch_size, windows = options.train.windows;
   byte_demo::TrainingData opened = byte_demo::open_training_data(files, batch, windows, seed);
   CurveData result;
   result.kind = options.texts.empty() ? TaskKind::answers : TaskKind::texts;

@@ -157,7 +157,7 @@ void make_quick(const CLI::App& app, CurveOptions& options) {
     set("--encoder-blocks", model.encoder_blocks, Index{3});
     set("--gate-block", model.gate_blocks, std::vector<Index>{1});
   }
-  set("--batch", options.train.batch, Index{16});
+  set("--batch", options.train.recipe.batch_size, Index{16});
   set("--window", options.train.data.window, Index{32});
   set("--windows", options.train.windows, Index{128});
   set("--targets", options.targets, std::vector<double>{0, 0.5});

@@ -13,7 +13,6 @@
 #include <merganser/io/file_digest.hpp>
 
 #include <train_settings.hpp>
-#include <training_config.hpp>
 
 #include "policies.hpp"
 
@@ -104,7 +103,7 @@ void check(const CurveOptions& options) {
   };
   if (twice(options.policies) || twice(options.targets) || twice(options.seeds))
     throw std::invalid_argument("--policies, --targets, --seeds: each value once");
-  byte_demo::check_hard_rates(options.train);
+  byte_demo::check_hard_steps(options.train.recipe);
 }
 
 }  // namespace

@@ -16,13 +16,14 @@
 #include <merganser/io/checkpoint_directory.hpp>
 #include <merganser/io/model_directory.hpp>
 #include <merganser/models/sequence_classifier.hpp>
+#include <merganser/training/recipe.hpp>
+#include <merganser/training/steps_in_time.hpp>
 #include <merganser/training/trainer.hpp>
 
 #include <design.hpp>
 #include <model.hpp>
 #include <run_log.hpp>
 #include <signals.hpp>
-#include <training_config.hpp>
 
 #include "measure/peak_memory.hpp"
 #include "policies.hpp"
@@ -47,14 +48,14 @@ constexpr bool is_writer = std::same_as<Model, Writer>;
 /// The options of byte_demo for one run.
 byte_demo::TrainOptions train_options(const CurveOptions& options, const PlannedRun& planned) {
   byte_demo::TrainOptions train = options.train;
-  train.target = planned.target;
+  train.recipe.target = planned.target;
   train.seed = planned.seed;
   design(planned.policy, train.model, planned.target);
   return train;
 }
 
 byte_demo::Design design_of(const byte_demo::TrainOptions& train) {
-  return byte_demo::design_model(train.model, train.target);
+  return byte_demo::design_model(train.model, train.recipe.target);
 }
 
 template <class Model>
@@ -124,7 +125,7 @@ double train(Model& model, const Workplace& workplace, const PlannedRun& planned
   const byte_demo::TrainOptions options = train_options(workplace.options, planned);
   const Index steps = workplace.steps;
   merganser::data::BatchSource batches = open_data(workplace.options, planned.seed).batches;
-  auto config = byte_demo::trainer_config(options, model, steps);
+  auto config = training::trainer_config(options.recipe, model, steps, options.seed);
   config.deletion.without_source = planned.policy == all_deleted;
   training::Trainer<Model> trainer(model, config);
   RunCheckpoints<Model> checkpoints(folder / "checkpoints");
@@ -209,11 +210,11 @@ Index steps_in_budget(const CurveOptions& options, const CurveData& data) {
   const PlannedRun twin{ungated, 0.0, options.seeds.front(), std::nullopt, "", ""};
   const byte_demo::TrainOptions train = train_options(options, twin);
   const merganser::data::BatchSource batches = open_data(options, twin.seed).batches;
-  if (data.kind == TaskKind::classes)
-    return byte_demo::steps_in_minutes(make<Classifier>(design_of(train), train, data), train, batches,
-                                       *options.budget.minutes);
-  return byte_demo::steps_in_minutes(make<Writer>(design_of(train), train, data), train, batches,
-                                     *options.budget.minutes);
+  const auto steps = [&](const auto& model) {
+    return training::steps_in_time(model, train.recipe, batches, 60 * *options.budget.minutes, train.seed);
+  };
+  return data.kind == TaskKind::classes ? steps(make<Classifier>(design_of(train), train, data))
+                                        : steps(make<Writer>(design_of(train), train, data));
 }
 
 RunRow run(const Workplace& workplace, const PlannedRun& planned, CurveProgress& progress) {

@@ -108,7 +108,7 @@ void add_data(CLI::App& app, DataOptions& options) {
 
 void add_gate(CLI::App& app, TrainOptions& options) {
   ModelOptions& model = options.model;
-  add_number(app, "--target", options.target, 0, 1, "Share of the bytes to delete, 0.3");
+  add_number(app, "--target", options.recipe.target, 0, 1, "Share of the bytes to delete, 0.3");
   auto* gate = add_choice(app, "--gate", model.gate, gate_choices,
                           "learned (the default); random or fixed are baselines that delete the target rate");
   auto* blocks = add_gate_training(app, options);

@@ -133,40 +133,48 @@ inline CLI::Option* add_gate_training(CLI::App& app, TrainOptions& options) {
   add_choice(app, "--score-bound", model.score_bound, score_bound_choices,
              "Keeps attention scores in the gate's reach: soft_cap (the default), normalised or none");
   add_number(app, "--score-bound-value", model.score_bound_value, 1e-6, large, "The bound, 8");
-  add_number(app, "--score-penalty", options.score_penalty, 0, large, "Weight of the penalty on large scores, 0");
-  add_number(app, "--open-probability", options.open_probability, 0, 1,
+  add_number(app, "--score-penalty", options.recipe.score_penalty, 0, large,
+             "Weight of the penalty on large scores, 0");
+  add_number(app, "--open-probability", options.recipe.open_probability, 0, 1,
              "Share of the steps without the gate once it is in, 0.1");
-  add_number(app, "--hard-probability", options.hard_probability, 0, 1, "Share of the steps with hard deletion, 0.5");
+  add_number(app, "--hard-probability", options.recipe.hard_probability, 0, 1,
+             "Share of the steps with hard deletion, 0.5");
   auto* rates =
-      app.add_option(
-             "--hard-rates", options.hard_rates,
+      app.add_option_function<std::vector<double>>(
+             "--hard-rates",
+             [&options](const std::vector<double>& ends) {
+               const auto [lowest, highest] = std::minmax(ends.at(0), ends.at(1));
+               options.recipe.hard_rates = training::RateRange{lowest, highest};
+             },
              "Such steps delete a share drawn from this range, the bytes of the lowest gate values, at every gate; a "
              "tenth about the target unless given; with several gates or none but hard steps the threshold decides")
           ->delimiter(',')
           ->expected(2)
           ->check(CLI::Range(0.0, 1.0))
           ->option_text("X,X");
-  app.add_flag("--hard-by-threshold", options.hard_by_threshold, "Such steps delete what the gate's threshold says")
+  app.add_flag("--hard-by-threshold", options.recipe.hard_by_threshold,
+               "Such steps delete what the gate's threshold says")
       ->excludes(rates);
-  add_choice(app, "--survivor-bias", options.survivor_bias, survivor_bias_choices,
+  add_choice(app, "--survivor-bias", options.recipe.survivor_bias, survivor_bias_choices,
              "Gate values of survivors in such steps: kept (the default) or dropped");
-  add_count(app, "--gate-open-until", options.gate_open_until, 0, 1000000000,
+  add_count(app, "--gate-open-until", options.recipe.gate_open_until, 0, 1000000000,
             "Step at which the gate is first applied: 2000, or 40 % of a shorter run");
-  add_count(app, "--regulariser-from", options.regulariser_from, 0, 1000000000,
+  add_count(app, "--regulariser-from", options.recipe.regulariser_from, 0, 1000000000,
             "Step at which the controller sets in; at once with the gate");
-  add_count(app, "--target-ramp", options.target_ramp, 0, 1000000000,
+  add_count(app, "--target-ramp", options.recipe.target_ramp, 0, 1000000000,
             "Steps from there in which the target rises from 0; an eighth of all unless given");
-  add_number(app, "--kp", options.proportional_gain, 0, large, "Proportional gain of the controller, 0.5");
-  add_number(app, "--ki", options.integral_gain, 0, large, "Integral gain, 0.005");
-  add_choice(app, "--controller", options.controller, controller_choices, "two-sided (the default) or non-negative");
+  add_number(app, "--kp", options.recipe.proportional_gain, 0, large, "Proportional gain of the controller, 0.5");
+  add_number(app, "--ki", options.recipe.integral_gain, 0, large, "Integral gain, 0.005");
+  add_choice(app, "--controller", options.recipe.controller, controller_choices,
+             "two-sided (the default) or non-negative");
   return blocks;
 }
 
 inline void add_optimiser(CLI::App& app, TrainOptions& options) {
-  add_count(app, "--batch", options.batch, 1, 65536, "Sequences of a step, 32");
-  add_number(app, "--learning-rate", options.learning_rate, 1e-12, large, "At its peak, 0.003");
-  add_count(app, "--warmup", options.warmup, 0, 1000000000, "Steps to the peak, 200");
-  add_choice(app, "--schedule", options.schedule, schedule_choices,
+  add_count(app, "--batch", options.recipe.batch_size, 1, 65536, "Sequences of a step, 32");
+  add_number(app, "--learning-rate", options.recipe.learning_rate, 1e-12, large, "At its peak, 0.003");
+  add_count(app, "--warmup", options.recipe.warmup_steps, 0, 1000000000, "Steps to the peak, 200");
+  add_choice(app, "--schedule", options.recipe.decay, schedule_choices,
              "linear (the default), cosine, inverse_square_root or constant");
 }
 

@@ -86,7 +86,7 @@ merge::GateConfig fresh_gate(const ModelOptions& options, merge::GateKind kind) 
   merge::GateConfig gate;
   gate.kind = kind;
   gate.initial_bias = options.gate_bias;
-  gate.rate = default_target;
+  gate.rate = training::default_target;
   if (kind == merge::GateKind::fixed) gate.separators = Tokenizer::separator_ids();
   return gate;
 }

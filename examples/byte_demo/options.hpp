@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -11,10 +12,9 @@
 #include <merganser/io/tensor_data.hpp>
 #include <merganser/merge/deletion_options.hpp>
 #include <merganser/merge/gate.hpp>
-#include <merganser/merge/pi_controller.hpp>
 #include <merganser/merge/token_pooling.hpp>
 #include <merganser/nn/score_bound.hpp>
-#include <merganser/training/learning_rate_schedule.hpp>
+#include <merganser/training/recipe.hpp>
 
 namespace byte_demo {
 
@@ -38,7 +38,6 @@ struct ModelSizes {
   Index encoder_blocks = 4, decoder_blocks = 1;
 };
 inline constexpr ModelSizes default_sizes;
-inline constexpr double default_target = 0.3;     // deletion rate
 inline constexpr double default_score_bound = 8;  // nats
 
 /// Whether a model may be saved in the place of another.
@@ -64,27 +63,11 @@ struct ModelOptions {
 struct TrainOptions {
   DataOptions data;
   ModelOptions model;
-  std::optional<double> target;  ///< deletion rate; that of a gate which does not learn, else `default_target`
-  Index batch = 32;              ///< sequences
-  std::optional<Index> steps;    ///< 2,500 unless steps or minutes are given
+  training::Recipe recipe;
+  std::optional<Index> steps;  ///< 2,500 unless steps or minutes are given
   std::optional<double> minutes;
   std::uint64_t seed = 1;
   std::optional<int> threads;
-
-  double learning_rate = 3e-3;
-  Index warmup = 200;
-  training::Decay schedule = training::Decay::linear;
-  std::optional<Index> gate_open_until;   ///< the lesser of 2,000 and 40 % of the steps
-  std::optional<Index> regulariser_from;  ///< at once when the gate is applied
-  std::optional<Index> target_ramp;       ///< steps in which the target rises from 0 to `target`; an eighth of all
-  double proportional_gain = 0.5, integral_gain = 5e-3;
-  merge::ControllerRange controller = merge::ControllerRange::two_sided;
-  double score_penalty = 0.0;
-  double open_probability = 0.1;
-  double hard_probability = 0.5;
-  std::vector<double> hard_rates = {};  ///< of hard steps: two ends of a range, or empty: a tenth about the target
-  bool hard_by_threshold = false;       ///< hard steps delete what the threshold says instead
-  merge::SurvivorBias survivor_bias = merge::SurvivorBias::kept;
 
   Index windows = 512;    ///< sequences of the evaluation at the end
   std::string save, log;  ///< empty: not given
@@ -208,6 +191,13 @@ struct VowelOptions {
   std::string save;
   Overwrite overwrite = Overwrite::no;
 };
+
+/// @throws std::invalid_argument if every gated step is to go by rank
+inline void check_hard_steps(const training::Recipe& recipe) {
+  if (recipe.hard_rates && !recipe.hard_by_threshold && recipe.hard_probability == 1)
+    throw std::invalid_argument(
+        "--hard-rates needs a --hard-probability below 1: the controller steers by the other steps");
+}
 
 // The subcommands. Each throws an exception that says in one line what is wrong.
 void first_run(const FirstRunOptions& options);

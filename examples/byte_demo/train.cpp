@@ -14,6 +14,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <merganser/training/steps_in_time.hpp>
+
 #include <checkpoints.hpp>
 #include <choices.hpp>
 #include <comparison.hpp>
@@ -28,7 +30,6 @@
 #include <terminal.hpp>
 #include <text_view.hpp>
 #include <threads.hpp>
-#include <training_config.hpp>
 #include <training_run.hpp>
 
 namespace byte_demo {
@@ -40,7 +41,7 @@ namespace fs = std::filesystem;
 constexpr Index default_steps = 2500;
 
 std::string gate_name(const Model& model) {
-  const auto kind = gate_kind(model);
+  const auto kind = training::gate_kind(model);
   return kind ? word_of(*kind, gate_kind_choices) : "none";
 }
 
@@ -48,8 +49,8 @@ std::string gate_name(const Model& model) {
 Model open_model(const TrainOptions& options) {
   ModelOptions resumed;
   resumed.start_from = options.checkpoint;
-  Design design =
-      options.checkpoint.empty() ? design_model(options.model, options.target) : design_model(resumed, std::nullopt);
+  Design design = options.checkpoint.empty() ? design_model(options.model, options.recipe.target)
+                                             : design_model(resumed, std::nullopt);
   for (const std::string& difference : design.differences) std::cerr << difference << "\n";
   return make_model(std::move(design), options.seed);
 }
@@ -58,12 +59,12 @@ nlohmann::ordered_json settings_json(const TrainOptions& options, const Model& m
   nlohmann::ordered_json json;
   json["parameters"] = parameters;
   json["steps"] = steps;
-  json["batch"] = options.batch;
+  json["batch"] = options.recipe.batch_size;
   json["seed"] = options.seed;
   json["gate"] = gate_name(model);
   auto& blocks = json["gate_blocks"] = nlohmann::ordered_json::array();
   for (const auto& gate : model.config().gates) blocks.push_back(gate.block);
-  json["target"] = target_rate(options, model);
+  json["target"] = training::target_rate(options.recipe, model);
   return json;
 }
 
@@ -114,8 +115,8 @@ void print_shortcomings(const evaluation::Comparison& measured, const Model& mod
   if (with > hardly_better * without)
     print("The model hardly reads its source yet: " + fixed(with, 4) + " bits per byte with it, " + fixed(without, 4) +
           " without. Until it does, no gate can learn what matters: give it more --steps.");
-  const double target = target_rate(options, model), reached = measured.hard.deletion_rate;
-  if (gate_kind(model) == merge::GateKind::learned && std::abs(reached - target) > far)
+  const double target = training::target_rate(options.recipe, model), reached = measured.hard.deletion_rate;
+  if (training::gate_kind(model) == merge::GateKind::learned && std::abs(reached - target) > far)
     print("Far from the target: " + percent(reached) + " are deleted, " + percent(target) +
           " were asked for. More --steps bring it nearer; evaluate --target deletes what it is told to.");
 }
@@ -124,15 +125,16 @@ void print_shortcomings(const evaluation::Comparison& measured, const Model& mod
 
 void train(const TrainOptions& options) {
   const Threads threads(options.threads);
-  TrainingData data = open_training_data(options.data, options.batch, options.windows, options.seed);
+  TrainingData data = open_training_data(options.data, options.recipe.batch_size, options.windows, options.seed);
   Model model = open_model(options);
   check_length(model, data.longest, "example");
-  check_memory(model, data, options.batch);
+  check_memory(model, data, options.recipe.batch_size);
   for (const data::Example& example : data.validation)
     for (const auto& ids : {example.source, example.target})
       check_length(model, static_cast<Index>(ids.size()), "example");
   if (!options.save.empty()) check_can_save(model, options.save, options.overwrite);
   check_log(options);
+  check_hard_steps(options.recipe);
   std::optional<Checkpoints> checkpoints;
   if (!options.checkpoints.empty() || !options.resume.empty()) {
     Settings settings = settings_of(options);
@@ -146,7 +148,8 @@ void train(const TrainOptions& options) {
   std::cerr << wrapped(data.description + "; " + fixed(static_cast<double>(parameters) / 1e6, 2) +
                            " M parameters, gate: " + gate_name(model),
                        prose_columns(STDERR_FILENO));
-  const Index steps = options.minutes ? steps_in_minutes(model, options, data.batches, *options.minutes)
+  const Index steps = options.minutes ? training::steps_in_time(model, options.recipe, data.batches,
+                                                                60 * *options.minutes, options.seed)
                                       : options.steps.value_or(default_steps);
   if (options.minutes) std::cerr << "planned: " << steps << " steps (repeat with --steps " << steps << ")\n";
   if (checkpoints) checkpoints->remember("--steps", std::to_string(steps));

@@ -99,27 +99,27 @@ Settings settings_of(const TrainOptions& options) {
   if (model.score_bound_value || fresh)
     add_number("--score-bound-value", model.score_bound_value.value_or(default_score_bound));
 
-  if (options.target || fresh) add_number("--target", options.target.value_or(default_target));
-  add_count("--batch", options.batch);
+  if (options.recipe.target || fresh) add_number("--target", options.recipe.target.value_or(training::default_target));
+  add_count("--batch", options.recipe.batch_size);
   if (options.steps) add_count("--steps", *options.steps);
   if (options.minutes) add_number("--minutes", *options.minutes);
   add_count("--seed", options.seed);
-  add_number("--learning-rate", options.learning_rate);
-  add_count("--warmup", options.warmup);
-  settings["--schedule"] = word_of(options.schedule, schedule_choices);
-  if (options.gate_open_until) add_count("--gate-open-until", *options.gate_open_until);
-  if (options.regulariser_from) add_count("--regulariser-from", *options.regulariser_from);
-  if (options.target_ramp) add_count("--target-ramp", *options.target_ramp);
-  add_number("--kp", options.proportional_gain);
-  add_number("--ki", options.integral_gain);
-  settings["--controller"] = word_of(options.controller, controller_choices);
-  add_number("--score-penalty", options.score_penalty);
-  add_number("--open-probability", options.open_probability);
-  add_number("--hard-probability", options.hard_probability);
-  if (options.hard_rates.size() == 2)
-    add_text("--hard-rates", text_of(options.hard_rates[0]) + "," + text_of(options.hard_rates[1]));
-  if (options.hard_by_threshold) settings["--hard-by-threshold"] = "";
-  settings["--survivor-bias"] = word_of(options.survivor_bias, survivor_bias_choices);
+  add_number("--learning-rate", options.recipe.learning_rate);
+  add_count("--warmup", options.recipe.warmup_steps);
+  settings["--schedule"] = word_of(options.recipe.decay, schedule_choices);
+  if (options.recipe.gate_open_until) add_count("--gate-open-until", *options.recipe.gate_open_until);
+  if (options.recipe.regulariser_from) add_count("--regulariser-from", *options.recipe.regulariser_from);
+  if (options.recipe.target_ramp) add_count("--target-ramp", *options.recipe.target_ramp);
+  add_number("--kp", options.recipe.proportional_gain);
+  add_number("--ki", options.recipe.integral_gain);
+  settings["--controller"] = word_of(options.recipe.controller, controller_choices);
+  add_number("--score-penalty", options.recipe.score_penalty);
+  add_number("--open-probability", options.recipe.open_probability);
+  add_number("--hard-probability", options.recipe.hard_probability);
+  if (const auto& rates = options.recipe.hard_rates)
+    add_text("--hard-rates", text_of(rates->lowest) + "," + text_of(rates->highest));
+  if (options.recipe.hard_by_threshold) settings["--hard-by-threshold"] = "";
+  settings["--survivor-bias"] = word_of(options.recipe.survivor_bias, survivor_bias_choices);
   add_count("--windows", options.windows);
   add_path("--save", options.save);
   add_path("--log", options.log);

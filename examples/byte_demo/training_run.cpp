@@ -7,13 +7,13 @@
 
 #include <nlohmann/json.hpp>
 
+#include <merganser/training/recipe.hpp>
 #include <merganser/training/trainer.hpp>
 
 #include <comparison.hpp>
 #include <progress.hpp>
 #include <signals.hpp>
 #include <terminal.hpp>
-#include <training_config.hpp>
 
 namespace byte_demo {
 
@@ -31,9 +31,9 @@ std::optional<double> rate_weights(const Model& model, const TrainOptions& optio
   constexpr double slack = 0.05;
   if (validation.empty()) return std::nullopt;
   const auto result = evaluate_hard(model, validation, options.seed);
-  const bool steered = gate_kind(model) == merge::GateKind::learned;
+  const bool steered = training::gate_kind(model) == merge::GateKind::learned;
   if (steered && (trainer.steps_taken() <= trainer.config().deletion.gate_open_until ||
-                  result.deletion_rate < target_rate(options, model) - slack))
+                  result.deletion_rate < training::target_rate(options.recipe, model) - slack))
     return std::nullopt;
   return result.bits_per_byte;
 }
@@ -42,15 +42,15 @@ std::optional<double> rate_weights(const Model& model, const TrainOptions& optio
 
 TrainingSummary run_training(Model& model, const TrainOptions& options, Index steps, TrainingData& data, RunLog& log,
                              Checkpoints* checkpoints) {
-  const bool gated = gate_kind(model).has_value();
-  Trainer trainer(model, trainer_config(options, model, steps));
+  const bool gated = training::gate_kind(model).has_value();
+  Trainer trainer(model, training::trainer_config(options.recipe, model, steps, options.seed));
   if (checkpoints != nullptr) checkpoints->begin(model, trainer, data.batches);
   const double seconds_before = checkpoints != nullptr ? checkpoints->seconds_before() : 0.0;
   const Checkpoints::Metric metric = [&](const Model& weights) {
     return rate_weights(weights, options, trainer, data.validation);
   };
   Progress progress(steps, trainer.steps_tried(), gated ? Progress::Aim::rate : Progress::Aim::none,
-                    target_rate(options, model));
+                    training::target_rate(options.recipe, model));
   Index unfinite = 0;
   bool late = false;
   training::TrainerCallbacks callbacks;

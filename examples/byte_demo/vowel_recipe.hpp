@@ -8,7 +8,6 @@ namespace byte_demo {
 struct VowelRecipe {
   static constexpr const char* task = "vowel_removal";
   Index letters = 32;  ///< of a sequence, behind its '#' and before its end
-  Index batch = 32;    ///< sequences
   Index steps = 2500;
 
   /// 0.48 M parameters.
@@ -26,16 +25,6 @@ struct VowelRecipe {
                         .gate_noise = {},
                         .start_from = {}};
 
-  double learning_rate = 3e-3;
-  Index warmup = 200;
-  training::Decay schedule = training::Decay::linear;
-  Index gate_open_until = 1000;  ///< attention learns to copy first
-  Index regulariser_from = 1000;
-  Index target_ramp = 0;
-  double proportional_gain = 1.0, integral_gain = 1e-4;
-  merge::ControllerRange controller = merge::ControllerRange::two_sided;
-  double hard_probability = 0.0;
-
   Index windows = 512;  ///< sequences of the evaluation
   Index samples = 6;    ///< lines shown at the end
 
@@ -47,21 +36,16 @@ struct VowelRecipe {
     options.data.task = task;
     options.data.window = letters;
     options.model = model;
-    options.target = vowel_share();
-    options.batch = batch;
     options.steps = asked.steps.value_or(steps);
     options.seed = asked.seed;
     options.threads = asked.threads;
-    options.learning_rate = learning_rate;
-    options.warmup = warmup;
-    options.schedule = schedule;
-    options.gate_open_until = gate_open_until;
-    options.regulariser_from = regulariser_from;
-    options.proportional_gain = proportional_gain;
-    options.integral_gain = integral_gain;
-    options.controller = controller;
-    options.target_ramp = target_ramp;
-    options.hard_probability = hard_probability;
+    training::Recipe& recipe = options.recipe;
+    recipe.target = vowel_share();
+    recipe.gate_open_until = recipe.regulariser_from = 1000;  // attention learns to copy first
+    recipe.target_ramp = 0;
+    recipe.proportional_gain = 1.0;
+    recipe.integral_gain = 1e-4;
+    recipe.hard_probability = 0.0;
     options.windows = windows;
     options.save = asked.save;
     return options;

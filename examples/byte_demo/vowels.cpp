@@ -101,8 +101,8 @@ void vowels(const VowelOptions& asked) {
   const VowelRecipe recipe;
   const TrainOptions options = recipe.train_options(asked);
   const Threads threads(options.threads);
-  TrainingData data = open_training_data(options.data, options.batch, options.windows, options.seed);
-  Model model = make_model(design_model(options.model, options.target), options.seed);
+  TrainingData data = open_training_data(options.data, options.recipe.batch_size, options.windows, options.seed);
+  Model model = make_model(design_model(options.model, options.recipe.target), options.seed);
   if (!options.save.empty()) check_can_save(model, options.save, asked.overwrite);
   RunLog no_log("", 1);
 

@@ -111,6 +111,8 @@
 #include <merganser/training/gradient_clipping.hpp>
 #include <merganser/training/learning_rate_schedule.hpp>
 #include <merganser/training/objective.hpp>
+#include <merganser/training/recipe.hpp>
+#include <merganser/training/steps_in_time.hpp>
 #include <merganser/training/trainer.hpp>
 #include <merganser/training/trainer_state.hpp>
 #include <merganser/version.hpp>
