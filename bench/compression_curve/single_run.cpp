@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <chrono>
 #include <concepts>
-#include <cstdlib>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -15,10 +14,12 @@
 #include <merganser/core/random.hpp>
 #include <merganser/io/checkpoint_directory.hpp>
 #include <merganser/io/model_directory.hpp>
+#include <merganser/io/run_checkpoints.hpp>
 #include <merganser/models/sequence_classifier.hpp>
 #include <merganser/training/recipe.hpp>
 #include <merganser/training/steps_in_time.hpp>
 #include <merganser/training/trainer.hpp>
+#include <merganser/training/training_loop.hpp>
 
 #include <design.hpp>
 #include <model.hpp>
@@ -80,82 +81,54 @@ Model make(byte_demo::Design design, const byte_demo::TrainOptions& train, const
 
 // ---- Training ----
 
-/// Saves a run now and then, and knows where it stood.
-template <class Model>
-class RunCheckpoints {
- public:
-  using Trainer = training::Trainer<Model>;
-
-  explicit RunCheckpoints(const std::filesystem::path& path) : directory_(path, {.keep = 1}) {}
-
-  /// Brings everything where the last checkpoint left it; the seconds that went into the run before.
-  double resume(Model& model, Trainer& trainer, merganser::data::BatchSource& batches) {
-    std::optional<io::NewestCheckpoint> newest;
-    try {
-      newest = io::newest_checkpoint(directory_.path());
-    } catch (const merganser::IoError&) {  // all damaged: the run begins anew
-    }
-    if (!newest) return 0;
-    auto checkpoint = io::load_checkpoint(model, newest->path);
-    trainer.set_state(std::move(checkpoint.trainer));
-    batches.cursor = checkpoint.data;
-    saved_ = trainer.steps_taken();
-    return std::strtod(checkpoint.settings["seconds"].c_str(), nullptr);
+/// The checkpoint to go on from; nothing if there is none, or all are damaged and the run begins anew.
+std::optional<io::NewestCheckpoint> stored_in(const std::filesystem::path& directory) {
+  try {
+    return io::newest_checkpoint(directory);
+  } catch (const merganser::IoError&) {
+    return std::nullopt;
   }
-
-  void save(const Model& model, const Trainer& trainer, const merganser::data::BatchSource& batches, double seconds) {
-    if (saved_ == trainer.steps_taken()) return;
-    io::Checkpoint<Model> checkpoint{trainer.state()};
-    checkpoint.data = batches.cursor;
-    checkpoint.settings["seconds"] = std::to_string(seconds);
-    directory_.save(model, std::move(checkpoint));
-    saved_ = trainer.steps_taken();
-  }
-
- private:
-  io::CheckpointDirectory directory_;
-  std::optional<Index> saved_;  // last step
-};
+}
 
 /// Returns the seconds it took.
 template <class Model>
 double train(Model& model, const Workplace& workplace, const PlannedRun& planned, const std::filesystem::path& folder,
              CurveProgress& progress) {
-  constexpr Index most_unfinite_steps = 20, most_trace_lines = 4000;  // steps in a row; lines
+  constexpr Index most_trace_lines = 4000;
   const byte_demo::TrainOptions options = train_options(workplace.options, planned);
   const Index steps = workplace.steps;
   merganser::data::BatchSource batches = open_data(workplace.options, planned.seed).batches;
   auto config = training::trainer_config(options.recipe, model, steps, options.seed);
   config.deletion.without_source = planned.policy == all_deleted;
   training::Trainer<Model> trainer(model, config);
-  RunCheckpoints<Model> checkpoints(folder / "checkpoints");
-  const double before = checkpoints.resume(model, trainer, batches);
+  io::RunCheckpoints<Model> checkpoints(folder / "checkpoints", {.every = options.checkpoint_every, .keep = 1});
+  if (const auto stored = stored_in(checkpoints.path())) checkpoints.resume(*stored, model, trainer, batches);
   const auto start = Clock::now();
-  const auto seconds = [&] { return before + std::chrono::duration<double>(Clock::now() - start).count(); };
+  const auto seconds = [&] { return std::chrono::duration<double>(Clock::now() - start).count(); };
   byte_demo::RunLog log((folder / trace_file).string(), std::max<Index>(1, steps / most_trace_lines),
                         trainer.steps_taken() > 0 ? byte_demo::RunLog::Start::append : byte_demo::RunLog::Start::empty);
   progress.begin(planned.name(), steps, trainer.steps_tried());
-  Index unfinite = 0;
-  training::TrainerCallbacks callbacks;
+  training::LoopCallbacks callbacks;
   callbacks.on_step = [&](const training::StepReport& report) {
-    unfinite = 0;
     progress.update(report);
-    log.step(report, seconds());
-    if (trainer.steps_taken() % options.checkpoint_every == 0) checkpoints.save(model, trainer, batches, seconds());
-    return byte_demo::CatchSignals::caught() != 0 ? merganser::Continue::no : merganser::Continue::yes;
+    log.step(report, checkpoints.seconds_before() + seconds());
+    checkpoints.on_step(model, trainer, batches, seconds());
   };
   callbacks.on_event = [&](training::TrainingEvent event, const training::StepReport& report) {
-    const std::string step = planned.name() + ", step " + std::to_string(report.step) + ": ";
     if (event == training::TrainingEvent::deletion_collapse)
-      progress.note(step + "nearly everything has been deleted for many steps");
-    else if (++unfinite == most_unfinite_steps)
-      throw Diverged(step + "loss or gradient is not finite");
-    return merganser::Continue::yes;
+      progress.note(planned.name() + ", step " + std::to_string(report.step) +
+                    ": nearly everything has been deleted for many steps");
   };
-  trainer.run(steps - trainer.steps_tried(), batches, callbacks);
+  callbacks.stop = [] { return byte_demo::CatchSignals::caught() != 0; };
+  bool finished = false;
+  try {
+    finished = training::train_to(steps, trainer, batches, callbacks);
+  } catch (const training::Diverged& error) {
+    throw Diverged(planned.name() + ", " + error.what());
+  }
   checkpoints.save(model, trainer, batches, seconds());
-  if (trainer.steps_tried() < steps) throw byte_demo::Interrupted{byte_demo::CatchSignals::caught()};
-  return seconds();
+  if (!finished) throw byte_demo::Interrupted{byte_demo::CatchSignals::caught()};
+  return checkpoints.seconds_before() + seconds();
 }
 
 template <class Model>

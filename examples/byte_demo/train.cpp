@@ -139,10 +139,10 @@ void train(const TrainOptions& options) {
   if (!options.checkpoints.empty() || !options.resume.empty()) {
     Settings settings = settings_of(options);
     settings.insert(data.contents.begin(), data.contents.end());
-    checkpoints.emplace(options, std::move(settings));
+    checkpoints.emplace(open_checkpoints(options, std::move(settings)));
   }
-  const std::optional<Index> resumed = checkpoints ? checkpoints->resumed_step() : std::nullopt;
-  RunLog log(options.log, options.log_every, resumed ? RunLog::Start::append : RunLog::Start::empty);
+  const io::NewestCheckpoint* const resumed = checkpoints && checkpoints->resumed ? &*checkpoints->resumed : nullptr;
+  RunLog log(options.log, options.log_every, resumed != nullptr ? RunLog::Start::append : RunLog::Start::empty);
 
   const Index parameters = merganser::parameter_count(model);
   std::cerr << wrapped(data.description + "; " + fixed(static_cast<double>(parameters) / 1e6, 2) +
@@ -152,15 +152,16 @@ void train(const TrainOptions& options) {
                                                                 60 * *options.minutes, options.seed)
                                       : options.steps.value_or(default_steps);
   if (options.minutes) std::cerr << "planned: " << steps << " steps (repeat with --steps " << steps << ")\n";
-  if (checkpoints) checkpoints->remember("--steps", std::to_string(steps));
-  if (resumed) {
-    for (const std::string& what : checkpoints->skipped()) std::cerr << "passed over: " << what << "\n";
-    if (*resumed >= steps)
+  if (checkpoints) checkpoints->saved.settings["--steps"] = std::to_string(steps);
+  if (resumed != nullptr) {
+    for (const std::string& what : resumed->skipped) std::cerr << "passed over: " << what << "\n";
+    const Index step = resumed->record.step;
+    if (step >= steps)
       std::cerr << "the run is finished: only evaluating; to train its model further: byte_demo train --from "
                 << options.checkpoint << "\n";
     else
-      std::cerr << "going on behind step " << *resumed << " of " << steps << "\n";
-    log.event("resume", {{"step", *resumed}});
+      std::cerr << "going on behind step " << step << " of " << steps << "\n";
+    log.event("resume", {{"step", step}});
   } else {
     log.event("start", settings_json(options, model, steps, parameters));
   }

@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include <merganser/training/recipe.hpp>
 #include <merganser/training/trainer.hpp>
+#include <merganser/training/training_loop.hpp>
 
 #include <comparison.hpp>
 #include <progress.hpp>
@@ -21,7 +23,6 @@ namespace {
 
 using Trainer = training::Trainer<Model>;
 
-constexpr Index most_unfinite_steps = 20;  // in a row
 constexpr double overtime = 1.1;
 
 /// What checkpoints are compared by: bits per byte under hard deletion of the validation set. A learned gate must have
@@ -38,55 +39,68 @@ std::optional<double> rate_weights(const Model& model, const TrainOptions& optio
   return result.bits_per_byte;
 }
 
+/// The weights that a run begins with are worth nothing yet.
+void save_start(io::RunCheckpoints<Model>& saved, const Model& model, const Trainer& trainer,
+                const data::BatchSource& batches) {
+  const auto metric = std::exchange(saved.metric, {});
+  saved.save(model, trainer, batches, 0);
+  saved.metric = metric;
+}
+
 }  // namespace
 
 TrainingSummary run_training(Model& model, const TrainOptions& options, Index steps, TrainingData& data, RunLog& log,
                              Checkpoints* checkpoints) {
-  const bool gated = training::gate_kind(model).has_value();
   Trainer trainer(model, training::trainer_config(options.recipe, model, steps, options.seed));
-  if (checkpoints != nullptr) checkpoints->begin(model, trainer, data.batches);
-  const double seconds_before = checkpoints != nullptr ? checkpoints->seconds_before() : 0.0;
-  const Checkpoints::Metric metric = [&](const Model& weights) {
-    return rate_weights(weights, options, trainer, data.validation);
-  };
+  io::RunCheckpoints<Model>* const saved = checkpoints != nullptr ? &checkpoints->saved : nullptr;
+  if (saved != nullptr) {
+    saved->metric = [&](const Model& weights) { return rate_weights(weights, options, trainer, data.validation); };
+    if (checkpoints->resumed)
+      saved->resume(*checkpoints->resumed, model, trainer, data.batches);
+    else
+      save_start(*saved, model, trainer, data.batches);
+  }
+  const bool gated = training::gate_kind(model).has_value();
   Progress progress(steps, trainer.steps_tried(), gated ? Progress::Aim::rate : Progress::Aim::none,
                     training::target_rate(options.recipe, model));
-  Index unfinite = 0;
-  bool late = false;
-  training::TrainerCallbacks callbacks;
+  Index left_out = 0;
+  const auto late = [&] { return options.minutes && progress.seconds() > overtime * 60 * *options.minutes; };
+  training::LoopCallbacks callbacks;
   callbacks.on_step = [&](const training::StepReport& report) {
-    unfinite = 0;
+    left_out = 0;
     progress.update(report);
     log.step(report, progress.seconds());
-    if (checkpoints != nullptr)
-      checkpoints->on_step(model, trainer, data.batches, seconds_before + progress.seconds(), metric);
-    late = options.minutes && progress.seconds() > overtime * 60 * *options.minutes;
-    return late || CatchSignals::caught() != 0 ? merganser::Continue::no : merganser::Continue::yes;
+    if (saved != nullptr) saved->on_step(model, trainer, data.batches, progress.seconds());
   };
   callbacks.on_event = [&](training::TrainingEvent event, const training::StepReport& report) {
     const bool collapse = event == training::TrainingEvent::deletion_collapse;
     log.event(collapse ? "deletion_collapse" : "not_finite",
               {{"step", report.step}, {"deletion_rate", report.deletion_rate}, {"seconds", progress.seconds()}});
-    if (collapse) {
-      progress.note("step " + std::to_string(report.step) + ": nearly everything has been deleted for " +
+    const std::string step = "step " + std::to_string(report.step) + ": ";
+    if (collapse)
+      progress.note(step + "nearly everything has been deleted for " +
                     std::to_string(trainer.config().deletion.collapse_steps) + " steps");
-    } else if (++unfinite == 1) {
-      progress.note("step " + std::to_string(report.step) + ": loss or gradient is not finite, step left out");
-    } else if (unfinite == most_unfinite_steps) {
-      throw std::runtime_error("training stopped at step " + std::to_string(report.step) +
-                               ": loss or gradient is not finite; a lower --learning-rate may help");
-    }
-    return CatchSignals::caught() != 0 ? merganser::Continue::no : merganser::Continue::yes;
+    else if (++left_out == 1)
+      progress.note(step + "loss or gradient is not finite, step left out");
   };
+  callbacks.stop = [&] { return late() || CatchSignals::caught() != 0; };
   const CatchSignals signals;
-  trainer.run(steps - trainer.steps_tried(), data.batches, callbacks);
-  if (checkpoints != nullptr)
-    checkpoints->finish(model, trainer, data.batches, seconds_before + progress.seconds(), metric);
+  bool finished = false;
+  try {
+    finished = training::train_to(steps, trainer, data.batches, callbacks);
+  } catch (const training::Diverged& error) {
+    throw std::runtime_error("training stopped at step " + std::to_string(error.step) +
+                             ": loss or gradient is not finite; a lower --learning-rate may help");
+  }
+  if (saved != nullptr) {
+    saved->save(model, trainer, data.batches, progress.seconds());
+    saved->metric = {};  // it knows the trainer
+  }
   progress.finish();
-  if (late && trainer.steps_taken() < steps)
+  if (late() && trainer.steps_taken() < steps)
     progress.note("the time was over before the planned steps: the learning rate did not reach its end");
-  const bool unfinished = trainer.steps_tried() < steps;
-  return {trainer.steps_taken(), seconds_before + progress.seconds(), unfinished ? CatchSignals::caught() : 0};
+  const double before = saved != nullptr ? saved->seconds_before() : 0.0;
+  return {trainer.steps_taken(), before + progress.seconds(), finished ? 0 : CatchSignals::caught()};
 }
 
 std::string how_to_go_on(const TrainOptions& options, Index step, Index steps) {

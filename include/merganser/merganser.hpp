@@ -115,4 +115,5 @@
 #include <merganser/training/steps_in_time.hpp>
 #include <merganser/training/trainer.hpp>
 #include <merganser/training/trainer_state.hpp>
+#include <merganser/training/training_loop.hpp>
 #include <merganser/version.hpp>
