@@ -46,15 +46,15 @@ struct AttentionContext {
     inside(queries, "context.queries", query_rows);
     inside(keys, "context.keys", key_rows);
     check_argument(are_disjoint(queries), where, "context.queries", "rows of two sequences", "rows of one each");
-    const auto fits = [&](const char* name, std::size_t size, Index rows) {
-      if (size > 0) check_equal(where, name, static_cast<Index>(size), rows);
+    const auto fits = [&](const char* name, const auto& values, Index rows) {
+      if (!values.empty()) check_equal(where, name, std::ssize(values), rows);
     };
-    fits("context.key_bias.size()", key_bias.size(), key_rows);
-    fits("context.hidden_keys.size()", hidden_keys.size(), key_rows);
+    fits("context.key_bias.size()", key_bias, key_rows);
+    fits("context.hidden_keys.size()", hidden_keys, key_rows);
     if (position_bias == nullptr && visibility == Visibility::all) return;
     const auto counts = [&](const char* name, std::span<const Position> positions, Index rows) {
-      if (static_cast<Index>(positions.size()) != rows)  // a message is put together when it is thrown
-        throw_invalid_argument(where, std::string(name) + ".size()", static_cast<Index>(positions.size()), rows);
+      if (std::ssize(positions) != rows)  // a message is put together when it is thrown
+        throw_invalid_argument(where, std::string(name) + ".size()", std::ssize(positions), rows);
       const auto negative = std::find_if(positions.begin(), positions.end(), [](Position p) { return p < 0; });
       if (negative != positions.end()) throw_invalid_argument(where, name, *negative, "positions from 0 on");
     };

@@ -172,12 +172,10 @@ class MultiHeadAttention {
   /// What head h of sequence i adds to its products.
   kernels::HeadScores<Scalar> head_scores(const Context& context, Index sequence, Index head) const {
     const auto part = [](auto values, const RowRange& range) {
-      return values.empty()
-                 ? values
-                 : values.subspan(static_cast<std::size_t>(range.begin), static_cast<std::size_t>(range.length));
+      return values.empty() ? values : range.of(values);
     };
-    const RowRange& queries = context.queries[static_cast<std::size_t>(sequence)];
-    const RowRange& keys = context.keys[static_cast<std::size_t>(sequence)];
+    const RowRange& queries = context.queries[sequence];
+    const RowRange& keys = context.keys[sequence];
     kernels::HeadScores<Scalar> scores;
     scores.softmax = config_.softmax;
     scores.visibility = context.visibility;
@@ -197,7 +195,7 @@ class MultiHeadAttention {
   /// Multiplications of the scores, and again of the weighted values.
   Index operations(const Context& context) const {
     Index pairs = 0;
-    for (std::size_t i = 0; i < context.queries.size(); ++i)
+    for (Index i = 0; i < context.queries.size(); ++i)
       pairs += context.queries[i].length * context.keys[i].length;
     return 2 * pairs * config_.heads * config_.head_width;
   }
@@ -215,7 +213,7 @@ Matrix<Scalar> MultiHeadAttention<Scalar>::attend(const MatrixRef<Scalar>& x, co
   if (normalised()) query_factors = normalise_heads(queries, config_.heads, config_.score_bound.value);
   Matrix<Scalar> attended = Matrix<Scalar>::Zero(queries.rows(), queries.cols());
   const Index heads = config_.heads, width = config_.head_width;
-  const Index sequences = static_cast<Index>(context.queries.size());
+  const Index sequences = context.queries.size();
   if (cache != nullptr) {
     cache->query_ranges = context.queries;
     cache->key_ranges = context.keys;
@@ -223,17 +221,17 @@ Matrix<Scalar> MultiHeadAttention<Scalar>::attend(const MatrixRef<Scalar>& x, co
     cache->softmax_factors.resize(heads, queries.rows());
   }
   const Scalar limit = context.excess_limit != nullptr ? static_cast<Scalar>(*context.excess_limit) : Scalar{0};
-  Vector<double> excess(static_cast<std::size_t>(sequences * heads), 0.0);
+  Vector<double> excess(sequences * heads, 0.0);
   parallel_for(sequences * heads, operations(context), [&](Index task) {
     const Index sequence = task / heads, head = task % heads;
-    const RowRange& rows = context.queries[static_cast<std::size_t>(sequence)];
-    const RowRange& keys = context.keys[static_cast<std::size_t>(sequence)];
+    const RowRange& rows = context.queries[sequence];
+    const RowRange& keys = context.keys[sequence];
     if (rows.length == 0 || keys.length == 0) return;  // nothing to read: the result stays 0
     kernels::SoftmaxRows<Scalar> softmax;
     if (cache != nullptr)
       softmax = {cache->largest_scores.row(head).data() + rows.begin,
                  cache->softmax_factors.row(head).data() + rows.begin};
-    excess[static_cast<std::size_t>(task)] = kernels::attend<Scalar>(
+    excess[task] = kernels::attend<Scalar>(
         queries.block(rows.begin, head * width, rows.length, width),
         key_values.keys.block(keys.begin, head * width, keys.length, width),
         key_values.values.block(keys.begin, head * width, keys.length, width), head_scores(context, sequence, head),
@@ -244,9 +242,8 @@ Matrix<Scalar> MultiHeadAttention<Scalar>::attend(const MatrixRef<Scalar>& x, co
   cache->excess = 0;
   cache->pairs = 0;
   for (Index task = 0; task < sequences * heads; ++task) {
-    cache->excess += excess[static_cast<std::size_t>(task)];
-    cache->pairs += static_cast<double>(context.queries[static_cast<std::size_t>(task / heads)].length *
-                                        context.keys[static_cast<std::size_t>(task / heads)].length);
+    cache->excess += excess[task];
+    cache->pairs += static_cast<double>(context.queries[task / heads].length * context.keys[task / heads].length);
   }
   cache->queries = std::move(queries);
   cache->query_factors = std::move(query_factors);
@@ -260,7 +257,7 @@ auto MultiHeadAttention<Scalar>::backward(const MatrixRef<Scalar>& grad_y, const
                                           double excess_weight) const -> InputGradients {
   check_backward(context, cache, grad_position_bias);
   const Index heads = config_.heads, width = config_.head_width;
-  const Index sequences = static_cast<Index>(context.queries.size());
+  const Index sequences = context.queries.size();
   const KeyValues<Scalar>& kv = cache.key_values;
   const Matrix<Scalar> grad_attended = o.backward(grad_y, cache.attended, gradients.o);
   Matrix<Scalar> grad_q = Matrix<Scalar>::Zero(cache.queries.rows(), cache.queries.cols());
@@ -274,8 +271,8 @@ auto MultiHeadAttention<Scalar>::backward(const MatrixRef<Scalar>& grad_y, const
       Matrix<Scalar>::Zero(positioned ? sequences * heads : 0, positioned ? context.position_bias->values.cols() : 0);
   parallel_for(sequences * heads, operations(context), [&](Index task) {
     const Index sequence = task / heads, head = task % heads;
-    const RowRange& rows = context.queries[static_cast<std::size_t>(sequence)];
-    const RowRange& keys = context.keys[static_cast<std::size_t>(sequence)];
+    const RowRange& rows = context.queries[sequence];
+    const RowRange& keys = context.keys[sequence];
     if (rows.length == 0 || keys.length == 0) return;
     const auto query_block = [&](auto& m) { return m.block(rows.begin, head * width, rows.length, width); };
     const auto key_block = [&](auto& m) { return m.block(keys.begin, head * width, keys.length, width); };
@@ -301,10 +298,9 @@ auto MultiHeadAttention<Scalar>::backward(const MatrixRef<Scalar>& grad_y, const
   result.memory = k.backward(grad_k, cache.memory, gradients.k);
   result.memory += v.backward(grad_v, cache.memory, gradients.v);
   if (biased) {
-    result.key_bias.assign(static_cast<std::size_t>(kv.keys.rows()), Scalar{0});
+    result.key_bias.assign(kv.keys.rows(), Scalar{0});
     for (Index head = 0; head < heads; ++head)
-      for (std::size_t key = 0; key < result.key_bias.size(); ++key)
-        result.key_bias[key] += grad_key_bias(head, static_cast<Index>(key));
+      for (Index key = 0; key < result.key_bias.size(); ++key) result.key_bias[key] += grad_key_bias(head, key);
   }
   return result;
 }
