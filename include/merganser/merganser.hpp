@@ -8,6 +8,7 @@
 #include <merganser/core/floating_point_mode.hpp>
 #include <merganser/core/instruction_set.hpp>
 #include <merganser/core/io_error.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/matrix.hpp>
 #include <merganser/core/memory_reserve.hpp>
 #include <merganser/core/parallel.hpp>

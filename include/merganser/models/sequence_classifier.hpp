@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/memory_reserve.hpp>
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/ragged_batch.hpp>
@@ -188,10 +189,10 @@ class SequenceClassifier {
 
   /// The rows of a sequence that are neither deleted nor hidden.
   static Vector<Index> survivors(const EncoderOutput<Scalar>& encoded, const RowRange& range) {
-    const auto marked = [](const Vector<std::uint8_t>& marks, Index row) { return !marks.empty() && marks[row] != 0; };
+    const Marks deleted = encoded.deleted, hidden = encoded.hidden_keys;
     Vector<Index> rows;
     for (Index row = range.begin; row < range.begin + range.length; ++row)
-      if (!marked(encoded.deleted, row) && !marked(encoded.hidden_keys, row)) rows.push_back(row);
+      if (!deleted[row] && !hidden[row]) rows.push_back(row);
     return rows;
   }
 
