@@ -285,8 +285,7 @@ TEMPLATE_TEST_CASE("a gate takes no tokens, and gives a token the same bits in a
   auto gradients = zeros_like(none.gate);
   REQUIRE(none.backward(gradients).rows() == 0);
   const auto all = s.gate.forward(s.x);
-  for (const Index row : {0, 50, 99})
-    REQUIRE(s.gate.forward(s.x.row(row)).values[0] == all.values[row]);
+  for (const Index row : {0, 50, 99}) REQUIRE(s.gate.forward(s.x.row(row)).values[0] == all.values[row]);
 }
 
 TEST_CASE("a gate names its parameters", "[DeleteGate]") {

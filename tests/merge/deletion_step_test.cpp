@@ -112,8 +112,7 @@ TEST_CASE("hard deletion leaves the survivors and all that is known of them", "[
   const auto x = random_matrix<double>(7, 3, rng);
   const auto y = step.forward(x);
   REQUIRE(y.rows() == 4);
-  for (Index row = 0; row < 4; ++row)
-    REQUIRE(identical(Matrix<double>(y.row(row)), Matrix<double>(x.row(kept[row]))));
+  for (Index row = 0; row < 4; ++row) REQUIRE(identical(Matrix<double>(y.row(row)), Matrix<double>(x.row(kept[row]))));
 }
 
 TEST_CASE("pads count in no budget and never survive, softly or hard", "[DeletionStep]") {
@@ -131,8 +130,7 @@ TEST_CASE("pads count in no budget and never survive, softly or hard", "[Deletio
     REQUIRE(step.kept_rows() == expected);
     REQUIRE(step.after().hidden == before.forced);
     for (Index row = 0; row < 7; ++row)
-      REQUIRE((step.after().deleted[row] == 0) ==
-              (std::find(expected.begin(), expected.end(), row) != expected.end()));
+      REQUIRE((step.after().deleted[row] == 0) == (std::find(expected.begin(), expected.end(), row) != expected.end()));
   }
 }
 

@@ -31,9 +31,7 @@ RegulariserResult<double> run(GateRegulariser kind, const Values& values, const 
   return regularise<double>(kind, values, logits, forced, threshold);
 }
 
-ParameterView<double> view(const char* name, Values& values) {
-  return {name, values.data(), 1, values.size(), true};
-}
+ParameterView<double> view(const char* name, Values& values) { return {name, values.data(), 1, values.size(), true}; }
 
 }  // namespace
 

@@ -81,7 +81,8 @@ class Vector {
   const Value& operator[](Index i) const { return data_[i]; }
   /// @throws std::out_of_range if there is no such value
   const Value& at(Index i) const {
-    if (i < 0 || i >= size_) throw std::out_of_range("Vector::at: got " + std::to_string(i) + " of " + std::to_string(size_));
+    if (i < 0 || i >= size_)
+      throw std::out_of_range("Vector::at: got " + std::to_string(i) + " of " + std::to_string(size_));
     return data_[i];
   }
   Value& at(Index i) { return const_cast<Value&>(std::as_const(*this).at(i)); }

@@ -79,18 +79,17 @@ class BoundaryPredictor {
 
   /// x [T x D]; pads [T] or empty: not 0 at a pad; uniform [T] in (0, 1), or empty: no noise.
   /// @throws std::invalid_argument if a length or width differs or a draw is outside (0, 1)
-  Boundaries<Scalar> forward(const MatrixRef<Scalar>& x, const SequenceOffsets& offsets,
-                             Marks pads = {}, std::span<const double> uniform = {}) const {
+  Boundaries<Scalar> forward(const MatrixRef<Scalar>& x, const SequenceOffsets& offsets, Marks pads = {},
+                             std::span<const double> uniform = {}) const {
     Cache cache;
     return forward(x, offsets, pads, uniform, cache);
   }
 
-  Boundaries<Scalar> forward(const MatrixRef<Scalar>& x, const SequenceOffsets& offsets,
-                             Marks pads, std::span<const double> uniform, Cache& cache) const {
+  Boundaries<Scalar> forward(const MatrixRef<Scalar>& x, const SequenceOffsets& offsets, Marks pads,
+                             std::span<const double> uniform, Cache& cache) const {
     check_equal("BoundaryPredictor::forward", "x.rows()", x.rows(), offsets.total());
     pads.check("BoundaryPredictor::forward", "pads", x.rows());
-    if (!uniform.empty())
-      check_equal("BoundaryPredictor::forward", "uniform.size()", std::ssize(uniform), x.rows());
+    if (!uniform.empty()) check_equal("BoundaryPredictor::forward", "uniform.size()", std::ssize(uniform), x.rows());
     cache.input = x;
     cache.inner = inner.forward(x).rowwise() + inner_bias;
     cache.activated = cache.inner.unaryExpr([](Scalar value) { return kernels::exact_gelu(value); });

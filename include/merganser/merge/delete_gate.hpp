@@ -97,8 +97,7 @@ class DeleteGate {
   }
 
   /// For training: draws noise if the gate has any.
-  GateValues<Scalar> forward(const MatrixRef<Scalar>& x, Marks forced, Rng& rng,
-                             Cache& cache) const {
+  GateValues<Scalar> forward(const MatrixRef<Scalar>& x, Marks forced, Rng& rng, Cache& cache) const {
     cache.normalised = normalises() ? norm.forward(x, cache.norm) : Matrix<Scalar>(x);
     cache.logits = logits_of(cache.normalised);
     if (config_.noise == GateNoise::gumbel)
@@ -152,8 +151,7 @@ class DeleteGate {
   Vector<Scalar> logits_of(const Matrix<Scalar>& x) const {
     check_equal("DeleteGate::forward", "x.cols()", x.cols(), weight.cols());
     Vector<Scalar> logits(x.rows());
-    for (Index t = 0; t < x.rows(); ++t)
-      logits[t] = kernels::dot(x.cols(), x.row(t).data(), weight.data()) + bias[0];
+    for (Index t = 0; t < x.rows(); ++t) logits[t] = kernels::dot(x.cols(), x.row(t).data(), weight.data()) + bias[0];
     return logits;
   }
 

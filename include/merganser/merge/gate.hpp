@@ -130,8 +130,7 @@ class Gate {
     const FixedRuleGate rule{config_.rate, config_.scale, config_.separators};
     const bool overlooked = input.fixed_rule_scope == FixedRuleScope::batch;
     if (!overlooked) input.forced.check("Gate::forward", "forced", std::ssize(input.ids));
-    if (overlooked || !input.forced.any())
-      return rule.values<Scalar>(input.ids, input.offsets, input.fixed_rule_scope);
+    if (overlooked || !input.forced.any()) return rule.values<Scalar>(input.ids, input.offsets, input.fixed_rule_scope);
     Vector<TokenId> ids;
     SequenceOffsets offsets;
     for (Index i = 0; i < input.offsets.count(); ++i) {

@@ -59,8 +59,7 @@ Vector<Index> surviving_rows(std::span<const Scalar> values, double trained_thre
 /// @throws std::invalid_argument if there is not one value a row or the options contradict themselves
 template <Real Scalar>
 Vector<MergePlan<Scalar>> deletion_plans(std::span<const Scalar> values, const SequenceOffsets& offsets,
-                                         double trained_threshold, const DeletionOptions& options,
-                                         Marks gone = {}) {
+                                         double trained_threshold, const DeletionOptions& options, Marks gone = {}) {
   check_equal("deletion_plans", "values.size()", std::ssize(values), offsets.total());
   gone.check("deletion_plans", "gone", offsets.total());
   options.check();

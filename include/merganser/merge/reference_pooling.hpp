@@ -20,8 +20,7 @@ namespace merganser::inline MERGANSER_ISA::merge {
 /// Sequences without rows stay empty. Returns one mark a row that the plans make: not 0 at a filler.
 /// @throws std::invalid_argument if a length differs
 template <Real Scalar>
-Vector<std::uint8_t> fill_up_segments(Vector<MergePlan<Scalar>>& plans, const SequenceOffsets& offsets,
-                                      Marks pads) {
+Vector<std::uint8_t> fill_up_segments(Vector<MergePlan<Scalar>>& plans, const SequenceOffsets& offsets, Marks pads) {
   check_equal("fill_up_segments", "plans.size()", plans.size(), offsets.count());
   pads.check("fill_up_segments", "pads", offsets.total());
   Index longest = 0;

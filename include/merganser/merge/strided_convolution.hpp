@@ -26,8 +26,7 @@ namespace merganser::inline MERGANSER_ISA::merge {
 /// group's representative is its first row, pad or not; the row's tap is its distance from there.
 /// @throws std::invalid_argument if a length differs or the rate is below 1
 template <Real Scalar>
-Vector<MergePlan<Scalar>> strided_plans(const SequenceOffsets& offsets, Index rate,
-                                        Marks pads = {}) {
+Vector<MergePlan<Scalar>> strided_plans(const SequenceOffsets& offsets, Index rate, Marks pads = {}) {
   check_argument(rate >= 1, "strided_plans", "rate", rate, "at least 1");
   pads.check("strided_plans", "pads", offsets.total());
   Vector<MergePlan<Scalar>> plans;

@@ -130,10 +130,9 @@ nn::AttentionContext<Scalar> self_attention_context(const merge::TokenState<Scal
 /// The report of gate `number` on x [T_g x D] in a state of the input's tokens; `kept` is left empty. `caches` points
 /// to one a gate for training, when `rng` must be there, or is null.
 template <Real Scalar, class CachesPointer>
-GateReport<Scalar> ask_gate(const merge::Gate<Scalar>& gate, [[maybe_unused]] Index number,
-                            const Matrix<Scalar>& x, const merge::TokenState<Scalar>& state,
-                            const EncoderInput<Scalar>& input, const merge::DeletionOptions& options, Rng* rng,
-                            CachesPointer caches) {
+GateReport<Scalar> ask_gate(const merge::Gate<Scalar>& gate, [[maybe_unused]] Index number, const Matrix<Scalar>& x,
+                            const merge::TokenState<Scalar>& state, const EncoderInput<Scalar>& input,
+                            const merge::DeletionOptions& options, Rng* rng, CachesPointer caches) {
   Vector<TokenId> ids;
   if (!input.ids.empty())
     for (const Index row : state.origin) ids.push_back(input.ids[static_cast<std::size_t>(row)]);

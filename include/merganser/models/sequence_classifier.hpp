@@ -144,7 +144,7 @@ class SequenceClassifier {
         if (config_.readout == Readout::mean && !grad_bias.empty())  // weights = softmax(key bias)
           grad_bias[t] =
               cache.weights[t] * kernels::dot_difference(hidden.values.cols(), grad_pooled.row(i).data(),
-                                                           hidden.values.row(t).data(), cache.pooled.row(i).data());
+                                                         hidden.values.row(t).data(), cache.pooled.row(i).data());
       }
     }
     const Matrix<Scalar> grad_embedded = encoder.backward(grad_hidden, grad_bias, grad.gates, excess_weight,

@@ -171,9 +171,7 @@ class MultiHeadAttention {
 
   /// What head h of sequence i adds to its products.
   kernels::HeadScores<Scalar> head_scores(const Context& context, Index sequence, Index head) const {
-    const auto part = [](auto values, const RowRange& range) {
-      return values.empty() ? values : range.of(values);
-    };
+    const auto part = [](auto values, const RowRange& range) { return values.empty() ? values : range.of(values); };
     const RowRange& queries = context.queries[sequence];
     const RowRange& keys = context.keys[sequence];
     kernels::HeadScores<Scalar> scores;
@@ -195,8 +193,7 @@ class MultiHeadAttention {
   /// Multiplications of the scores, and again of the weighted values.
   Index operations(const Context& context) const {
     Index pairs = 0;
-    for (Index i = 0; i < context.queries.size(); ++i)
-      pairs += context.queries[i].length * context.keys[i].length;
+    for (Index i = 0; i < context.queries.size(); ++i) pairs += context.queries[i].length * context.keys[i].length;
     return 2 * pairs * config_.heads * config_.head_width;
   }
 

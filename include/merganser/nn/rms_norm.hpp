@@ -63,8 +63,7 @@ class RmsNorm {
     check_equal("RmsNorm::backward", "grad_y.rows()", grad_y.rows(), cache.input.rows());
     check_equal("RmsNorm::backward", "grad_y.cols()", grad_y.cols(), scale.size());
     check_same_shape("RmsNorm::backward", "cache.input", cache.input, grad_y);
-    check_equal("RmsNorm::backward", "cache.inverse_rms.size()", cache.inverse_rms.size(),
-                grad_y.rows());
+    check_equal("RmsNorm::backward", "cache.inverse_rms.size()", cache.inverse_rms.size(), grad_y.rows());
     check_same_shape("RmsNorm::backward", "gradients.scale", gradients.scale, scale);
     const Index width = scale.size();
     Matrix<Scalar> grad_x(grad_y.rows(), width);
