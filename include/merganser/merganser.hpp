@@ -109,6 +109,7 @@
 #include <merganser/nn/score_bound.hpp>
 #include <merganser/training/adamw.hpp>
 #include <merganser/training/batch_share.hpp>
+#include <merganser/training/deletion_schedule.hpp>
 #include <merganser/training/gradient_clipping.hpp>
 #include <merganser/training/learning_rate_schedule.hpp>
 #include <merganser/training/objective.hpp>
