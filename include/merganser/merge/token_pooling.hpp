@@ -151,6 +151,7 @@ class TokenPooling {
 };
 
 template <Real Scalar>
+// NOLINTNEXTLINE(readability-function-size): one function until each kind of pooling is a policy of its own
 auto TokenPooling<Scalar>::apply(const Matrix<Scalar>& x, const State& before, const PoolingInput& input,
                                  Cache& cache) const -> Output {
   check_equal("TokenPooling::forward", "x.rows()", x.rows(), before.total());
@@ -203,8 +204,7 @@ auto TokenPooling<Scalar>::apply(const Matrix<Scalar>& x, const State& before, c
   for (Index i = 0; i < before.offsets.count(); ++i)
     for (Index row = 0; row < groups.plan(i).input_count(); ++row) {
       const Index group = groups.plan(i).group[row];
-      if (group >= 0 && !pads[before.offsets.begin(i) + row])
-        output.hidden[after.offsets.begin(i) + group] = 0;
+      if (group >= 0 && !pads[before.offsets.begin(i) + row]) output.hidden[after.offsets.begin(i) + group] = 0;
     }
   return output;
 }

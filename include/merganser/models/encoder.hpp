@@ -168,6 +168,7 @@ Encoder<Scalar>::Encoder(const Config& config, nn::Weights weights)
 
 template <Real Scalar>
 template <class CachePointer>
+// NOLINTNEXTLINE(readability-function-size): one function until what it deletes by is a policy of its own
 EncoderOutput<Scalar> Encoder<Scalar>::run(const EncoderInput<Scalar>& input, const merge::DeletionOptions& options,
                                            Rng* rng, CachePointer cache) const {
   constexpr bool training = !std::same_as<CachePointer, std::nullptr_t>;
