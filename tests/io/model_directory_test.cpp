@@ -115,7 +115,7 @@ TEMPLATE_TEST_CASE("a saved model comes back with the same bits", "[model_direct
     config.gates[0].separators = data::ByteTokenizer::separator_ids();
   }
   const EncoderDecoder<TestType> loaded = require_round_trip<TestType>(config);
-  for (std::size_t g = 0; g < config.gates.size(); ++g) {
+  for (Index g = 0; g < config.gates.size(); ++g) {
     const merge::GateConfig &gate = loaded.config().gates[g], &saved = config.gates[g];
     REQUIRE(gate.block == saved.block);
     REQUIRE(gate.kind == saved.kind);

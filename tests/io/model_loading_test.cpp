@@ -96,7 +96,7 @@ TEST_CASE("weights in every floating type load", "[model_loading]") {
     CHECK(SafetensorsFile::open(directory / "model.safetensors").tensor("shared.weight").dtype == dtype);
     const auto rounded = numbers_of(load_model<float>(directory.path()));
     REQUIRE(rounded.size() == exact.size());
-    for (std::size_t i = 0; i < exact.size(); ++i)
+    for (Index i = 0; i < exact.size(); ++i)
       REQUIRE(std::abs(rounded[i] - exact[i]) <= error * std::abs(exact[i]) + (error > 0 ? 1e-7F : 0.0F));
   }
 }

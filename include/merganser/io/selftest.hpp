@@ -169,7 +169,7 @@ Selftest make_selftest(const models::EncoderDecoder<Scalar>& model, std::span<co
     made.mode = input.mode;
     made.kept.assign(generation.encoded.hidden.positions.begin(), generation.encoded.hidden.positions.end());
     made.target = {generation.ids.ids.front()};
-    for (std::size_t step = 0; step < generation.step_logits.size(); ++step) {
+    for (Index step = 0; step < generation.step_logits.size(); ++step) {
       if (!(detail::choice_margin<Scalar>(generation.step_logits[step].row(0)) > detail::selftest_doubt)) break;
       made.target.push_back(generation.ids.ids[step + 1]);
     }
