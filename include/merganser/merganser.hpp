@@ -61,6 +61,7 @@
 #include <merganser/kernels/packed_matrix.hpp>
 #include <merganser/kernels/packet_loop.hpp>
 #include <merganser/kernels/packet_math.hpp>
+#include <merganser/kernels/packets.hpp>
 #include <merganser/kernels/register_block.hpp>
 #include <merganser/kernels/softmax.hpp>
 #include <merganser/merge/baseline_gates.hpp>

@@ -19,11 +19,10 @@ TEST_CASE("the multiply-add loop does its steps in every lane of every chain", "
   for (int i = 0; i < detail::chains; ++i) start += lanes * static_cast<float>(i);
   CHECK(detail::multiply_add_steps(0, chains) == start);
   // Chain i starts at i; a step adds 1/2, or halves it and adds 1.
-#ifdef EIGEN_HAS_SINGLE_INSTRUCTION_MADD
-  CHECK(detail::multiply_add_steps(3, chains) == start + 1.5f * lanes * detail::chains);
-#else
-  CHECK(detail::multiply_add_steps(1, chains) == start / 2 + lanes * detail::chains);
-#endif
+  if constexpr (kernels::simd::pmadd_fuses)
+    CHECK(detail::multiply_add_steps(3, chains) == start + 1.5f * lanes * detail::chains);
+  else
+    CHECK(detail::multiply_add_steps(1, chains) == start / 2 + lanes * detail::chains);
   CHECK(detail::flops_a_step == 2.0 * detail::chains * kernels::PacketOf<float>::size);
 }
 

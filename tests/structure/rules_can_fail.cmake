@@ -55,6 +55,7 @@ expect_include_fault(io/c.hpp "#include <CLI/CLI.hpp>")
 expect_include_fault(io/c.hpp "#include <merganser/merganser.hpp>")
 expect_include_fault(nn/b.hpp "namespace merganser::nn {")
 expect_include_fault(nn/b.hpp "namespace merganser {")
+expect_include_fault(nn/b.hpp "  return Eigen::internal::padd(a, b);")
 
 write_good_tree()
 file(WRITE ${tree}/include/merganser/core/a.hpp "// a.\n#pragma once\nnamespace merganser::inline MERGANSER_ISA {\n")

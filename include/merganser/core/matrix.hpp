@@ -207,6 +207,15 @@ class OwningMatrix : public Eigen::Map<PlainMatrix, Eigen::Aligned64> {
       resize(expression.rows(), expression.cols());
   }
 
+  /// Whether an expression shows numbers in memory, as blocks and maps do.
+  template <class Expression>
+  static constexpr bool shows_memory() {
+    if constexpr (requires { Expression::Flags; })
+      return (static_cast<unsigned>(Expression::Flags) & Eigen::DirectAccessBit) != 0;
+    else
+      return false;
+  }
+
   /// Whether an expression is a block, the transpose or another view of the memory of this matrix.
   template <class Expression>
   bool is_shown_by(const Expression& expression) const {
@@ -216,7 +225,7 @@ class OwningMatrix : public Eigen::Map<PlainMatrix, Eigen::Aligned64> {
 
   template <class Expression>
   OwningMatrix& assign(const Expression& expression) {
-    if constexpr (Eigen::internal::has_direct_access<Expression>::ret)
+    if constexpr (shows_memory<Expression>())
       if (is_shown_by(expression)) return assign(static_cast<const View&>(OwningMatrix(expression)));
     OwningMatrix before;  // can still be read while larger memory is filled
     if (!fits(expression.rows(), expression.cols())) swap(before);

@@ -25,7 +25,6 @@ inline constexpr Index score_stride = key_block<Scalar> + PacketOf<Scalar>::size
 /// exp(x - largest) in place of x [width]; returns the sum. Width is whole panels.
 template <Real Scalar>
 Scalar exponentiate(Scalar* x, Index width, Scalar largest) {
-  namespace simd = Eigen::internal;
   using Packet = typename PacketOf<Scalar>::Type;
   constexpr Index size = PacketOf<Scalar>::size;
   const Packet shift = broadcast(largest);
@@ -147,8 +146,7 @@ double attend(const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, const Matr
         Scalar* const total = running.total + row;
         for (Index r = 0; r < group; ++r) largest[r] = std::max(before[r], largest[r]);
         transform(
-            group, factors,
-            [](const auto& a, const auto& b) { return packet_exp<Scalar>(Eigen::internal::psub(a, b)); }, before,
+            group, factors, [](const auto& a, const auto& b) { return packet_exp<Scalar>(simd::psub(a, b)); }, before,
             largest);
         for (Index r = 0; r < group; ++r) sums[r] = exponentiate(weights + r * stride, columns, largest[r]);
         transform(

@@ -36,7 +36,6 @@ class GradientBlock {
   /// Turns q . k in `weights` [rows x width] into weights; keeps what `to_products` needs.
   void to_weights(AttentionRules<Scalar>& rules, const HeadGradients<Scalar>& gradients, Index query, Index rows,
                   Index width, bool hides, SoftmaxRows<const Scalar> softmax) {
-    namespace simd = Eigen::internal;
     const Packet limit = broadcast(gradients.excess_limit), excess = broadcast(gradients.excess_weight);
     for (Index r = 0; r < rows; ++r) {
       Scalar* const row = weights + r * stride;
@@ -61,7 +60,6 @@ class GradientBlock {
   /// Turns the gradient of weights in `grad` into that of scores with key bias: w (g - sum_j w_j g_j), where the sum is
   /// `inner` of the query, y . grad_y.
   void to_scores(Index rows, Index width, const Scalar* inner) {
-    namespace simd = Eigen::internal;
     for (Index r = 0; r < rows; ++r) {
       Scalar* const row = grad + r * stride;
       const Packet shift = broadcast(inner[r]);
@@ -83,7 +81,6 @@ class GradientBlock {
 
   /// Adds the sums of the columns of `grad` to `sum` [keys].
   void add_column_sums(Index rows, Index keys, Scalar* sum) const {
-    namespace simd = Eigen::internal;
     constexpr Index size = PacketOf<Scalar>::size;
     for (Index k = 0; k < keys; k += size) {
       Packet total = broadcast(Scalar{0});
@@ -98,7 +95,6 @@ class GradientBlock {
   /// null.
   void to_products(const AttentionRules<Scalar>& rules, Index query, Index rows, Index width, bool hides,
                    Scalar* table) {
-    namespace simd = Eigen::internal;
     for (Index r = 0; r < rows; ++r) {
       Scalar* const row = grad + r * stride;
       if (excess_ != nullptr)

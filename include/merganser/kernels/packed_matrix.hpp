@@ -27,7 +27,6 @@ namespace detail {
 template <Real Scalar>
 void pack_transposed(Index rows, Index depth, const Scalar* source, Index source_stride, Scalar* out,
                      Index out_stride) {
-  namespace simd = Eigen::internal;
   using Packet = typename PacketOf<Scalar>::Type;
   constexpr int size = PacketOf<Scalar>::size;
   Index k = 0;
@@ -169,7 +168,6 @@ class PackedMatrix {
 
   /// The source as it is, row by row: the rows of a tall one are far apart for a panel, but its own numbers are not.
   void copy_rows(const MatrixRef<Scalar>& source) {
-    namespace simd = Eigen::internal;
     using Packet = typename PacketOf<Scalar>::Type;
     constexpr Index task_rows = 256;
     parallel_for((depth_ + task_rows - 1) / task_rows, depth_ * cols_, [&](Index task) {

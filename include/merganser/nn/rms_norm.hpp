@@ -59,7 +59,7 @@ class RmsNorm {
   /// With n = x / rms: grad_x = (g - n mean(g n)) / rms, where g = grad_y * scale; the scale's gradient is added.
   /// @throws std::invalid_argument if the shapes do not fit
   Matrix<Scalar> backward(const MatrixRef<Scalar>& grad_y, const Cache& cache, Gradients& gradients) const {
-    namespace simd = Eigen::internal;
+    namespace simd = kernels::simd;
     check_equal("RmsNorm::backward", "grad_y.rows()", grad_y.rows(), cache.input.rows());
     check_equal("RmsNorm::backward", "grad_y.cols()", grad_y.cols(), scale.size());
     check_same_shape("RmsNorm::backward", "cache.input", cache.input, grad_y);
@@ -108,7 +108,7 @@ class RmsNorm {
 
  private:
   void normalise(const MatrixRef<Scalar>& x, Matrix<Scalar>& y, Scalar* inverse_rms) const {
-    namespace simd = Eigen::internal;
+    namespace simd = kernels::simd;
     check_equal("RmsNorm::forward", "x.cols()", x.cols(), scale.size());
     const Index width = scale.size();
     kernels::for_each_row(x.rows(), x.cols(), [&](Index t) {

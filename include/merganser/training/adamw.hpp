@@ -108,7 +108,7 @@ class AdamW {
     ++steps;
     const double correction1 = 1 - std::pow(config_.beta1, static_cast<double>(steps));
     const double correction2 = 1 - std::pow(config_.beta2, static_cast<double>(steps));
-    namespace simd = Eigen::internal;
+    namespace simd = kernels::simd;
     using kernels::broadcast, kernels::multiply_add, kernels::transform;
     const auto beta1 = static_cast<Scalar>(config_.beta1), beta2 = static_cast<Scalar>(config_.beta2);
     const auto b1 = broadcast(beta1), rest1 = broadcast(Scalar{1} - beta1);
