@@ -55,6 +55,7 @@
 #include <merganser/kernels/attention_panels.hpp>
 #include <merganser/kernels/attention_rules.hpp>
 #include <merganser/kernels/elementwise.hpp>
+#include <merganser/kernels/gradient_block.hpp>
 #include <merganser/kernels/half_precision.hpp>
 #include <merganser/kernels/head_scores.hpp>
 #include <merganser/kernels/matmul.hpp>
@@ -62,7 +63,9 @@
 #include <merganser/kernels/packet_loop.hpp>
 #include <merganser/kernels/packet_math.hpp>
 #include <merganser/kernels/packets.hpp>
+#include <merganser/kernels/query_group.hpp>
 #include <merganser/kernels/register_block.hpp>
+#include <merganser/kernels/running_softmax.hpp>
 #include <merganser/kernels/softmax.hpp>
 #include <merganser/merge/baseline_gates.hpp>
 #include <merganser/merge/boundary_predictor.hpp>

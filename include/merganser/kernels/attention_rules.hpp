@@ -250,9 +250,9 @@ class AttentionRules {
   std::span<const Position> positions_;                       // theirs
   Index hidden_count_ = 0;
   std::uint16_t hidden_[static_cast<std::size_t>(block)];
-  Scalar key_bias_[static_cast<std::size_t>(block)];
-  Scalar looked_up_[static_cast<std::size_t>(block)];
-  Scalar zeros_[static_cast<std::size_t>(block)];  // the distance bias where there is none
+  alignas(64) Scalar key_bias_[static_cast<std::size_t>(block)];
+  alignas(64) Scalar looked_up_[static_cast<std::size_t>(block)];
+  alignas(64) Scalar zeros_[static_cast<std::size_t>(block)];  // the distance bias where there is none
 };
 
 }  // namespace merganser::kernels::detail

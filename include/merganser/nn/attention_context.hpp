@@ -7,6 +7,7 @@
 #include <string>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/parallel.hpp>
 #include <merganser/core/sequence_offsets.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/attention.hpp>
@@ -16,6 +17,25 @@
 namespace merganser::inline MERGANSER_ISA::nn {
 
 using kernels::Visibility;
+
+/// One head of one sequence: what is computed on its own.
+struct HeadOfSequence {
+  Index head;
+  Index width;             ///< K
+  RowRange queries, keys;  ///< of the sequence
+
+  /// Its part of a matrix [T_q x H K].
+  template <class M>
+  auto query_block(M& m) const {
+    return m.block(queries.begin, head * width, queries.length, width);
+  }
+
+  /// Its part of a matrix [T_k x H K].
+  template <class M>
+  auto key_block(M& m) const {
+    return m.block(keys.begin, head * width, keys.length, width);
+  }
+};
 
 /// Who attends to whom: sequence i of the queries sees sequence i of the keys. No two sequences share a query; they may
 /// share keys (the beams of one source do), but not where there is a gradient.
@@ -63,6 +83,44 @@ struct AttentionContext {
     if (position_bias == nullptr) return;
     check_equal(where, "heads of the position bias", position_bias->values.rows(), heads);
     position_bias->check(where);
+  }
+
+  /// Scores of one head: pairs of a query and a key of its sequence.
+  Index pairs() const {
+    Index sum = 0;
+    for (std::size_t i = 0; i < queries.size(); ++i) sum += queries[i].length * keys[i].length;
+    return sum;
+  }
+
+  /// Calls visit(part, i heads + h) for head h of sequence i, in parallel, but for sequences without queries or keys.
+  template <class Visit>
+  void for_each_head(Index heads, Index head_width, Visit&& visit) const {
+    const Index products = 2 * pairs() * heads * head_width;  // of the scores, and as many of the weighted values
+    parallel_for(static_cast<Index>(queries.size()) * heads, products, [&](Index task) {
+      const auto sequence = static_cast<std::size_t>(task / heads);
+      const HeadOfSequence part{task % heads, head_width, queries[sequence], keys[sequence]};
+      if (part.queries.length > 0 && part.keys.length > 0) visit(part, task);
+    });
+  }
+
+  /// What a head of a sequence adds to its products, but for the layer's softmax and soft cap.
+  kernels::HeadScores<Scalar> head_scores(const HeadOfSequence& part) const {
+    const auto of = [](auto values, const RowRange& range) {
+      return values.empty()
+                 ? values
+                 : values.subspan(static_cast<std::size_t>(range.begin), static_cast<std::size_t>(range.length));
+    };
+    kernels::HeadScores<Scalar> scores;
+    scores.visibility = visibility;
+    if (position_bias != nullptr) {
+      scores.distance_bias = position_bias->values.row(part.head).data();
+      scores.radius = position_bias->radius;
+    }
+    scores.query_positions = of(query_positions, part.queries);
+    scores.key_positions = of(key_positions, part.keys);
+    scores.key_bias = of(key_bias, part.keys);
+    scores.hidden_keys = of(hidden_keys, part.keys);
+    return scores;
   }
 };
 
