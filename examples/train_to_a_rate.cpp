@@ -73,11 +73,11 @@ int main() {
   const Model::Output output = model.forward_targets(unseen.source, unseen.target, {});  // hard deletion
   const double rate = output.encoded.deletion.deletion_rate();
   double noise_kept = 0, right = 0;
-  for (const Index row : output.encoded.kept) noise_kept += is_noise(unseen.source.ids[static_cast<std::size_t>(row)]);
+  for (const Index row : output.encoded.kept) noise_kept += is_noise(unseen.source.ids[row]);
   for (Index t = 0; t < output.logits.rows(); ++t) {
     Index best = 0;
     output.logits.row(t).maxCoeff(&best);
-    right += best == unseen.target.ids[static_cast<std::size_t>(t)];
+    right += best == unseen.target.ids[t];
   }
   const double deleted = rate * 1800, noise_deleted = 600 - noise_kept;
   const double accuracy = right / static_cast<double>(output.logits.rows());

@@ -151,7 +151,7 @@ TEST_CASE("A result is what a direct computation gives", "[evaluation][evaluate]
       for (Index i = 0; i < batch.target.count(); ++i) {
         bool all = true;
         for (Index t = batch.target.offsets.begin(i); t < batch.target.offsets.end(i); ++t) {
-          const TokenId label = batch.target.ids[static_cast<std::size_t>(t)];
+          const TokenId label = batch.target.ids[t];
           if (label == ignored_label) continue;
           Index best = 0;
           output.logits.row(t).maxCoeff(&best);

@@ -44,7 +44,7 @@ TEST_CASE("the gradient of the prior loss is the slope between whole counts", "[
   for (const double prior : {0.2, 0.5, 0.9})
     for (Index n = 1; n <= 12; ++n)
       for (Index k = 0; k <= n; ++k) {
-        Marks boundaries(static_cast<std::size_t>(n), 0);
+        Marks boundaries(n, 0);
         std::fill_n(boundaries.begin(), k, std::uint8_t{1});
         const auto result = loss(boundaries, {n}, {n}, prior);
         double count = static_cast<double>(k);
@@ -60,7 +60,7 @@ TEST_CASE("sequences share the mean, and float follows double", "[boundary_prior
   const auto single =
       boundary_prior_loss<float>(Marks{1, 0, 0, 1, 1}, SequenceOffsets::from_lengths(Counts{2, 3}), Counts{2, 3}, 0.2);
   REQUIRE(single.value == two.value);
-  for (std::size_t t = 0; t < 5; ++t) REQUIRE_THAT(single.grad_boundaries[t], WithinAbs(two.grad_boundaries[t], 1e-7));
+  for (Index t = 0; t < 5; ++t) REQUIRE_THAT(single.grad_boundaries[t], WithinAbs(two.grad_boundaries[t], 1e-7));
 }
 
 TEST_CASE("more boundaries than expected are pushed down, fewer are pushed up", "[boundary_prior]") {

@@ -62,8 +62,8 @@ struct Setup {
   double loss() const {
     const auto result = trained();
     double sum = 0;
-    for (std::size_t t = 0; t < value_probe.size(); ++t) sum += value_probe[t] * result.values[t];
-    for (std::size_t t = 0; t < logit_probe.size(); ++t) sum += logit_probe[t] * result.logits[t];
+    for (Index t = 0; t < value_probe.size(); ++t) sum += value_probe[t] * result.values[t];
+    for (Index t = 0; t < logit_probe.size(); ++t) sum += logit_probe[t] * result.logits[t];
     return sum;
   }
 };
@@ -71,7 +71,7 @@ struct Setup {
 /// One row, to compare lists with the tools for matrices.
 template <Real Scalar>
 Matrix<Scalar> row_of(const Vector<Scalar>& values) {
-  return Eigen::Map<const PlainMatrix<Scalar>>(values.data(), 1, static_cast<Index>(values.size()));
+  return Eigen::Map<const PlainMatrix<Scalar>>(values.data(), 1, values.size());
 }
 
 template <Real Scalar>
@@ -264,7 +264,7 @@ TEST_CASE("noise shifts every logit by a number of its own, in training only", "
   const auto with = noisy.trained();
   Rng rng(99);
   double sum = 0;
-  for (std::size_t t = 0; t < without.size(); ++t) {
+  for (Index t = 0; t < without.size(); ++t) {
     REQUIRE_THAT(with.logits[t] - without[t], WithinAbs(rng.gumbel(), 1e-12));
     REQUIRE_THAT(with.values[t], WithinAbs(-30.0 / (1.0 + std::exp(with.logits[t])), 1e-12));
     sum += with.logits[t] - without[t];
@@ -286,7 +286,7 @@ TEMPLATE_TEST_CASE("a gate takes no tokens, and gives a token the same bits in a
   REQUIRE(none.backward(gradients).rows() == 0);
   const auto all = s.gate.forward(s.x);
   for (const Index row : {0, 50, 99})
-    REQUIRE(s.gate.forward(s.x.row(row)).values[0] == all.values[static_cast<std::size_t>(row)]);
+    REQUIRE(s.gate.forward(s.x.row(row)).values[0] == all.values[row]);
 }
 
 TEST_CASE("a gate names its parameters", "[DeleteGate]") {

@@ -32,7 +32,7 @@ RegulariserResult<double> run(GateRegulariser kind, const Values& values, const 
 }
 
 ParameterView<double> view(const char* name, Values& values) {
-  return {name, values.data(), 1, static_cast<Index>(values.size()), true};
+  return {name, values.data(), 1, values.size(), true};
 }
 
 }  // namespace
@@ -112,9 +112,9 @@ TEST_CASE("the regularisers in float follow those in double", "[GateRegulariser]
     const auto twice = run(kind, values, logits);
     const auto single = regularise<float>(kind, single_values, single_logits, {}, -1.0);
     REQUIRE_THAT(single.value, WithinAbs(twice.value, 1e-9));  // sums are double in both
-    for (std::size_t t = 0; t < twice.grad_values.size(); ++t)
+    for (Index t = 0; t < twice.grad_values.size(); ++t)
       REQUIRE_THAT(single.grad_values[t], WithinAbs(twice.grad_values[t], 1e-6));
-    for (std::size_t t = 0; t < twice.grad_logits.size(); ++t)
+    for (Index t = 0; t < twice.grad_logits.size(); ++t)
       REQUIRE_THAT(single.grad_logits[t], WithinAbs(twice.grad_logits[t], 1e-6));
   }
 }

@@ -72,7 +72,7 @@ TEST_CASE("the gradient of boundaries is that of the surrogate with moved weight
   const auto probe = random_matrix<double>(segments.output_offsets().total(), 3, rng);
   Vector<double> soft = surrogate.start.soft;
   Vector<double> gradient = segment_boundary_gradient<double>(x, segments, probe);
-  for (std::size_t t = 0; t < 22; ++t) {
+  for (Index t = 0; t < 22; ++t) {
     if (surrogate.start.hard[t] != 0) REQUIRE(gradient[t] == 0.0);  // nothing of the segment is behind its end
     if (surrogate.pads[t] != 0) REQUIRE(gradient[t] == 0.0);
   }

@@ -61,7 +61,7 @@ TEMPLATE_TEST_CASE("a group becomes the gelu of its convolution, missing rows ar
     for (Index o = 0; o < 5; ++o) {
       double sum = static_cast<double>(s.layer.bias[o]);
       for (Index k = 0; k < 3; ++k) {
-        const Index row = members[static_cast<std::size_t>(g)][static_cast<std::size_t>(k)];
+        const Index row = members[g][k];
         for (Index c = 0; c < 5 && row >= 0; ++c)
           sum += static_cast<double>(s.layer.weight(o, c * 3 + k)) * static_cast<double>(s.x(row, c));
       }

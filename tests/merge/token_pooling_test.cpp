@@ -67,8 +67,8 @@ TEST_CASE("a boundary predictor reads norm(x) and makes means of x", "[TokenPool
   REQUIRE(output.report.prior == 0.4);
   REQUIRE(SequenceOffsets::from_lengths(output.report.lengths) == output.state.offsets);
   REQUIRE(output.state.origin == segments.representatives());
-  for (std::size_t row = 0; row < output.state.origin.size(); ++row)
-    REQUIRE(output.state.positions[row] == s.state.positions[static_cast<std::size_t>(output.state.origin[row])]);
+  for (Index row = 0; row < output.state.origin.size(); ++row)
+    REQUIRE(output.state.positions[row] == s.state.positions[output.state.origin[row]]);
   REQUIRE(output.report.positions == output.state.positions);
   REQUIRE(output.hidden.empty());
 }
@@ -105,8 +105,8 @@ TEST_CASE("the gradients of a pooling are those of its surrogate", "[TokenPoolin
   for (Index i = 0; i < 4; ++i)
     for (Index slot = 0; slot < output.state.offsets.length(i); ++slot) {
       const Index at = output.state.offsets.begin(i) + slot;
-      if (slot < output.report.lengths[static_cast<std::size_t>(i)]) real_probe.row(row++) = probe.row(at);
-      if (slot == output.report.lengths[static_cast<std::size_t>(i)]) pad_probe.row(i) = probe.row(at);
+      if (slot < output.report.lengths[i]) real_probe.row(row++) = probe.row(at);
+      if (slot == output.report.lengths[i]) pad_probe.row(i) = probe.row(at);
     }
   auto parameters = parameter_views(s.pooling), analytic = parameter_views(gradients);
   parameters.push_back(tensor_view("x", s.x));

@@ -235,7 +235,7 @@ TEST_CASE("what gates said and did is always returned", "[EncoderDecoder]") {
       REQUIRE(output.encoded.gates[0].gate.values.size() == 9);
       REQUIRE(output.encoded.gates[0].gate.logits.size() == 9);
       REQUIRE(output.encoded.deletion.tokens == Vector<Index>{3, 1, 5, 0});
-      REQUIRE(static_cast<Index>(output.encoded.kept.size()) == output.encoded.hidden.total());
+      REQUIRE(output.encoded.kept.size() == output.encoded.hidden.total());
     }
   }
 }
@@ -281,9 +281,9 @@ TEST_CASE("a padded batch gives the logits of a ragged one, in every mode", "[En
         REQUIRE(relative_difference(output.logits, expected.logits) <= 1e-12);
         const auto alive = [&](const TokenBatch& source, const auto& encoded) {  // ids whose rows are still read
           Vector<TokenId> ids;
-          for (std::size_t row = 0; row < encoded.kept.size(); ++row)
+          for (Index row = 0; row < encoded.kept.size(); ++row)
             if (encoded.hidden_keys.empty() || encoded.hidden_keys[row] == 0)
-              ids.push_back(source.ids[static_cast<std::size_t>(encoded.kept[row])]);
+              ids.push_back(source.ids[encoded.kept[row]]);
           return ids;
         };
         REQUIRE(alive(padded.source, output.encoded) == alive(s.source, expected.encoded));

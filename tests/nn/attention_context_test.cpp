@@ -79,9 +79,9 @@ TEST_CASE("every head of every sequence that has queries and keys is visited onc
   Matrix<double> queries = Matrix<double>::Zero(5, heads * width), keys = Matrix<double>::Zero(7, heads * width);
   Vector<int> visits(9, 0);
   context.for_each_head(heads, width, [&](const HeadOfSequence& part, Index task) {
-    ++visits[static_cast<std::size_t>(task)];
+    ++visits[task];
     CHECK(part.head == task % heads);
-    CHECK(part.queries == context.queries[static_cast<std::size_t>(task / heads)]);
+    CHECK(part.queries == context.queries[task / heads]);
     part.query_block(queries).array() += static_cast<double>(task + 1);
     part.key_block(keys).array() += static_cast<double>(task + 1);
   });

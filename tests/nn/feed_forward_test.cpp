@@ -99,7 +99,7 @@ TEMPLATE_TEST_CASE("the feed-forward layer keeps the laws", "[FeedForward]", flo
     REQUIRE(identical(s.x, same.x));
     FeedForward<TestType> mine = s.layer, its = same.layer;
     const auto views = parameter_views(mine), untouched = parameter_views(its);
-    for (std::size_t p = 0; p < views.size(); ++p) REQUIRE((views[p].array() == untouched[p].array()).all());
+    for (Index p = 0; p < views.size(); ++p) REQUIRE((views[p].array() == untouched[p].array()).all());
   }
 }
 
@@ -115,7 +115,7 @@ TEST_CASE("the feed-forward layer in float follows the one in double", "[FeedFor
                                  [&] { return twice.backward(double_gradients); });
     const auto mine = parameter_views(single_gradients);
     const auto its = parameter_views(double_gradients);
-    for (std::size_t p = 0; p < mine.size(); ++p)
+    for (Index p = 0; p < mine.size(); ++p)
       require_float_follows_double([&] { return mine[p].array(); }, [&] { return its[p].array(); });
   }
 }

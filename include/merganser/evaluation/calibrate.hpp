@@ -6,6 +6,7 @@
 #include <cmath>
 #include <concepts>
 #include <cstddef>
+#include <iterator>
 #include <limits>
 #include <span>
 #include <utility>
@@ -94,11 +95,11 @@ std::vector<typename Model::ScalarType> lowest_gate_values(const Model& model, s
   timed_pass(model, batches, options, [&](const data::Batch&, const auto& output) {
     const auto& gates = output.encoded.gates;
     if (gates.empty()) return;
-    for (std::size_t t = 0; t < gates.front().gate.values.size(); ++t) {
+    for (Index t = 0; t < std::ssize(gates.front().gate.values); ++t) {
       const auto& forced = gates.front().forced;
-      if (!forced.empty() && forced[t] != 0) continue;
-      auto lowest = gates.front().gate.values[t];
-      for (const auto& gate : gates) lowest = std::min(lowest, gate.gate.values[t]);
+      if (!forced.empty() && std::data(forced)[t] != 0) continue;
+      auto lowest = std::data(gates.front().gate.values)[t];
+      for (const auto& gate : gates) lowest = std::min(lowest, std::data(gate.gate.values)[t]);
       all.push_back(lowest);
     }
   });

@@ -37,7 +37,7 @@ class PackedParameters {
  public:
   /// Absent weights that are packed as one.
   struct Unit {
-    std::size_t first = 0;                     ///< number of its parameter, or of the first of two
+    Index first = 0;                           ///< number of its parameter, or of the first of two
     nn::Linear<Scalar>* map = nullptr;         ///< one weight
     nn::FeedForward<Scalar>* layer = nullptr;  ///< or its two inner ones
     Index size = 0;                            ///< numbers in all
@@ -80,8 +80,8 @@ void load_packed_parameters(models::EncoderDecoder<Scalar>& model, const TensorT
   const ReserveLimitScope nothing_kept(0);  // what one weight took is not held while the next is read
   PackedParameters<Scalar> parameters;
   model.visit(parameters, "");
-  const std::vector<std::string> tensors = match_tensors(parameters.views, table, "", options);
-  const auto read = [&](std::size_t i, Scalar* target) {
+  const Vector<std::string> tensors = match_tensors(parameters.views, table, "", options);
+  const auto read = [&](Index i, Scalar* target) {
     ParameterView<Scalar> view = parameters.views[i];
     view.data = target;
     table.read_into(tensors[i], view, options.non_finite);
@@ -107,7 +107,7 @@ void load_packed_parameters(models::EncoderDecoder<Scalar>& model, const TensorT
   numbers.resize(0, 0);
 
   kernels::Precision head = kernels::Precision::full;
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
+  for (Index i = 0; i < tensors.size(); ++i) {
     if (parameters.views[i].data == nullptr) continue;
     const kernels::Precision precision = read(i, parameters.views[i].data);
     if (parameters.views[i].data == model.shared.weight.data()) head = precision;

@@ -39,8 +39,8 @@ namespace detail {
 
 /// The tensor of each parameter, in the order of the parameters, after all has been checked but the numbers.
 template <Real Scalar>
-std::vector<std::string> match_tensors(const Vector<ParameterView<Scalar>>& parameters, const TensorTable& table,
-                                       const std::string& prefix, const LoadOptions& options) {
+Vector<std::string> match_tensors(const Vector<ParameterView<Scalar>>& parameters, const TensorTable& table,
+                                  const std::string& prefix, const LoadOptions& options) {
   std::set<std::string> known(options.ignored.begin(), options.ignored.end());
   for (const auto& parameter : parameters) known.insert(parameter.name);
   std::map<std::string, std::string> stand_ins;
@@ -53,7 +53,7 @@ std::vector<std::string> match_tensors(const Vector<ParameterView<Scalar>>& para
       throw IoError(table.file_of(alias), alias, "a tensor of its own", "a copy of " + stored);
     known.insert(alias);
   }
-  std::vector<std::string> tensors;
+  Vector<std::string> tensors;
   for (const auto& parameter : parameters) {
     const auto stand_in = stand_ins.find(parameter.name);
     tensors.push_back(stand_in == stand_ins.end() ? parameter.name : stand_in->second);
@@ -74,8 +74,8 @@ template <class Layer>
 void load_fresh_parameters(Layer& layer, const TensorTable& table, const std::string& prefix,
                            const LoadOptions& options) {
   const auto parameters = parameter_views(layer, prefix);
-  const std::vector<std::string> tensors = match_tensors(parameters, table, prefix, options);
-  for (std::size_t i = 0; i < tensors.size(); ++i) table.read_into(tensors[i], parameters[i], options.non_finite);
+  const Vector<std::string> tensors = match_tensors(parameters, table, prefix, options);
+  for (Index i = 0; i < tensors.size(); ++i) table.read_into(tensors[i], parameters[i], options.non_finite);
 }
 
 }  // namespace detail
@@ -91,11 +91,11 @@ template <class Layer>
 void load_parameters(Layer& layer, const TensorTable& table, const std::string& prefix = "",
                      const LoadOptions& options = {}) {
   const auto parameters = parameter_views(layer, prefix);
-  const std::vector<std::string> tensors = detail::match_tensors(parameters, table, prefix, options);
+  const Vector<std::string> tensors = detail::match_tensors(parameters, table, prefix, options);
   if (options.non_finite == NonFinite::refuse)
     for (const std::string& tensor : tensors) table.require_finite<typename Layer::ScalarType>(tensor);
   // Nothing can fail from here on, so that the layer changes whole or not at all.
-  for (std::size_t i = 0; i < tensors.size(); ++i) table.read_into(tensors[i], parameters[i], NonFinite::accept);
+  for (Index i = 0; i < tensors.size(); ++i) table.read_into(tensors[i], parameters[i], NonFinite::accept);
 }
 
 /// Writes the parameters of a layer in its own precision, all of them or nothing (see `AtomicFile`).

@@ -130,7 +130,7 @@ void check_selftest_case(const models::EncoderDecoder<Scalar>& model, const Self
         throw IoError(file, field + (ids == &expected.source ? ".source" : ".target"), "id " + std::to_string(id),
                       "ids below " + std::to_string(vocabulary) + ", the vocabulary of the model");
   const models::Generation<Scalar> generation =
-      generate_greedily(model, {expected.source, expected.mode}, static_cast<Index>(expected.target.size()), seed);
+      generate_greedily(model, {expected.source, expected.mode}, std::ssize(expected.target), seed);
   require_same_list<Position>(file, field + ".kept", generation.encoded.hidden.positions, expected.kept);
   const Matrix<Scalar> logits = logits_behind(model, generation, expected.target);
   for (const SelftestLogits& row : expected.logits) {

@@ -99,7 +99,7 @@ inline SelftestCase parse_selftest_case(const JsonFields& fields, const nlohmann
   if (result.target.empty()) fields.fail("target", "no ids", "the start id at least");
   for_each_object(object, fields, "logits", file, prefix, [&](const JsonFields& row, const nlohmann::json& element) {
     row.allow_only({"position", "values"});
-    const auto last = static_cast<Index>(result.target.size()) - 1;
+    const auto last = std::ssize(result.target) - 1;
     SelftestLogits logits;
     logits.position = row.required(row.integer("position", 0, last), "position", "a position of the target");
     logits.values = finite_numbers(element, row, "values");

@@ -112,15 +112,15 @@ class DeleteGate {
                           Gradients& gradients) const {
     const Index tokens = cache.normalised.rows();
     if (!grad_values.empty())
-      check_equal("DeleteGate::backward", "grad_values.size()", static_cast<Index>(grad_values.size()), tokens);
+      check_equal("DeleteGate::backward", "grad_values.size()", std::ssize(grad_values), tokens);
     if (!grad_logits.empty())
-      check_equal("DeleteGate::backward", "grad_logits.size()", static_cast<Index>(grad_logits.size()), tokens);
+      check_equal("DeleteGate::backward", "grad_logits.size()", std::ssize(grad_logits), tokens);
     RowVector<Scalar> grad = RowVector<Scalar>::Zero(tokens);
     for (Index t = 0; t < tokens; ++t) {
       const auto i = static_cast<std::size_t>(t);
-      const bool is_forced = !cache.forced.empty() && cache.forced[i] != 0;
+      const bool is_forced = !cache.forced.empty() && cache.forced[t] != 0;
       if (!grad_values.empty() && !is_forced)
-        grad[t] = kernels::multiply_add(grad_values[i], slope(cache.logits[i]), grad[t]);
+        grad[t] = kernels::multiply_add(grad_values[i], slope(cache.logits[t]), grad[t]);
       if (!grad_logits.empty()) grad[t] += grad_logits[i];
     }
     for (Index t = 0; t < tokens; ++t)
@@ -150,20 +150,20 @@ class DeleteGate {
 
   Vector<Scalar> logits_of(const Matrix<Scalar>& x) const {
     check_equal("DeleteGate::forward", "x.cols()", x.cols(), weight.cols());
-    Vector<Scalar> logits(static_cast<std::size_t>(x.rows()));
+    Vector<Scalar> logits(x.rows());
     for (Index t = 0; t < x.rows(); ++t)
-      logits[static_cast<std::size_t>(t)] = kernels::dot(x.cols(), x.row(t).data(), weight.data()) + bias[0];
+      logits[t] = kernels::dot(x.cols(), x.row(t).data(), weight.data()) + bias[0];
     return logits;
   }
 
   GateValues<Scalar> activate(Vector<Scalar> logits, std::span<const std::uint8_t> forced) const {
-    if (!forced.empty()) check_equal("DeleteGate::forward", "forced.size()", forced.size(), logits.size());
+    if (!forced.empty()) check_equal("DeleteGate::forward", "forced.size()", std::ssize(forced), logits.size());
     GateValues<Scalar> result;
     const auto scale = static_cast<Scalar>(config_.scale);
-    for (std::size_t t = 0; t < logits.size(); ++t) {
+    for (Index t = 0; t < logits.size(); ++t) {
       const bool scaled = config_.activation == GateActivation::scaled_sigmoid;
       const Scalar value = scaled ? scale * kernels::sigmoid(-logits[t]) : kernels::log_sigmoid(logits[t]);
-      result.values.push_back(!forced.empty() && forced[t] != 0 ? scale : value);
+      result.values.push_back(!forced.empty() && forced[static_cast<std::size_t>(t)] != 0 ? scale : value);
     }
     result.logits = std::move(logits);
     return result;

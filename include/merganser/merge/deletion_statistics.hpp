@@ -17,14 +17,12 @@ struct DeletionStatistics {
   Vector<Index> kept;    ///< [N]
 
   /// Share of the tokens of one sequence that were deleted, in [0, 1]; 0 for an empty sequence.
-  double deletion_rate(Index sequence) const {
-    return rate(tokens[static_cast<std::size_t>(sequence)], kept[static_cast<std::size_t>(sequence)]);
-  }
+  double deletion_rate(Index sequence) const { return rate(tokens[sequence], kept[sequence]); }
 
   /// Share of all tokens that were deleted, in [0, 1].
   double deletion_rate() const {
     Index all = 0, survivors = 0;
-    for (std::size_t i = 0; i < tokens.size(); ++i) {
+    for (Index i = 0; i < tokens.size(); ++i) {
       all += tokens[i];
       survivors += kept[i];
     }
@@ -41,7 +39,7 @@ struct DeletionStatistics {
   /// Tokens that were deleted.
   Index deleted() const {
     Index all = 0;
-    for (std::size_t i = 0; i < tokens.size(); ++i) all += tokens[i] - kept[i];
+    for (Index i = 0; i < tokens.size(); ++i) all += tokens[i] - kept[i];
     return all;
   }
 
@@ -51,9 +49,9 @@ struct DeletionStatistics {
   /// @throws std::invalid_argument if one of them has another length
   static DeletionStatistics count(const SequenceOffsets& offsets, std::span<const std::uint8_t> alive,
                                   std::span<const std::uint8_t> forced) {
-    check_equal("DeletionStatistics::count", "alive.size()", static_cast<Index>(alive.size()), offsets.total());
+    check_equal("DeletionStatistics::count", "alive.size()", std::ssize(alive), offsets.total());
     if (!forced.empty())
-      check_equal("DeletionStatistics::count", "forced.size()", static_cast<Index>(forced.size()), offsets.total());
+      check_equal("DeletionStatistics::count", "forced.size()", std::ssize(forced), offsets.total());
     DeletionStatistics statistics;
     for (Index i = 0; i < offsets.count(); ++i) {
       Index tokens = 0, kept = 0;

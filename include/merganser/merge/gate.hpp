@@ -114,11 +114,11 @@ class Gate {
       check_argument(rng != nullptr, "Gate::forward", "rng", "none", "a generator, because the gate is random");
       result.values = RandomGate{config_.rate, config_.scale}.values<Scalar>(tokens, *rng);
       if (!input.forced.empty())
-        check_equal("Gate::forward", "forced.size()", static_cast<Index>(input.forced.size()), tokens);
-      for (std::size_t t = 0; t < input.forced.size(); ++t)
-        if (input.forced[t] != 0) result.values[t] = static_cast<Scalar>(config_.scale);
+        check_equal("Gate::forward", "forced.size()", std::ssize(input.forced), tokens);
+      for (Index t = 0; t < std::ssize(input.forced); ++t)
+        if (input.forced[static_cast<std::size_t>(t)] != 0) result.values[t] = static_cast<Scalar>(config_.scale);
     } else {
-      check_equal("Gate::forward", "ids.size() for a fixed-rule gate", static_cast<Index>(input.ids.size()), tokens);
+      check_equal("Gate::forward", "ids.size() for a fixed-rule gate", std::ssize(input.ids), tokens);
       result.values = fixed_values(input);
     }
     result.logits = result.values;
@@ -134,17 +134,17 @@ class Gate {
     Vector<TokenId> ids;
     SequenceOffsets offsets;
     for (Index i = 0; i < input.offsets.count(); ++i) {
-      const std::size_t before = ids.size();
+      const Index before = ids.size();
       for (auto t = static_cast<std::size_t>(input.offsets.begin(i));
            t < static_cast<std::size_t>(input.offsets.end(i)); ++t)
         if (input.forced[t] == 0) ids.push_back(input.ids[t]);
-      offsets.push_back(static_cast<Index>(ids.size() - before));
+      offsets.push_back(ids.size() - before);
     }
     const Vector<Scalar> values = rule.values<Scalar>(ids, offsets, FixedRuleScope::sequence);
-    Vector<Scalar> result(input.ids.size(), static_cast<Scalar>(config_.scale));
-    std::size_t next = 0;
-    for (std::size_t t = 0; t < result.size(); ++t)
-      if (input.forced[t] == 0) result[t] = values[next++];
+    Vector<Scalar> result(std::ssize(input.ids), static_cast<Scalar>(config_.scale));
+    Index next = 0;
+    for (Index t = 0; t < result.size(); ++t)
+      if (input.forced[static_cast<std::size_t>(t)] == 0) result[t] = values[next++];
     return result;
   }
 

@@ -50,7 +50,7 @@ RegulariserResult<Scalar> regularise(GateRegulariser kind, std::span<const Scala
   }
   RegulariserResult<Scalar> result;
   Vector<Scalar>& grad = reads_logits ? result.grad_logits : result.grad_values;
-  grad.assign(values.size(), Scalar{0});
+  grad.assign(std::ssize(values), Scalar{0});
   if (counted == 0 || (kind == GateRegulariser::variance && counted < 2)) return result;
   const double mean = sum / counted;
   result.value = mean;
@@ -65,7 +65,7 @@ RegulariserResult<Scalar> regularise(GateRegulariser kind, std::span<const Scala
     double slope = 1 / counted;
     if (kind == GateRegulariser::variance) slope = -2 * (reading(t) - mean) / (counted - 1);
     if (kind == GateRegulariser::clamped_logits && static_cast<double>(logits[t]) < floor) slope = 0;
-    grad[t] = static_cast<Scalar>(slope);
+    grad[static_cast<Index>(t)] = static_cast<Scalar>(slope);
   }
   return result;
 }

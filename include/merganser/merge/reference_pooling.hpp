@@ -21,27 +21,27 @@ namespace merganser::inline MERGANSER_ISA::merge {
 template <Real Scalar>
 Vector<std::uint8_t> fill_up_segments(Vector<MergePlan<Scalar>>& plans, const SequenceOffsets& offsets,
                                       std::span<const std::uint8_t> pads) {
-  check_equal("fill_up_segments", "plans.size()", static_cast<Index>(plans.size()), offsets.count());
-  if (!pads.empty()) check_equal("fill_up_segments", "pads.size()", static_cast<Index>(pads.size()), offsets.total());
+  check_equal("fill_up_segments", "plans.size()", plans.size(), offsets.count());
+  if (!pads.empty()) check_equal("fill_up_segments", "pads.size()", std::ssize(pads), offsets.total());
   Index longest = 0;
   for (const MergePlan<Scalar>& plan : plans) longest = std::max(longest, plan.output_count());
   Vector<std::uint8_t> fillers;
   for (Index i = 0; i < offsets.count(); ++i) {
-    MergePlan<Scalar>& plan = plans[static_cast<std::size_t>(i)];
+    MergePlan<Scalar>& plan = plans[i];
     const Index segments = plan.output_count();
-    fillers.resize(fillers.size() + static_cast<std::size_t>(segments), 0);
+    fillers.resize(fillers.size() + segments, 0);
     if (segments == longest || plan.input_count() == 0) continue;
     if (!pads.empty()) {
-      const auto marks = pads.subspan(static_cast<std::size_t>(offsets.begin(i)), plan.group.size());
-      const Index count = static_cast<Index>(marks.size()) - std::count(marks.begin(), marks.end(), std::uint8_t{0});
-      for (std::size_t row = 0; row < marks.size(); ++row) {
-        if (marks[row] == 0) continue;
+      const auto marks = offsets.range(i).of(pads);
+      const Index count = std::ssize(marks) - std::count(marks.begin(), marks.end(), std::uint8_t{0});
+      for (Index row = 0; row < plan.input_count(); ++row) {
+        if (marks[static_cast<std::size_t>(row)] == 0) continue;
         plan.group[row] = segments;
         plan.weight[row] = segment_weight<Scalar>(count);
       }
     }
-    plan.representative.resize(static_cast<std::size_t>(longest), 0);
-    fillers.resize(fillers.size() + static_cast<std::size_t>(longest - segments), 1);
+    plan.representative.resize(longest, 0);
+    fillers.resize(fillers.size() + longest - segments, 1);
   }
   return fillers;
 }

@@ -28,7 +28,7 @@ template <Real Scalar>
 Vector<MergePlan<Scalar>> strided_plans(const SequenceOffsets& offsets, Index rate,
                                         std::span<const std::uint8_t> pads = {}) {
   check_argument(rate >= 1, "strided_plans", "rate", rate, "at least 1");
-  if (!pads.empty()) check_equal("strided_plans", "pads.size()", static_cast<Index>(pads.size()), offsets.total());
+  if (!pads.empty()) check_equal("strided_plans", "pads.size()", std::ssize(pads), offsets.total());
   Vector<MergePlan<Scalar>> plans;
   for (Index i = 0; i < offsets.count(); ++i) {
     MergePlan<Scalar>& plan = plans.emplace_back();
@@ -142,9 +142,9 @@ class StridedConvolution {
     for (Index i = 0; i < groups.input_offsets().count(); ++i) {
       const MergePlan<Scalar>& plan = groups.plan(i);
       for (Index row = 0; row < plan.input_count(); ++row) {
-        const Index group = plan.group[static_cast<std::size_t>(row)];
+        const Index group = plan.group[row];
         if (group < 0) continue;
-        const Index tap = row - plan.representative[static_cast<std::size_t>(group)];
+        const Index tap = row - plan.representative[group];
         check_argument(tap >= 0 && tap < weight.taps, "StridedConvolution", "row of a group", tap,
                        "a distance from its representative below the rate");
         visit(groups.input_offsets().begin(i) + row, groups.output_offsets().begin(i) + group, tap);

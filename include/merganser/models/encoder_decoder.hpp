@@ -41,15 +41,15 @@ enum class HeadInput {
 /// `start` where there is no pad.
 /// @throws std::invalid_argument if the labels are not as many as their offsets say
 inline TokenBatch shift_right(const TokenBatch& labels, TokenId start, TokenId pad) {
-  check_equal("shift_right", "labels.ids.size()", static_cast<Index>(labels.ids.size()), labels.total());
+  check_equal("shift_right", "labels.ids.size()", labels.ids.size(), labels.total());
   const TokenId instead = pad == no_pad ? start : pad;
   TokenBatch shifted = labels;
   for (Index i = 0; i < labels.count(); ++i) {
     for (Index t = labels.offsets.end(i) - 1; t > labels.offsets.begin(i); --t) {
-      const TokenId before = labels.ids[static_cast<std::size_t>(t) - 1];
-      shifted.ids[static_cast<std::size_t>(t)] = before == ignored_label ? instead : before;
+      const TokenId before = labels.ids[t - 1];
+      shifted.ids[t] = before == ignored_label ? instead : before;
     }
-    if (labels.offsets.length(i) > 0) shifted.ids[static_cast<std::size_t>(labels.offsets.begin(i))] = start;
+    if (labels.offsets.length(i) > 0) shifted.ids[labels.offsets.begin(i)] = start;
   }
   return shifted;
 }

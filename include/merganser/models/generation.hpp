@@ -85,13 +85,14 @@ Generation<Scalar> generate(const EncoderDecoder<Scalar>& model, const TokenBatc
   options.sampling.check("generate");
   Generation<Scalar> result;
   result.encoded = model.encode(source, forward_options);
-  const auto count = static_cast<std::size_t>(source.count());
+  const Index count = source.count();
   result.endings.assign(count, Ending::max_length);
   Vector<Vector<TokenId>> sequences(count, {model.config().start});
   Vector<Rng> streams;
-  for (std::size_t n = 0; n < count; ++n) streams.push_back(sampling_stream(options.seed, options.first_stream + n));
-  Vector<std::size_t> running(count);  // sequences of the batch, in the order of the state
-  std::iota(running.begin(), running.end(), std::size_t{0});
+  for (Index n = 0; n < count; ++n)
+    streams.push_back(sampling_stream(options.seed, options.first_stream + static_cast<std::uint64_t>(n)));
+  Vector<Index> running(count);  // sequences of the batch, in the order of the state
+  std::iota(running.begin(), running.end(), Index{0});
   Vector<TokenId> last(count, model.config().start);
   DecoderState<Scalar> state = model.decoder.start(result.encoded, options.max_length);
   for (Index length = 1; length < options.max_length && !running.empty(); ++length) {
@@ -99,23 +100,22 @@ Generation<Scalar> generate(const EncoderDecoder<Scalar>& model, const TokenBatc
     check_logits<Scalar>("generate", logits);
     if (options.step_logits == StepLogits::kept) {
       Matrix<Scalar>& kept = result.step_logits.emplace_back(Matrix<Scalar>::Zero(source.count(), logits.cols()));
-      for (std::size_t row = 0; row < running.size(); ++row)
-        kept.row(static_cast<Index>(running[row])) = logits.row(static_cast<Index>(row));
+      for (Index row = 0; row < running.size(); ++row) kept.row(running[row]) = logits.row(row);
     }
     Vector<Index> chosen;
-    Vector<std::size_t> still_running;
+    Vector<Index> still_running;
     last.clear();
-    for (std::size_t row = 0; row < running.size(); ++row) {
-      const std::size_t n = running[row];
-      const TokenId id = choose_token<Scalar>(logits.row(static_cast<Index>(row)), options.sampling, streams[n]);
+    for (Index row = 0; row < running.size(); ++row) {
+      const Index n = running[row];
+      const TokenId id = choose_token<Scalar>(logits.row(row), options.sampling, streams[n]);
       sequences[n].push_back(id);
-      const Continue wanted = options.on_tokens ? options.on_tokens(static_cast<Index>(n), {&id, 1}) : Continue::yes;
+      const Continue wanted = options.on_tokens ? options.on_tokens(n, {&id, 1}) : Continue::yes;
       if (std::find(ends.begin(), ends.end(), id) != ends.end()) {
         result.endings[n] = Ending::end_id;
       } else if (wanted == Continue::no) {
         result.endings[n] = Ending::callback;
       } else {
-        chosen.push_back(static_cast<Index>(row));
+        chosen.push_back(row);
         still_running.push_back(n);
         last.push_back(id);
       }

@@ -66,15 +66,15 @@ struct AttentionContext {
     inside(queries, "context.queries", query_rows);
     inside(keys, "context.keys", key_rows);
     check_argument(are_disjoint(queries), where, "context.queries", "rows of two sequences", "rows of one each");
-    const auto fits = [&](const char* name, std::size_t size, Index rows) {
-      if (size > 0) check_equal(where, name, static_cast<Index>(size), rows);
+    const auto fits = [&](const char* name, const auto& values, Index rows) {
+      if (!values.empty()) check_equal(where, name, std::ssize(values), rows);
     };
-    fits("context.key_bias.size()", key_bias.size(), key_rows);
-    fits("context.hidden_keys.size()", hidden_keys.size(), key_rows);
+    fits("context.key_bias.size()", key_bias, key_rows);
+    fits("context.hidden_keys.size()", hidden_keys, key_rows);
     if (position_bias == nullptr && visibility == Visibility::all) return;
     const auto counts = [&](const char* name, std::span<const Position> positions, Index rows) {
-      if (static_cast<Index>(positions.size()) != rows)  // a message is put together when it is thrown
-        throw_invalid_argument(where, std::string(name) + ".size()", static_cast<Index>(positions.size()), rows);
+      if (std::ssize(positions) != rows)  // a message is put together when it is thrown
+        throw_invalid_argument(where, std::string(name) + ".size()", std::ssize(positions), rows);
       const auto negative = std::find_if(positions.begin(), positions.end(), [](Position p) { return p < 0; });
       if (negative != positions.end()) throw_invalid_argument(where, name, *negative, "positions from 0 on");
     };
@@ -88,7 +88,7 @@ struct AttentionContext {
   /// Scores of one head: pairs of a query and a key of its sequence.
   Index pairs() const {
     Index sum = 0;
-    for (std::size_t i = 0; i < queries.size(); ++i) sum += queries[i].length * keys[i].length;
+    for (Index i = 0; i < queries.size(); ++i) sum += queries[i].length * keys[i].length;
     return sum;
   }
 
@@ -96,8 +96,8 @@ struct AttentionContext {
   template <class Visit>
   void for_each_head(Index heads, Index head_width, Visit&& visit) const {
     const Index products = 2 * pairs() * heads * head_width;  // of the scores, and as many of the weighted values
-    parallel_for(static_cast<Index>(queries.size()) * heads, products, [&](Index task) {
-      const auto sequence = static_cast<std::size_t>(task / heads);
+    parallel_for(queries.size() * heads, products, [&](Index task) {
+      const Index sequence = task / heads;
       const HeadOfSequence part{task % heads, head_width, queries[sequence], keys[sequence]};
       if (part.queries.length > 0 && part.keys.length > 0) visit(part, task);
     });
@@ -105,11 +105,7 @@ struct AttentionContext {
 
   /// What a head of a sequence adds to its products, but for the layer's softmax and soft cap.
   kernels::HeadScores<Scalar> head_scores(const HeadOfSequence& part) const {
-    const auto of = [](auto values, const RowRange& range) {
-      return values.empty()
-                 ? values
-                 : values.subspan(static_cast<std::size_t>(range.begin), static_cast<std::size_t>(range.length));
-    };
+    const auto of = [](auto values, const RowRange& range) { return values.empty() ? values : range.of(values); };
     kernels::HeadScores<Scalar> scores;
     scores.visibility = visibility;
     if (position_bias != nullptr) {

@@ -205,13 +205,13 @@ Matrix<Scalar> MultiHeadAttention<Scalar>::attend(const MatrixRef<Scalar>& x, co
     cache->softmax_factors.resize(config_.heads, queries.rows());
   }
   const Scalar limit = context.excess_limit != nullptr ? static_cast<Scalar>(*context.excess_limit) : Scalar{0};
-  Vector<double> excess(context.queries.size() * static_cast<std::size_t>(config_.heads), 0.0);
+  Vector<double> excess(context.queries.size() * config_.heads, 0.0);
   context.for_each_head(config_.heads, config_.head_width, [&](const HeadOfSequence& part, Index task) {
     kernels::SoftmaxRows<Scalar> softmax;
     if (cache != nullptr)
       softmax = {cache->largest_scores.row(part.head).data() + part.queries.begin,
                  cache->softmax_factors.row(part.head).data() + part.queries.begin};
-    excess[static_cast<std::size_t>(task)] = kernels::attend<Scalar>(
+    excess[task] = kernels::attend<Scalar>(
         part.query_block(queries), part.key_block(key_values.keys), part.key_block(key_values.values),
         head_scores(context, part), part.query_block(attended), softmax,
         context.excess_limit != nullptr ? &limit : nullptr, key_values.packed.find(part.keys, part.head));
@@ -238,9 +238,8 @@ auto MultiHeadAttention<Scalar>::backward_heads(const Matrix<Scalar>& grad_atten
                           Matrix<Scalar>::Zero(biased ? heads : 0, kv.keys.rows())};
   const bool positioned = grad_position_bias != nullptr && context.position_bias != nullptr;
   // One row a task, summed afterwards in a fixed order.
-  Matrix<Scalar> grad_distance =
-      Matrix<Scalar>::Zero(positioned ? static_cast<Index>(context.queries.size()) * heads : 0,
-                           positioned ? context.position_bias->values.cols() : 0);
+  Matrix<Scalar> grad_distance = Matrix<Scalar>::Zero(positioned ? context.queries.size() * heads : 0,
+                                                      positioned ? context.position_bias->values.cols() : 0);
   context.for_each_head(heads, config_.head_width, [&](const HeadOfSequence& part, Index task) {
     kernels::HeadGradients<Scalar> head_gradients;
     if (positioned) head_gradients.distance_bias = grad_distance.row(task).data();
@@ -276,10 +275,9 @@ auto MultiHeadAttention<Scalar>::backward(const MatrixRef<Scalar>& grad_y, const
   result.memory = k.backward(grad.keys, cache.memory, gradients.k);
   result.memory += v.backward(grad.values, cache.memory, gradients.v);
   if (context.key_bias.empty()) return result;
-  result.key_bias.assign(context.key_bias.size(), Scalar{0});
+  result.key_bias.assign(cache.key_values.keys.rows(), Scalar{0});
   for (Index head = 0; head < config_.heads; ++head)
-    for (std::size_t key = 0; key < result.key_bias.size(); ++key)
-      result.key_bias[key] += grad.key_bias(head, static_cast<Index>(key));
+    for (Index key = 0; key < result.key_bias.size(); ++key) result.key_bias[key] += grad.key_bias(head, key);
   return result;
 }
 

@@ -50,7 +50,7 @@ class RmsNorm {
 
   Matrix<Scalar> forward(const MatrixRef<Scalar>& x, Cache& cache) const {
     cache.input = x;
-    cache.inverse_rms.resize(static_cast<std::size_t>(x.rows()));
+    cache.inverse_rms.resize(x.rows());
     Matrix<Scalar> y(x.rows(), x.cols());
     normalise(x, y, cache.inverse_rms.data());
     return y;
@@ -63,13 +63,13 @@ class RmsNorm {
     check_equal("RmsNorm::backward", "grad_y.rows()", grad_y.rows(), cache.input.rows());
     check_equal("RmsNorm::backward", "grad_y.cols()", grad_y.cols(), scale.size());
     check_same_shape("RmsNorm::backward", "cache.input", cache.input, grad_y);
-    check_equal("RmsNorm::backward", "cache.inverse_rms.size()", static_cast<Index>(cache.inverse_rms.size()),
+    check_equal("RmsNorm::backward", "cache.inverse_rms.size()", cache.inverse_rms.size(),
                 grad_y.rows());
     check_same_shape("RmsNorm::backward", "gradients.scale", gradients.scale, scale);
     const Index width = scale.size();
     Matrix<Scalar> grad_x(grad_y.rows(), width);
     kernels::for_each_row(grad_y.rows(), grad_y.cols(), [&](Index t) {
-      const Scalar inverse = cache.inverse_rms[static_cast<std::size_t>(t)];
+      const Scalar inverse = cache.inverse_rms[t];
       const Scalar* x = cache.input.row(t).data();
       const Scalar* g = grad_y.row(t).data();
       const Scalar inner = kernels::sum<Scalar>(
@@ -88,7 +88,7 @@ class RmsNorm {
           g, scale.data(), x);
     });
     for (Index t = 0; t < grad_y.rows(); ++t) {
-      const auto factor = kernels::broadcast(cache.inverse_rms[static_cast<std::size_t>(t)]);
+      const auto factor = kernels::broadcast(cache.inverse_rms[t]);
       kernels::transform(
           width, gradients.scale.data(),
           [&](const auto& sum, const auto& g, const auto& x) {

@@ -143,7 +143,7 @@ class Trainer {
   /// One step over `accumulated_batches` batches. One of them that throws leaves everything as it was.
   /// @throws std::invalid_argument if there are more or fewer
   StepReport step(std::span<const data::Batch> batches, const TrainerCallbacks& callbacks = {}) {
-    check_equal("Trainer::step", "batches.size()", static_cast<Index>(batches.size()), config_.accumulated_batches);
+    check_equal("Trainer::step", "batches.size()", std::ssize(batches), config_.accumulated_batches);
     const Rng rng_before = rng_;
     StepReport report;
     report.step = step_;
@@ -267,7 +267,8 @@ class Trainer {
     BatchExtent whole;
     for (const data::Batch& batch : batches) whole += extents.emplace_back(BatchExtent::of(batch, pad));
     report.source_tokens = whole.tokens;
-    for (std::size_t b = 0; b < batches.size(); ++b) accumulate(batches[b], extents[b].share_of(whole), report);
+    for (const BatchExtent* extent = extents.begin(); const data::Batch& batch : batches)
+      accumulate(batch, (extent++)->share_of(whole), report);
     report.deletion_rate = gated_.deletion_rate();
   }
 
@@ -287,7 +288,7 @@ class Trainer {
       report.parts = result.parts;
       for (ObjectivePart& part : report.parts) part.value = 0, part.share = 1;
     }
-    for (std::size_t i = 0; i < report.parts.size(); ++i) {
+    for (Index i = 0; i < report.parts.size(); ++i) {
       const ObjectivePart& part = result.parts[i];
       report.parts[i].value += part.share * part.value;
       report.total += part.weight * (part.share * part.value);
