@@ -110,6 +110,7 @@
 #include <merganser/nn/relative_position_bias.hpp>
 #include <merganser/nn/rms_norm.hpp>
 #include <merganser/nn/score_bound.hpp>
+#include <merganser/nn/weight.hpp>
 #include <merganser/training/adamw.hpp>
 #include <merganser/training/batch_share.hpp>
 #include <merganser/training/gradient_clipping.hpp>

@@ -372,7 +372,7 @@ TEST_CASE("Pads of the source count as nothing", "[evaluation][evaluate]") {
 
 TEST_CASE("A model whose logits are no numbers is not scored", "[evaluation][evaluate]") {
   Model model = small_model({});
-  model.lm_head.weight(3, 2) = std::numeric_limits<float>::quiet_NaN();
+  model.lm_head.weight.matrix()(3, 2) = std::numeric_limits<float>::quiet_NaN();
   const std::vector<data::Batch> batches = small_batches();
   const auto message = [](auto&& call) -> std::string {
     try {

@@ -82,13 +82,13 @@ void require_same_results(const EncoderDecoder<Scalar>& one, const EncoderDecode
 }
 
 std::size_t weight_bytes(const nn::MultiHeadAttention<float>& attention) {
-  return attention.q.weight_bytes() + attention.k.weight_bytes() + attention.v.weight_bytes() +
-         attention.o.weight_bytes();
+  return attention.q.weight.bytes() + attention.k.weight.bytes() + attention.v.weight.bytes() +
+         attention.o.weight.bytes();
 }
 
 /// Memory of everything that is packed.
 std::size_t weight_bytes(const Model& model) {
-  std::size_t bytes = model.lm_head.weight_bytes();
+  std::size_t bytes = model.lm_head.weight.bytes();
   for (const auto& block : model.encoder.blocks)
     bytes += weight_bytes(block.attention) + block.feed_forward.weight_bytes();
   for (const auto& block : model.decoder.blocks)
@@ -114,7 +114,7 @@ TEST_CASE("a model loaded for inference has the bits of the trainable one and th
       for (const DataType type : {DataType::f64, DataType::f32, DataType::f16, DataType::bf16}) {
         CAPTURE(name_of(type), head == models::Head::tied, activation == nn::Activation::relu);
         Model model = random_model(head, activation);
-        model.decoder.blocks[2].cross_attention.q.weight *= 0x1p-20F;  // halves below the normal ones
+        model.decoder.blocks[2].cross_attention.q.weight.matrix() *= 0x1p-20F;  // halves below the normal ones
         save(model, directory.path(), all_of(type));
         const Model packed = load_for_inference<float>(directory.path());
         const Model trainable = load_model<float>(directory.path());
@@ -151,7 +151,7 @@ TEST_CASE("shards, memory and aliases load for inference as well", "[inference_l
   writer.write(directory / "model.safetensors");
   const Model renamed = load_for_inference<float>(directory.path());
   require_same_results(renamed, trainable);
-  CHECK(renamed.lm_head.weight_bytes() < static_cast<std::size_t>(renamed.shared.weight.size()) * sizeof(float));
+  CHECK(renamed.lm_head.weight.bytes() < static_cast<std::size_t>(renamed.shared.weight.size()) * sizeof(float));
 }
 
 TEST_CASE("every tensor keeps its own precision, but the inner maps of a feed-forward share one",
@@ -171,8 +171,8 @@ TEST_CASE("every tensor keeps its own precision, but the inner maps of a feed-fo
   auto full = trainable.encoder.blocks[0].feed_forward;
   full.prepare_for_inference(kernels::Precision::full);
   CHECK(first.weight_bytes() == full.weight_bytes());
-  CHECK(first.wo.weight_bytes() == second.wo.weight_bytes());
-  CHECK(first.weight_bytes() - first.wo.weight_bytes() == 2 * (second.weight_bytes() - second.wo.weight_bytes()));
+  CHECK(first.wo.weight.bytes() == second.wo.weight.bytes());
+  CHECK(first.weight_bytes() - first.wo.weight.bytes() == 2 * (second.weight_bytes() - second.wo.weight.bytes()));
 }
 
 TEST_CASE("a model in double keeps doubles, and one in float rounds them", "[inference_loading]") {
@@ -245,10 +245,10 @@ TEST_CASE("numbers that are not finite are refused, or come as they are", "[infe
   for (const DataType type : {DataType::f32, DataType::f16, DataType::bf16}) {
     CAPTURE(name_of(type));
     Model model = random_model();
-    model.decoder.blocks[1].feed_forward.wi_gate.weight(2, 3) = -infinity;
-    model.lm_head.weight(36, 19) = infinity;
-    model.lm_head.weight(0, 0) = std::numeric_limits<float>::quiet_NaN();
-    model.lm_head.weight(5, 0) = infinity;
+    model.decoder.blocks[1].feed_forward.wi_gate.weight.matrix()(2, 3) = -infinity;
+    model.lm_head.weight.matrix()(36, 19) = infinity;
+    model.lm_head.weight.matrix()(0, 0) = std::numeric_limits<float>::quiet_NaN();
+    model.lm_head.weight.matrix()(5, 0) = infinity;
     save(model, directory.path(), all_of(type));
     CHECK_THAT(io_error([&] { load_for_inference<float>(directory.path()); }),
                ContainsSubstring(": got -inf at [2, 3]") || ContainsSubstring("lm_head.weight: got nan at [0, 0]"));
@@ -266,7 +266,7 @@ TEST_CASE("numbers that are not finite are refused, or come as they are", "[infe
   Model model = random_model();
   save(model, directory.path(), all_of(DataType::f64));
   EncoderDecoder<double> wide = load_model<double>(directory.path());
-  wide.encoder.blocks[0].attention.v.weight(1, 2) = 1e39;
+  wide.encoder.blocks[0].attention.v.weight.matrix()(1, 2) = 1e39;
   save_model(wide, directory.path());
   CHECK_THAT(error_of(directory.path()),
              ContainsSubstring("SelfAttention.v.weight: got inf at [1, 2], expected numbers that are finite as float"));

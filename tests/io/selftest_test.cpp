@@ -79,7 +79,7 @@ TEST_CASE("a self-test beside a saved model is replayed", "[check_selftest]") {
   CHECK(check_selftest(load_model<float>(directory.path()), directory.path()) == 3);
 
   auto other = model;
-  other.lm_head.weight(4, 3) += 0.5;
+  other.lm_head.weight.matrix()(4, 3) += 0.5;
   CHECK_THROWS_WITH(check_selftest(other, directory.path()), ContainsSubstring("selftest.json: cases[0].logits"));
 }
 
@@ -129,7 +129,7 @@ TEST_CASE("a mismatch names the quantity, got and expected", "[check_selftest]")
   }
   SECTION("weights that are no numbers") {
     auto broken = model;
-    broken.lm_head.weight(4, 3) = std::numeric_limits<double>::quiet_NaN();
+    broken.lm_head.weight.matrix()(4, 3) = std::numeric_limits<double>::quiet_NaN();
     CHECK_THAT(error_of(broken, selftest), ContainsSubstring("s.json: cases[0]: got generate: logits: got nan"));
   }
 }
@@ -178,7 +178,7 @@ TEST_CASE("what another machine may decide otherwise is not written down", "[mak
     CHECK(selftest.cases[1].mode == DeletionMode::soft);
   }
   SECTION("tokens that are equally good") {
-    model.lm_head.weight.setZero();
+    model.lm_head.weight.matrix().setZero();
     for (const SelftestCase& one : make_selftest<double>(model, inputs_of(source)).cases)
       CHECK(one.target == std::vector<TokenId>{2});
   }
@@ -189,7 +189,7 @@ TEST_CASE("a self-test of what cannot be is refused", "[make_selftest]") {
   CHECK_THROWS_AS(make_selftest<double>(model, std::vector<SelftestInput>{{{11}}}), std::invalid_argument);
   CHECK_THROWS_AS(make_selftest<double>(model, std::vector<SelftestInput>{{{-1}}}), std::invalid_argument);
   CHECK_THROWS_AS(make_selftest<double>(model, inputs_of(source), 0), std::invalid_argument);
-  model.lm_head.weight(4, 3) = std::numeric_limits<double>::infinity();
+  model.lm_head.weight.matrix()(4, 3) = std::numeric_limits<double>::infinity();
   CHECK_THROWS_AS(make_selftest<double>(model, inputs_of(source)), std::invalid_argument);
 }
 

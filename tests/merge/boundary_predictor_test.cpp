@@ -47,8 +47,8 @@ TEST_CASE("logits and soft boundaries are what the formula says", "[BoundaryPred
   for (Index t = 0; t < s.x.rows(); ++t) {
     double logit = s.predictor.outer_bias[0];
     for (Index f = 0; f < 6; ++f)
-      logit += s.predictor.outer.weight(0, f) *
-               plain_gelu(s.x.row(t).dot(s.predictor.inner.weight.row(f)) + s.predictor.inner_bias[f]);
+      logit += s.predictor.outer.weight.matrix()(0, f) *
+               plain_gelu(s.x.row(t).dot(s.predictor.inner.weight.matrix().row(f)) + s.predictor.inner_bias[f]);
     REQUIRE_THAT(without.logits[t], WithinAbs(logit, 1e-12));
     const auto soft = [](double z) { return 1 / (1 + std::exp(-z / 0.7)); };
     REQUIRE_THAT(without.soft[t], WithinAbs(soft(logit), 1e-12));

@@ -356,7 +356,7 @@ TEST_CASE("generation says what does not fit", "[generation]") {
 
 TEST_CASE("nothing is generated from logits that are no numbers", "[generation]") {
   EncoderDecoder<float> model = model_of<float>(1);
-  model.lm_head.weight(7, 0) = std::numeric_limits<float>::quiet_NaN();
+  model.lm_head.weight.matrix()(7, 0) = std::numeric_limits<float>::quiet_NaN();
   const TokenBatch source = random_tokens(lengths, 11, 2);
   REQUIRE(argument_error([&] { generate(model, source); }) ==
           "generate: logits: got nan, expected numbers; are the model's weights finite, and none far too large?");
@@ -364,7 +364,7 @@ TEST_CASE("nothing is generated from logits that are no numbers", "[generation]"
           "beam_search: logits: got nan, expected numbers; are the model's weights finite, and none far too large?");
 
   EncoderDecoder<float> large = model_of<float>(1);  // of finite weights, which make infinite numbers
-  for (Index row = 0; row < large.lm_head.weight.rows(); ++row)
-    large.lm_head.weight.row(row).setConstant(row % 2 == 0 ? 3e38F : -3e38F);
+  for (Index row = 0; row < large.lm_head.weight.matrix().rows(); ++row)
+    large.lm_head.weight.matrix().row(row).setConstant(row % 2 == 0 ? 3e38F : -3e38F);
   REQUIRE_THAT(argument_error([&] { generate(large, source); }), Catch::Matchers::StartsWith("generate: logits: got"));
 }

@@ -171,7 +171,8 @@ TEST_CASE("the prior loss reaches the boundary predictor through the whole model
   REQUIRE(
       std::abs((with.encoder.pooling->predictor.outer_bias[0] - without.encoder.pooling->predictor.outer_bias[0]) / 3 -
                expected) < 1e-12);
-  if (s.deletion.mode == DeletionMode::everything) REQUIRE(without.encoder.pooling->predictor.outer.weight.isZero(0));
+  if (s.deletion.mode == DeletionMode::everything)
+    REQUIRE(without.encoder.pooling->predictor.outer.weight.matrix().isZero(0));
 }
 
 TEMPLATE_TEST_CASE("training and inference agree, in every deletion mode alike", "[pooling]", float, double) {

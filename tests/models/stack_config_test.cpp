@@ -45,7 +45,7 @@ TEST_CASE("both kinds of block take their sizes and choices from the stack", "[S
   REQUIRE(encoder_block.attention.config().score_bound == stack.score_bound);
   REQUIRE(decoder_block.self_attention.config().heads == 2);
   REQUIRE(decoder_block.cross_attention.config().head_width == 4);
-  REQUIRE(decoder_block.feed_forward.wi.weight.rows() == 5);
+  REQUIRE(decoder_block.feed_forward.wi.out_features() == 5);
 }
 
 TEST_CASE("a stack that cannot be is refused by its block", "[StackConfig]") {

@@ -179,8 +179,9 @@ struct Plain {
 Plain plain_forward(Scene<double>& s) {
   const AttentionContext<double> context = s.context();
   const Index width = s.options.head_width;
-  const Matrix<double> q = s.x * s.layer.q.weight.transpose(), k = s.memory() * s.layer.k.weight.transpose(),
-                       v = s.memory() * s.layer.v.weight.transpose();
+  const Matrix<double> q = s.x * s.layer.q.weight.matrix().transpose(),
+                       k = s.memory() * s.layer.k.weight.matrix().transpose(),
+                       v = s.memory() * s.layer.v.weight.matrix().transpose();
   Matrix<double> attended = Matrix<double>::Zero(q.rows(), q.cols());
   Plain result;
   for (Index n = 0; n < s.query_offsets.count(); ++n)
@@ -205,7 +206,7 @@ Plain plain_forward(Scene<double>& s) {
         }
         if (total > 0) attended.row(i).segment(h * width, width) = sum / total;
       }
-  result.y = attended * s.layer.o.weight.transpose();
+  result.y = attended * s.layer.o.weight.matrix().transpose();
   return result;
 }
 
@@ -364,7 +365,7 @@ TEMPLATE_TEST_CASE("attention keeps the laws", "[MultiHeadAttention]", float, do
     REQUIRE(s.key_bias == before.key_bias);
     for (const auto part : {&MultiHeadAttention<TestType>::q, &MultiHeadAttention<TestType>::k,
                             &MultiHeadAttention<TestType>::v, &MultiHeadAttention<TestType>::o})
-      REQUIRE(identical((s.layer.*part).weight, (before.layer.*part).weight));
+      REQUIRE(identical((s.layer.*part).weight.matrix(), (before.layer.*part).weight.matrix()));
   }
 }
 
@@ -556,7 +557,7 @@ TEST_CASE("bounded scores stay within their bound", "[MultiHeadAttention]") {
     Options options;
     options.bound = bound;
     Scene<double> s(options);
-    s.layer.q.weight *= 100;
+    s.layer.q.weight.matrix() *= 100;
     REQUIRE(excess_at(s, 2.0 + 1e-9) == 0.0);
     REQUIRE(excess_at(s, 1.5) > 0.0);
   }
@@ -578,11 +579,11 @@ TEST_CASE("attention is initialised as in T5", "[MultiHeadAttention]") {
   Rng rng(1);
   layer.initialize(0.5, rng);
   // 4800 numbers each: standard error 1 %
-  REQUIRE_THAT(measured_deviation(layer.q.weight), WithinRel(0.5 / std::sqrt(60.0 * 16), 0.04));
-  REQUIRE_THAT(measured_deviation(layer.k.weight), WithinRel(0.5 / std::sqrt(60.0), 0.04));
-  REQUIRE_THAT(measured_deviation(layer.v.weight), WithinRel(0.5 / std::sqrt(60.0), 0.04));
-  REQUIRE_THAT(measured_deviation(layer.o.weight), WithinRel(0.5 / std::sqrt(80.0), 0.04));
-  REQUIRE_FALSE(identical(layer.k.weight, layer.v.weight));
+  REQUIRE_THAT(measured_deviation(layer.q.weight.matrix()), WithinRel(0.5 / std::sqrt(60.0 * 16), 0.04));
+  REQUIRE_THAT(measured_deviation(layer.k.weight.matrix()), WithinRel(0.5 / std::sqrt(60.0), 0.04));
+  REQUIRE_THAT(measured_deviation(layer.v.weight.matrix()), WithinRel(0.5 / std::sqrt(60.0), 0.04));
+  REQUIRE_THAT(measured_deviation(layer.o.weight.matrix()), WithinRel(0.5 / std::sqrt(80.0), 0.04));
+  REQUIRE_FALSE(identical(layer.k.weight.matrix(), layer.v.weight.matrix()));
 }
 
 TEST_CASE("attention names its parameters as published checkpoints do", "[MultiHeadAttention]") {

@@ -17,7 +17,7 @@
 #include <merganser/kernels/packed_matrix.hpp>
 #include <merganser/models/encoder_decoder.hpp>
 #include <merganser/nn/feed_forward.hpp>
-#include <merganser/nn/linear.hpp>
+#include <merganser/nn/weight.hpp>
 
 namespace merganser::inline MERGANSER_ISA::io::detail {
 
@@ -38,7 +38,7 @@ class PackedParameters {
   /// Absent weights that are packed as one.
   struct Unit {
     Index first = 0;                           ///< number of its parameter, or of the first of two
-    nn::Linear<Scalar>* map = nullptr;         ///< one weight
+    nn::Weight<Scalar>* weight = nullptr;      ///< one
     nn::FeedForward<Scalar>* layer = nullptr;  ///< or its two inner ones
     Index size = 0;                            ///< numbers in all
   };
@@ -48,15 +48,15 @@ class PackedParameters {
     views.push_back(parameter_view(std::move(name), tensor));
   }
 
-  void absent(nn::Linear<Scalar>& map, const std::string& prefix) {
-    units.push_back({views.size(), &map});
-    add(map, prefix);
+  void absent(nn::Weight<Scalar>& weight, const std::string& name) {
+    units.push_back({views.size(), &weight});
+    add(weight, name);
   }
 
   void absent(nn::FeedForward<Scalar>& layer, const std::string& prefix) {
     units.push_back({views.size(), nullptr, &layer});
-    add(layer.wi, prefix + "wi_0.");
-    add(layer.wi_gate, prefix + "wi_1.");
+    add(layer.wi.weight, prefix + "wi_0.weight");
+    add(layer.wi_gate.weight, prefix + "wi_1.weight");
   }
 
   /// In the order of a file: where data is null, the weight is one of a unit.
@@ -64,9 +64,9 @@ class PackedParameters {
   std::vector<Unit> units;
 
  private:
-  void add(const nn::Linear<Scalar>& map, const std::string& prefix) {
-    const Index rows = map.absent().out_features, cols = map.absent().in_features;
-    views.push_back({prefix + "weight", nullptr, rows, cols});
+  void add(const nn::Weight<Scalar>& weight, const std::string& name) {
+    const Index rows = weight.out_features(), cols = weight.in_features();
+    views.push_back({name, nullptr, rows, cols});
     units.back().size += rows * cols;
   }
 };
@@ -97,8 +97,8 @@ void load_packed_parameters(models::EncoderDecoder<Scalar>& model, const TensorT
     if (unit.size < numbers.size()) numbers.resize(0, 0);  // else it would keep the memory of the larger one
     numbers.resize(unit.size / view.cols, view.cols);
     kernels::Precision precision = read(unit.first, numbers.data());
-    if (unit.map != nullptr) {
-      unit.map->prepare_with(numbers, precision);
+    if (unit.weight != nullptr) {
+      unit.weight->bring(numbers, precision);
       continue;
     }
     if (read(unit.first + 1, numbers.row(view.rows).data()) != precision) precision = kernels::Precision::full;

@@ -72,8 +72,8 @@ class BoundaryPredictor {
 
   /// Weights normal with deviation factor * D^-0.5 and factor * F^-0.5, biases 0.
   void initialize(double factor, Rng& rng) {
-    inner.initialize(factor / std::sqrt(static_cast<double>(inner.weight.cols())), rng);
-    outer.initialize(factor / std::sqrt(static_cast<double>(outer.weight.cols())), rng);
+    inner.initialize(factor / std::sqrt(static_cast<double>(inner.in_features())), rng);
+    outer.initialize(factor / std::sqrt(static_cast<double>(outer.in_features())), rng);
   }
 
   /// x [T x D]; pads [T] or empty: not 0 at a pad; uniform [T] in (0, 1), or empty: no noise.

@@ -108,7 +108,7 @@ class EncoderDecoder {
   EncoderDecoder() = default;
 
   /// With absent weights, those that `prepare_for_inference` would pack are left to be brought by a visitor (see
-  /// `nn::Linear::visit`), as `io::load_for_inference` does; the others are there as always.
+  /// `nn::Weight::visit`), as `io::load_for_inference` does; the others are there as always.
   explicit EncoderDecoder(const Config& config, nn::Weights weights = nn::Weights::zeros)
       : shared({config.vocabulary, config.encoder.width}),
         encoder({config.encoder, config.gates, config.pooling}, weights),
@@ -135,7 +135,7 @@ class EncoderDecoder {
     encoder.prepare_for_inference(precision);
     decoder.prepare_for_inference(precision);
     if (config_.head == Head::tied)
-      lm_head = nn::Linear<Scalar>::prepared_from(shared.weight, precision);
+      lm_head = nn::Linear<Scalar>(nn::Weight<Scalar>::packed_from(shared.weight, precision));
     else
       lm_head.prepare_for_inference(precision);
     MemoryReserve::clear();  // calls have no use for the memory of the matrices
@@ -208,17 +208,13 @@ class EncoderDecoder {
   }
 
   Matrix<Scalar> head_map(const Matrix<Scalar>& x) const {
-    const bool own = config_.head == Head::untied || lm_head.is_prepared();
+    const bool own = config_.head == Head::untied || lm_head.weight.is_packed();
     return own ? lm_head.forward(x) : tied_head().forward(x);
   }
 
   Scalar head_scale() const { return Scalar{1} / std::sqrt(static_cast<Scalar>(config_.encoder.width)); }
 
-  nn::Linear<Scalar> tied_head() const {
-    nn::Linear<Scalar> linear;
-    linear.weight = shared.weight;
-    return linear;
-  }
+  nn::Linear<Scalar> tied_head() const { return nn::Linear<Scalar>(nn::Weight<Scalar>(shared.weight)); }
 
   /// Attention layers whose excess counts: encoder blocks from the first gate on, and all cross-attentions.
   double penalised_layers(const Cache& cache) const {
@@ -257,10 +253,9 @@ template <Real Scalar>
 void EncoderDecoder<Scalar>::backward(const OutputGradients& grad, const Cache& cache, Gradients& gradients) const {
   Matrix<Scalar> grad_hidden;
   if (config_.head == Head::tied) {
-    nn::Linear<Scalar> table;
-    table.weight = std::move(gradients.shared.weight);
+    nn::Linear<Scalar> table(nn::Weight<Scalar>(std::move(gradients.shared.weight)));
     grad_hidden = tied_head().backward(grad.logits, cache.head_input, table);
-    gradients.shared.weight = std::move(table.weight);
+    gradients.shared.weight = std::move(table.weight.matrix());
   } else {
     grad_hidden = lm_head.backward(grad.logits, cache.head_input, gradients.lm_head);
   }
