@@ -63,8 +63,7 @@ class RmsNorm {
     check_equal("RmsNorm::backward", "grad_y.rows()", grad_y.rows(), cache.input.rows());
     check_equal("RmsNorm::backward", "grad_y.cols()", grad_y.cols(), scale.size());
     check_same_shape("RmsNorm::backward", "cache.input", cache.input, grad_y);
-    check_equal("RmsNorm::backward", "cache.inverse_rms.size()", cache.inverse_rms.size(),
-                grad_y.rows());
+    check_equal("RmsNorm::backward", "cache.inverse_rms.size()", cache.inverse_rms.size(), grad_y.rows());
     check_same_shape("RmsNorm::backward", "gradients.scale", gradients.scale, scale);
     const Index width = scale.size();
     Matrix<Scalar> grad_x(grad_y.rows(), width);
@@ -87,15 +86,7 @@ class RmsNorm {
           },
           g, scale.data(), x);
     });
-    for (Index t = 0; t < grad_y.rows(); ++t) {
-      const auto factor = kernels::broadcast(cache.inverse_rms[t]);
-      kernels::transform(
-          width, gradients.scale.data(),
-          [&](const auto& sum, const auto& g, const auto& x) {
-            return kernels::multiply_add(simd::pmul(g, x), factor, sum);
-          },
-          gradients.scale.data(), grad_y.row(t).data(), cache.input.row(t).data());
-    }
+    add_scale_gradient(grad_y, cache, gradients.scale);
     return grad_x;
   }
 
@@ -121,6 +112,20 @@ class RmsNorm {
           width, y.row(t).data(), [&](const auto& a, const auto& b) { return simd::pmul(simd::pmul(a, factor), b); },
           row, scale.data());
     });
+  }
+
+  /// Row after row, in one order: sum += grad_y * x / rms.
+  static void add_scale_gradient(const MatrixRef<Scalar>& grad_y, const Cache& cache, RowVector<Scalar>& sum) {
+    namespace simd = kernels::simd;
+    for (Index t = 0; t < grad_y.rows(); ++t) {
+      const auto factor = kernels::broadcast(cache.inverse_rms[t]);
+      kernels::transform(
+          sum.size(), sum.data(),
+          [&](const auto& before, const auto& g, const auto& x) {
+            return kernels::multiply_add(simd::pmul(g, x), factor, before);
+          },
+          sum.data(), grad_y.row(t).data(), cache.input.row(t).data());
+    }
   }
 
   Scalar epsilon_ = Scalar(1e-6);
