@@ -37,11 +37,9 @@ int main() {
   std::cout << std::fixed << std::setprecision(1);
   for (Index i = 0; i < batch.count(); ++i) {
     std::cout << "sequence " << i << "\n  gate values   ";
-    for (Index t = batch.offsets.begin(i); t < batch.offsets.end(i); ++t)
-      std::cout << std::setw(7) << said.values[t];
+    for (Index t = batch.offsets.begin(i); t < batch.offsets.end(i); ++t) std::cout << std::setw(7) << said.values[t];
     std::cout << "\n  kept positions";
-    for (Index t = shorter.offsets.begin(i); t < shorter.offsets.end(i); ++t)
-      std::cout << ' ' << shorter.positions[t];
+    for (Index t = shorter.offsets.begin(i); t < shorter.offsets.end(i); ++t) std::cout << ' ' << shorter.positions[t];
     std::cout << "\n  " << batch.offsets.length(i) << " tokens before, " << shorter.offsets.length(i) << " after\n";
   }
   std::cout << "batch [" << batch.total() << " x " << width << "] before, [" << shorter.total() << " x "

@@ -8,6 +8,7 @@
 #include <merganser/core/floating_point_mode.hpp>
 #include <merganser/core/instruction_set.hpp>
 #include <merganser/core/io_error.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/matrix.hpp>
 #include <merganser/core/memory_reserve.hpp>
 #include <merganser/core/parallel.hpp>
@@ -113,6 +114,7 @@
 #include <merganser/nn/weight.hpp>
 #include <merganser/training/adamw.hpp>
 #include <merganser/training/batch_share.hpp>
+#include <merganser/training/deletion_schedule.hpp>
 #include <merganser/training/gradient_clipping.hpp>
 #include <merganser/training/learning_rate_schedule.hpp>
 #include <merganser/training/objective.hpp>

@@ -206,6 +206,32 @@ TEST_CASE("a vector may push back a value of its own") {
   REQUIRE(numbers[99] == 1);
 }
 
+TEST_CASE("every function that takes a value takes one of the vector's own") {
+  const auto full = [] {
+    Vector<std::string> strings = words();
+    strings.resize(strings.capacity(), "x");
+    return strings;
+  };
+  const std::string first = words()[0];
+  Vector<std::string> strings = full();
+  strings.resize(3 * strings.size(), strings[0]);
+  REQUIRE((strings.front() == first && strings.back() == first && strings[full().size()] == first));
+  strings = full();
+  strings.emplace_back(strings[0]);
+  REQUIRE(strings.back() == first);
+  strings = full();
+  strings.insert(strings.begin() + 1, strings[0]);
+  REQUIRE((strings[0] == first && strings[1] == first && strings[2] == "b"));
+  strings = full();
+  strings.assign(100, strings[0]);
+  REQUIRE(strings == Vector<std::string>(100, first));
+  strings.resize(2, strings[1]);
+  REQUIRE(strings == Vector<std::string>(2, first));
+  Vector<int> numbers(10, 7);
+  numbers.resize(1000, numbers[9]);
+  REQUIRE(numbers == Vector<int>(1000, 7));
+}
+
 TEST_CASE("values that cannot be copied move") {
   Vector<std::unique_ptr<int>> owners;
   for (int i = 0; i < 50; ++i) owners.push_back(std::make_unique<int>(i));

@@ -66,8 +66,7 @@ void check_padded(Case<Scalar>& c, const std::string& full_prefix) {
   }
   const auto real_slots = [&](Index width) {
     return [&, width](const std::vector<double>& values) {
-      return select_rows(values, {input.batch, slots, width},
-                         [&](Index b, Index n) { return n < real[b]; });
+      return select_rows(values, {input.batch, slots, width}, [&](Index b, Index n) { return n < real[b]; });
     };
   };
   const Index width = c.model.config().encoder.width;

@@ -67,8 +67,7 @@ void check_padded(Case<Scalar>& c, const std::string& prefix) {
   const merge::PoolingReport<Scalar>& report = output.encoded.pooling.value();
   const Index slots = output.encoded.hidden.offsets.max_length();
   const auto real_slots = [&](const std::vector<double>& values) {
-    return select_rows(values, {batch, slots, width},
-                       [&](Index b, Index n) { return n < report.lengths[b]; });
+    return select_rows(values, {batch, slots, width}, [&](Index b, Index n) { return n < report.lengths[b]; });
   };
   const auto compare_pooled = [&](const std::string& name, const Matrix<Scalar>& rows) {
     compare(c, prefix, name, real_slots(to_numbers(rows)), real_slots);

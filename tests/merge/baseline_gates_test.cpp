@@ -92,8 +92,7 @@ TEST_CASE("by itself, a sequence of a ragged batch is treated as alone", "[Fixed
   const TokenBatch batch = TokenBatch::from_sequences(sequences);
   Vector<float> expected;
   for (const Ids& ids : sequences) {
-    const auto alone =
-        gate.values<float>(ids, SequenceOffsets::single(ids.size()), FixedRuleScope::sequence);
+    const auto alone = gate.values<float>(ids, SequenceOffsets::single(ids.size()), FixedRuleScope::sequence);
     expected.insert(expected.end(), alone.begin(), alone.end());
   }
   REQUIRE(gate.values<float>(batch.ids, batch.offsets, FixedRuleScope::sequence) == expected);

@@ -16,12 +16,12 @@ using Catch::Matchers::WithinAbs;
 
 namespace {
 
-using Marks = Vector<std::uint8_t>;
+using Flags = Vector<std::uint8_t>;
 
 template <Real Scalar>
 struct Setup {
   SequenceOffsets offsets = SequenceOffsets::from_lengths(Vector<Index>{5, 0, 1, 7});
-  Marks pads;
+  Flags pads;
   Vector<double> noise;
   BoundaryPredictor<Scalar> predictor{{4, 6, 0.7}};
   Matrix<Scalar> x;
@@ -63,11 +63,11 @@ TEST_CASE("the last token that is no pad ends a segment, and a pad never does", 
     s.predictor.outer_bias[0] = bias;
     const std::uint8_t own = bias > 0 ? 1 : 0;
     s.pads.clear();
-    REQUIRE(s.forward().hard == Marks{own, own, own, own, 1, /**/ 1, /**/ own, own, own, own, own, own, 1});
-    REQUIRE(s.forward().settled == Marks{0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 1});
+    REQUIRE(s.forward().hard == Flags{own, own, own, own, 1, /**/ 1, /**/ own, own, own, own, own, own, 1});
+    REQUIRE(s.forward().settled == Flags{0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 1});
     s.pads = {0, 255, 0, 1, 1, /**/ 1, /**/ 1, 1, 0, 0, 0, 0, 0};
-    REQUIRE(s.forward().hard == Marks{own, 0, 1, 0, 0, 0, 0, 0, own, own, own, own, 1});
-    REQUIRE(s.forward().settled == Marks{0, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1});
+    REQUIRE(s.forward().hard == Flags{own, 0, 1, 0, 0, 0, 0, 0, own, own, own, own, 1});
+    REQUIRE(s.forward().settled == Flags{0, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1});
   }
 }
 
@@ -134,7 +134,7 @@ TEST_CASE("no tokens have no boundaries, and what does not fit is named", "[Boun
   for (const auto& noise : {low, high})
     REQUIRE_THAT(argument_error([&] { s.predictor.forward(s.x, s.offsets, {}, noise); }),
                  ContainsSubstring("expected draws in (0, 1)"));
-  const Marks pads(3, 0);
+  const Flags pads(3, 0);
   REQUIRE_THAT(argument_error([&] { s.predictor.forward(s.x, s.offsets, pads); }),
                ContainsSubstring("pads.size(): got 3, expected 13"));
   REQUIRE_THROWS_AS(BoundaryPredictor<float>({4, 6, 0.0}), std::invalid_argument);

@@ -161,8 +161,7 @@ TEMPLATE_TEST_CASE("the backward pass is the transpose of the forward pass", "[C
     const auto picked = compaction.pick(std::span<const TestType>(values));
     const auto grad_values = compaction.pick_backward(grad);
     double along = 0, back = 0;
-    for (Index i = 0; i < picked.size(); ++i)
-      along += static_cast<double>(picked[i]) * static_cast<double>(grad[i]);
+    for (Index i = 0; i < picked.size(); ++i) along += static_cast<double>(picked[i]) * static_cast<double>(grad[i]);
     for (Index i = 0; i < values.size(); ++i)
       back += static_cast<double>(values[i]) * static_cast<double>(grad_values[i]);
     REQUIRE_THAT(back, Catch::Matchers::WithinAbs(along, 100 * agreement<TestType>));

@@ -21,7 +21,7 @@ using Catch::Matchers::WithinRel;
 
 namespace {
 
-using Marks = Vector<std::uint8_t>;
+using Flags = Vector<std::uint8_t>;
 
 template <Real Scalar>
 struct Setup {
@@ -30,7 +30,7 @@ struct Setup {
   Gate gate;
   Matrix<Scalar> x;
   Vector<Scalar> value_probe, logit_probe;
-  Marks forced;
+  Flags forced;
 
   explicit Setup(Index tokens, typename Gate::Config config = {}) {
     if (config.width == 0) config.width = 5;
@@ -153,11 +153,11 @@ TEMPLATE_TEST_CASE("a high logit keeps, a low one deletes, and no logit is too l
 TEMPLATE_TEST_CASE("a forced token has exactly the value scale, and its own logit", "[DeleteGate]", float, double) {
   for (const GateActivation activation : {GateActivation::scaled_sigmoid, GateActivation::log_sigmoid}) {
     const Setup<TestType> s(4, config_of<TestType>(activation));
-    const auto free = s.gate.forward(s.x), forced = s.gate.forward(s.x, Marks{0, 1, 255, 0});
+    const auto free = s.gate.forward(s.x), forced = s.gate.forward(s.x, Flags{0, 1, 255, 0});
     REQUIRE(forced.logits == free.logits);
     REQUIRE(forced.values == Vector<TestType>{free.values[0], -30, -30, free.values[3]});
     REQUIRE(free.values[1] != TestType{-30});
-    REQUIRE(s.gate.forward(s.x, Marks(4, 0)).values == free.values);
+    REQUIRE(s.gate.forward(s.x, Flags(4, 0)).values == free.values);
   }
 }
 
@@ -285,8 +285,7 @@ TEMPLATE_TEST_CASE("a gate takes no tokens, and gives a token the same bits in a
   auto gradients = zeros_like(none.gate);
   REQUIRE(none.backward(gradients).rows() == 0);
   const auto all = s.gate.forward(s.x);
-  for (const Index row : {0, 50, 99})
-    REQUIRE(s.gate.forward(s.x.row(row)).values[0] == all.values[row]);
+  for (const Index row : {0, 50, 99}) REQUIRE(s.gate.forward(s.x.row(row)).values[0] == all.values[row]);
 }
 
 TEST_CASE("a gate names its parameters", "[DeleteGate]") {
@@ -325,7 +324,7 @@ TEST_CASE("a gate says what does not fit", "[DeleteGate]") {
     const DeleteGate<float> gate(config_of<float>(GateActivation::scaled_sigmoid, norm));
     const std::string text = norm == GateNorm::rms ? "RmsNorm" : "DeleteGate";
     REQUIRE(argument_error([&] { gate.forward(narrow); }) == text + "::forward: x.cols(): got 4, expected 5");
-    REQUIRE(argument_error([&] { gate.forward(fits, Marks{1}); }) ==
+    REQUIRE(argument_error([&] { gate.forward(fits, Flags{1}); }) ==
             "DeleteGate::forward: forced.size(): got 1, expected 3");
   }
 

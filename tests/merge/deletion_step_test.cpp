@@ -22,7 +22,7 @@ namespace {
 
 using Rows = Vector<Index>;
 using Values = Vector<double>;
-using Marks = Vector<std::uint8_t>;
+using Flags = Vector<std::uint8_t>;
 using State = TokenState<double>;
 using Step = DeletionStep<double>;
 
@@ -102,8 +102,8 @@ TEST_CASE("hard deletion leaves the survivors and all that is known of them", "[
   REQUIRE(after.total() == 4);
   REQUIRE(after.positions == at(before.positions, kept));
   REQUIRE(after.origin == kept);
-  REQUIRE(after.hidden == Marks{0, 0, 1, 1});
-  REQUIRE(after.forced == Marks{0, 1, 0, 1});
+  REQUIRE(after.hidden == Flags{0, 0, 1, 1});
+  REQUIRE(after.forced == Flags{0, 1, 0, 1});
   REQUIRE(after.key_bias == at(gate_values, kept));
   REQUIRE(step.kept_rows() == kept);
   REQUIRE(step.input_tokens() == 7);
@@ -112,8 +112,7 @@ TEST_CASE("hard deletion leaves the survivors and all that is known of them", "[
   const auto x = random_matrix<double>(7, 3, rng);
   const auto y = step.forward(x);
   REQUIRE(y.rows() == 4);
-  for (Index row = 0; row < 4; ++row)
-    REQUIRE(identical(Matrix<double>(y.row(row)), Matrix<double>(x.row(kept[row]))));
+  for (Index row = 0; row < 4; ++row) REQUIRE(identical(Matrix<double>(y.row(row)), Matrix<double>(x.row(kept[row]))));
 }
 
 TEST_CASE("pads count in no budget and never survive, softly or hard", "[DeletionStep]") {
@@ -131,8 +130,7 @@ TEST_CASE("pads count in no budget and never survive, softly or hard", "[Deletio
     REQUIRE(step.kept_rows() == expected);
     REQUIRE(step.after().hidden == before.forced);
     for (Index row = 0; row < 7; ++row)
-      REQUIRE((step.after().deleted[row] == 0) ==
-              (std::find(expected.begin(), expected.end(), row) != expected.end()));
+      REQUIRE((step.after().deleted[row] == 0) == (std::find(expected.begin(), expected.end(), row) != expected.end()));
   }
 }
 
@@ -159,7 +157,7 @@ TEST_CASE("nobody looks at a token whose gate value is no number", "[DeletionSte
   values[0] = std::nan("");
   const Step step(start(), values, -15.0, soft);
   REQUIRE(step.kept_rows() == Rows{2, 3, 5});
-  REQUIRE(step.after().hidden == Marks{1, 0, 0, 0, 0, 0, 0});
+  REQUIRE(step.after().hidden == Flags{1, 0, 0, 0, 0, 0, 0});
   for (const double bias : step.after().key_bias) REQUIRE(std::isfinite(bias));
   REQUIRE(Step(start(), values, -15.0, hard).after().origin == Rows{2, 3, 5});
 }
@@ -204,7 +202,7 @@ TEST_CASE("fillers make all sequences as long as the longest, weigh nothing and 
     REQUIRE(after.offsets == offsets_of({3, 0, 3}));
     REQUIRE(after.origin == Rows{0, 2, 3, 5, 4, 4});  // copies of the first token
     REQUIRE(after.positions == Vector<Position>{3, 7, 9, 1, 0, 0});
-    REQUIRE(after.forced == Marks{0, 0, 0, 0, 1, 1});
+    REQUIRE(after.forced == Flags{0, 0, 0, 0, 1, 1});
     const bool keeps = bias == SurvivorBias::kept;
     REQUIRE(after.key_bias == Values{keeps ? -1.0 : 0.0, keeps ? -2.0 : 0.0, keeps ? -3.0 : 0.0, keeps ? -4.0 : 0.0,
                                      kernels::hidden_score, kernels::hidden_score});

@@ -17,7 +17,7 @@ using Catch::Matchers::WithinAbs;
 namespace {
 
 using Values = Vector<double>;
-using Marks = Vector<std::uint8_t>;
+using Flags = Vector<std::uint8_t>;
 
 constexpr GateRegulariser all_kinds[] = {GateRegulariser::mean_gate, GateRegulariser::clamped_logits,
                                          GateRegulariser::logits, GateRegulariser::variance};
@@ -27,13 +27,11 @@ bool reads_logits(GateRegulariser kind) {
 }
 
 RegulariserResult<double> run(GateRegulariser kind, const Values& values, const Values& logits,
-                              const Marks& forced = {}, double threshold = -1.0) {
+                              const Flags& forced = {}, double threshold = -1.0) {
   return regularise<double>(kind, values, logits, forced, threshold);
 }
 
-ParameterView<double> view(const char* name, Values& values) {
-  return {name, values.data(), 1, values.size(), true};
-}
+ParameterView<double> view(const char* name, Values& values) { return {name, values.data(), 1, values.size(), true}; }
 
 }  // namespace
 
@@ -58,7 +56,7 @@ TEST_CASE("deleting more lowers every regulariser of the amount, deciding lowers
 
 TEST_CASE("the gradients of the regularisers agree with finite differences", "[GateRegulariser]") {
   for (const GateRegulariser kind : all_kinds)
-    for (const Marks& forced : {Marks{}, Marks{0, 1, 0, 0, 1, 0, 0}}) {
+    for (const Flags& forced : {Flags{}, Flags{0, 1, 0, 0, 1, 0, 0}}) {
       Values values = {-29, -20, -7, -3, -1, -0.5, -11}, logits = {-4, -3, -2.5, -1, 0.5, 2, 6};  // floor at -2
       const auto result = run(kind, values, logits, forced);
       Values grad_values = result.grad_values, grad_logits = result.grad_logits;

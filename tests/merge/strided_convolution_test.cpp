@@ -16,13 +16,13 @@ using Catch::Matchers::WithinAbs;
 
 namespace {
 
-using Marks = Vector<std::uint8_t>;
+using Flags = Vector<std::uint8_t>;
 using Rows = Vector<Index>;
 
 template <Real Scalar>
 struct Setup {
   SequenceOffsets offsets = SequenceOffsets::from_lengths(Rows{6, 0, 1, 8});
-  Marks pads{0, 0, 0, 0, 0, 0, /**/ 0, /**/ 0, 1, 0, 1, 1, 1, 0, 1};
+  Flags pads{0, 0, 0, 0, 0, 0, /**/ 0, /**/ 0, 1, 0, 1, 1, 1, 0, 1};
   StridedConvolution<Scalar> layer{{5, 3}};
   Matrix<Scalar> x;
 
@@ -40,7 +40,7 @@ struct Setup {
 TEST_CASE("groups are consecutive rows; pads are in none, and the last may be short", "[StridedConvolution]") {
   const auto plans =
       strided_plans<double>(SequenceOffsets::from_lengths(Rows{6, 1, 0, 7, 8}), 3,
-                            Marks{0, 0, 0, 0, 0, 0, /**/ 0, /**/ 0, 0, 0, 0, 0, 0, 0, /**/ 0, 1, 0, 1, 1, 1, 0, 1});
+                            Flags{0, 0, 0, 0, 0, 0, /**/ 0, /**/ 0, 0, 0, 0, 0, 0, 0, /**/ 0, 1, 0, 1, 1, 1, 0, 1});
   REQUIRE(plans[0].group == Rows{0, 0, 0, 1, 1, 1});
   REQUIRE(plans[0].representative == Rows{0, 3});
   REQUIRE(plans[1].group == Rows{0});
@@ -116,7 +116,7 @@ TEST_CASE("no rows make no groups, and what does not fit is named", "[StridedCon
   REQUIRE_THAT(argument_error([&] { s.layer.forward(s.x, longer); }), ContainsSubstring("row of a group: got 3"));
   REQUIRE_THAT(argument_error([] { strided_plans<float>(SequenceOffsets::single(2), 0); }),
                ContainsSubstring("rate: got 0"));
-  REQUIRE_THROWS_AS(strided_plans<float>(SequenceOffsets::single(2), 2, Marks{0}), std::invalid_argument);
+  REQUIRE_THROWS_AS(strided_plans<float>(SequenceOffsets::single(2), 2, Flags{0}), std::invalid_argument);
   REQUIRE_THROWS_AS(StridedConvolution<float>({5, 0}), std::invalid_argument);
 }
 

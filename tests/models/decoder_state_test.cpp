@@ -130,8 +130,7 @@ TEST_CASE("a state takes memory as it grows, and loses nothing", "[DecoderState]
   REQUIRE(state.self[0].keys.rows() == 8 * first);
   Matrix<float> all(4 * (first + 20), 6);
   for (Index n = 0; n < 4; ++n)
-    for (Index t = 0; t < first + 20; ++t)
-      all.row(n * (first + 20) + t) = s.inputs.row(given[n][t]);
+    for (Index t = 0; t < first + 20; ++t) all.row(n * (first + 20) + t) = s.inputs.row(given[n][t]);
   const Matrix<float> whole =
       s.decoder.forward(RaggedBatch<float>(all, SequenceOffsets::from_lengths(Vector<Index>(4, first + 20))), s.memory);
   for (Index n = 0; n < 4; ++n)

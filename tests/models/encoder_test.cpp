@@ -310,8 +310,7 @@ TEST_CASE("soft deletion with a saturated gate tends to hard deletion with survi
     const double gap = relative_difference(survivors, kept.hidden.values);
     REQUIRE(gap < last);
     REQUIRE(relative_difference(survivors, dropped.hidden.values) > 1e-3);  // survivors stand at scale * sigmoid(-2)
-    for (Index i = 0; i < kept.kept.size(); ++i)
-      REQUIRE(kept.key_bias[i] == soft.key_bias[kept.kept[i]]);
+    for (Index i = 0; i < kept.kept.size(); ++i) REQUIRE(kept.key_bias[i] == soft.key_bias[kept.kept[i]]);
     last = std::max(gap, 1e-13);
   }
   REQUIRE(last < 1e-12);
@@ -328,8 +327,7 @@ TEST_CASE("two soft gates add up, and the second sees only what the first left w
   REQUIRE(hard.gates[1].block == 2);
   REQUIRE(hard.gates[1].offsets.total() == hard.gates[0].kept.size());
   REQUIRE(hard.hidden.total() == hard.gates[1].kept.size());
-  for (Index i = 0; i < hard.kept.size(); ++i)
-    REQUIRE(hard.kept[i] == hard.gates[0].kept[hard.gates[1].kept[i]]);
+  for (Index i = 0; i < hard.kept.size(); ++i) REQUIRE(hard.kept[i] == hard.gates[0].kept[hard.gates[1].kept[i]]);
 }
 
 TEST_CASE("a threshold or a rate of the call overrides the trained threshold", "[Encoder]") {

@@ -41,8 +41,7 @@ Vector<double> defined_distribution(const RowVector<double>& logits, const Sampl
   const Index count = logits.size();
   Vector<double> p(count);
   double total = 0;
-  for (Index id = 0; id < count; ++id)
-    total += p[id] = std::exp(logits[id] / options.temperature);
+  for (Index id = 0; id < count; ++id) total += p[id] = std::exp(logits[id] / options.temperature);
   const auto rank = [&](Index id) {  // how many come before it
     Index before = 0;
     for (Index other = 0; other < count; ++other)
@@ -72,8 +71,7 @@ Vector<double> defined_distribution(const RowVector<double>& logits, const Sampl
 /// By id, all V of them.
 Vector<double> given_distribution(const RowVector<double>& logits, const SamplingOptions& options) {
   Vector<double> p(logits.size(), 0.0);
-  for (const TokenProbability& token : token_distribution<double>(logits, options))
-    p[token.id] += token.probability;
+  for (const TokenProbability& token : token_distribution<double>(logits, options)) p[token.id] += token.probability;
   return p;
 }
 
@@ -167,8 +165,7 @@ TEST_CASE("log probabilities are those of the softmax, also far from 0", "[sampl
     const RowVector<double> shifted = logits.array() + shift;
     const Vector<double> got = log_probabilities<double>(shifted);
     REQUIRE(got.size() == 9);
-    for (Index id = 0; id < 9; ++id)
-      REQUIRE_THAT(got[id], WithinAbs(logits[id] - std::log(total), 1e-10));
+    for (Index id = 0; id < 9; ++id) REQUIRE_THAT(got[id], WithinAbs(logits[id] - std::log(total), 1e-10));
   }
   REQUIRE(log_probabilities<float>(RowVector<float>::Constant(1, 7.0F)) == Vector<double>{0});
 }

@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <compare>
 #include <cstddef>
+#include <cstdint>
 #include <initializer_list>
 #include <iterator>
 #include <limits>
+#include <memory>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -20,8 +22,8 @@ namespace merganser::inline MERGANSER_ISA {
 /// What a standard vector is, in memory from the reserve and with less to compile: iterators are pointers, values that
 /// are plain bytes are copied as such, and bool is a value like any other.
 ///
-/// Values move without throwing. Growing leaves iterators behind that point nowhere. Only `push_back` takes one of its
-/// own values.
+/// Values move without throwing, by construction and by assignment. Growing leaves iterators behind that point nowhere.
+/// Every function that takes one value takes one of the vector's own; a range must be of others.
 template <class Value>
 class Vector {
  public:
@@ -79,7 +81,8 @@ class Vector {
   const Value& operator[](Index i) const { return data_[i]; }
   /// @throws std::out_of_range if there is no such value
   const Value& at(Index i) const {
-    if (i < 0 || i >= size_) throw std::out_of_range("Vector::at: got " + std::to_string(i) + " of " + std::to_string(size_));
+    if (i < 0 || i >= size_)
+      throw std::out_of_range("Vector::at: got " + std::to_string(i) + " of " + std::to_string(size_));
     return data_[i];
   }
   Value& at(Index i) { return const_cast<Value&>(std::as_const(*this).at(i)); }
@@ -130,9 +133,13 @@ class Vector {
     for (; size_ < size; ++size_) ::new (data_ + size_) Value();
   }
   void resize(Index size, const Value& value) {
+    const std::uintptr_t distance =
+        reinterpret_cast<std::uintptr_t>(std::addressof(value)) - reinterpret_cast<std::uintptr_t>(data_);
+    const bool own = distance < bytes(size_);  // then it moves with the others
     grow(size);
     shrink(size);
-    for (; size_ < size; ++size_) ::new (data_ + size_) Value(value);
+    const Value& source = own ? data_[distance / sizeof(Value)] : value;
+    for (; size_ < size; ++size_) ::new (data_ + size_) Value(source);
   }
   void assign(Index size, const Value& value) { *this = Vector(size, value); }
   template <std::input_iterator Iterator>
@@ -154,7 +161,8 @@ class Vector {
 
   template <std::input_iterator Iterator>
   iterator insert(const_iterator place, Iterator first, Iterator last) {
-    const std::ptrdiff_t at = place - begin(), before = end() - begin();
+    static_assert(std::is_nothrow_move_assignable_v<Value>);
+    const Index at = place - begin(), before = size_;
     append(first, last);
     std::rotate(begin() + at, begin() + before, end());
     return begin() + at;
@@ -164,6 +172,7 @@ class Vector {
     return insert(place, std::move_iterator(moved), std::move_iterator(moved + 1));
   }
   iterator erase(const_iterator first, const_iterator last) {
+    static_assert(std::is_nothrow_move_assignable_v<Value>);
     Value* const place = begin() + (first - begin());
     if (first != last) shrink(std::move(begin() + (last - begin()), end(), place) - begin());
     return place;

@@ -82,8 +82,8 @@ class LengthBucketedBatches {
   /// Goes on from a stored state. @throws std::invalid_argument if the epoch has no such position; nothing changes then
   void resume(const State& state) {
     Plan plan = plan_epoch(state.seed, state.epoch);
-    check_argument(state.position >= 0 && state.position < std::ssize(plan),
-                   "LengthBucketedBatches::resume", "position", state.position,
+    check_argument(state.position >= 0 && state.position < std::ssize(plan), "LengthBucketedBatches::resume",
+                   "position", state.position,
                    "a batch number below " + std::to_string(plan.size()) + ", the batches of that epoch");
     plan_ = std::move(plan);
     state_ = state;

@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <limits>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -63,61 +62,58 @@ inline void check_generation_keys(const JsonFields& fields, bool draws) {
 }
 
 /// Keys of a generation_config.json that are read, checked or say nothing about what is generated.
-inline bool is_generation_key(const std::string& key) {
-  static const std::set<std::string_view> known{"max_length",
-                                                "max_new_tokens",
-                                                "eos_token_id",
-                                                "pad_token_id",
-                                                "decoder_start_token_id",
-                                                "do_sample",
-                                                "temperature",
-                                                "top_k",
-                                                "top_p",
-                                                "num_beams",
-                                                "length_penalty",
-                                                "early_stopping",
-                                                "repetition_penalty",
-                                                "encoder_repetition_penalty",
-                                                "guidance_scale",
-                                                "num_beam_groups",
-                                                "no_repeat_ngram_size",
-                                                "encoder_no_repeat_ngram_size",
-                                                "min_length",
-                                                "min_new_tokens",
-                                                "diversity_penalty",
-                                                "penalty_alpha",
-                                                "bad_words_ids",
-                                                "force_words_ids",
-                                                "constraints",
-                                                "sequence_bias",
-                                                "suppress_tokens",
-                                                "begin_suppress_tokens",
-                                                "forced_decoder_ids",
-                                                "stop_strings",
-                                                "forced_bos_token_id",
-                                                "forced_eos_token_id",
-                                                "exponential_decay_length_penalty",
-                                                "watermarking_config",
-                                                "dola_layers",
-                                                "epsilon_cutoff",
-                                                "eta_cutoff",
-                                                "min_p",
-                                                "typical_p",
-                                                "_from_model_config",
-                                                "transformers_version",
-                                                "bos_token_id",
-                                                "use_cache",
-                                                "output_attentions",
-                                                "output_hidden_states",
-                                                "output_scores",
-                                                "output_logits",
-                                                "return_dict_in_generate",
-                                                "cache_implementation",
-                                                "low_memory",
-                                                "remove_invalid_values",
-                                                "renormalize_logits"};
-  return known.contains(key);
-}
+inline constexpr std::string_view generation_keys[] = {"max_length",
+                                                       "max_new_tokens",
+                                                       "eos_token_id",
+                                                       "pad_token_id",
+                                                       "decoder_start_token_id",
+                                                       "do_sample",
+                                                       "temperature",
+                                                       "top_k",
+                                                       "top_p",
+                                                       "num_beams",
+                                                       "length_penalty",
+                                                       "early_stopping",
+                                                       "repetition_penalty",
+                                                       "encoder_repetition_penalty",
+                                                       "guidance_scale",
+                                                       "num_beam_groups",
+                                                       "no_repeat_ngram_size",
+                                                       "encoder_no_repeat_ngram_size",
+                                                       "min_length",
+                                                       "min_new_tokens",
+                                                       "diversity_penalty",
+                                                       "penalty_alpha",
+                                                       "bad_words_ids",
+                                                       "force_words_ids",
+                                                       "constraints",
+                                                       "sequence_bias",
+                                                       "suppress_tokens",
+                                                       "begin_suppress_tokens",
+                                                       "forced_decoder_ids",
+                                                       "stop_strings",
+                                                       "forced_bos_token_id",
+                                                       "forced_eos_token_id",
+                                                       "exponential_decay_length_penalty",
+                                                       "watermarking_config",
+                                                       "dola_layers",
+                                                       "epsilon_cutoff",
+                                                       "eta_cutoff",
+                                                       "min_p",
+                                                       "typical_p",
+                                                       "_from_model_config",
+                                                       "transformers_version",
+                                                       "bos_token_id",
+                                                       "use_cache",
+                                                       "output_attentions",
+                                                       "output_hidden_states",
+                                                       "output_scores",
+                                                       "output_logits",
+                                                       "return_dict_in_generate",
+                                                       "cache_implementation",
+                                                       "low_memory",
+                                                       "remove_invalid_values",
+                                                       "renormalize_logits"};
 
 }  // namespace detail
 
@@ -161,7 +157,7 @@ inline GenerationConfig parse_generation_config(std::string_view text, const std
   }
   detail::check_generation_keys(fields, config.do_sample.value_or(false));
   for (const auto& [key, value] : object.items())
-    if (!detail::is_generation_key(key))
+    if (!detail::is_among(key, detail::generation_keys))
       detail::warn(on_warning, file_name, key, "is passed over: no key of this version");
   return config;
 }

@@ -93,6 +93,53 @@ typename models::EncoderDecoder<Scalar>::Config model_config(const HfConfig& hf)
   return config;
 }
 
+namespace detail {
+
+/// Requires gates that differ in their block only, and of a fixed one the separators that the format means.
+inline void check_gates_alike(const Vector<merge::GateConfig>& gates) {
+  const merge::GateConfig& first = gates.front();
+  for (const merge::GateConfig& gate : gates) {
+    const bool same = gate.kind == first.kind && gate.activation == first.activation && gate.scale == first.scale &&
+                      gate.effective_threshold() == first.effective_threshold() && gate.norm == first.norm &&
+                      gate.noise == first.noise && gate.rate == first.rate && gate.separators == first.separators;
+    check_argument(same, "hf_config", "gates", "gates that differ", "gates that differ in their block only");
+    check_argument(gate.kind != merge::GateKind::fixed || gate.separators == data::ByteTokenizer::separator_ids(),
+                   "hf_config", "separators of a fixed gate", "other ids", "those of the byte tokenizer");
+  }
+}
+
+/// Says in a config.json what the gates of a model are.
+inline void describe_gates(const Vector<merge::GateConfig>& gates, HfConfig& hf) {
+  check_gates_alike(gates);
+  const merge::GateConfig& first = gates.front();
+  hf.model_type = HfConfig::ModelType::mrt5;
+  hf.delete_gate_layer = first.block;
+  hf.sigmoid_mask_scale = first.scale;
+  hf.deletion_threshold = first.effective_threshold();
+  hf.deletion_type = deletion_type_of(first);
+  hf.gate_layer_norm = first.norm == merge::GateNorm::rms;
+  hf.use_gumbel_noise = first.noise == merge::GateNoise::gumbel;
+  if (first.kind == merge::GateKind::fixed) hf.fixed_deletion_amount = first.rate;
+  if (first.kind == merge::GateKind::random) hf.random_deletion_probability = first.rate;
+}
+
+/// What a config.json of Hugging Face has no words for.
+template <class Config>
+HfConfig::Extension extension_of(const Config& config) {
+  HfConfig::Extension extension;
+  const nn::ScoreBound& bound = config.encoder.score_bound;
+  if (bound.kind != nn::ScoreBoundKind::none) {
+    extension.score_bound =
+        bound.kind == nn::ScoreBoundKind::soft_cap ? HfConfig::ScoreBound::soft_cap : HfConfig::ScoreBound::normalised;
+    extension.score_bound_value = bound.value;
+  }
+  if (config.gates.size() > 1)
+    for (const merge::GateConfig& gate : config.gates) extension.gate_blocks.push_back(gate.block);
+  return extension;
+}
+
+}  // namespace detail
+
 /// The config.json that describes a model.
 /// @throws std::invalid_argument if its gates differ in more than their block or a fixed gate has separators of its
 /// own, which the format cannot say
@@ -122,33 +169,8 @@ HfConfig hf_config(const Config& config) {
   hf.eos_token_id = config.end;
   hf.decoder_start_token_id = config.start;
   if (config.pooling) hf.pooling = detail::used_settings(*config.pooling);
-  HfConfig::Extension extension;
-  if (stack.score_bound.kind != nn::ScoreBoundKind::none) {
-    extension.score_bound = stack.score_bound.kind == nn::ScoreBoundKind::soft_cap ? HfConfig::ScoreBound::soft_cap
-                                                                                   : HfConfig::ScoreBound::normalised;
-    extension.score_bound_value = stack.score_bound.value;
-  }
-  if (!config.gates.empty()) {
-    const merge::GateConfig& first = config.gates.front();
-    hf.model_type = HfConfig::ModelType::mrt5;
-    hf.delete_gate_layer = first.block;
-    hf.sigmoid_mask_scale = first.scale;
-    hf.deletion_threshold = first.effective_threshold();
-    hf.deletion_type = detail::deletion_type_of(first);
-    hf.gate_layer_norm = first.norm == merge::GateNorm::rms;
-    hf.use_gumbel_noise = first.noise == merge::GateNoise::gumbel;
-    if (first.kind == merge::GateKind::fixed) hf.fixed_deletion_amount = first.rate;
-    if (first.kind == merge::GateKind::random) hf.random_deletion_probability = first.rate;
-    for (const merge::GateConfig& gate : config.gates) {
-      const bool same = gate.kind == first.kind && gate.activation == first.activation && gate.scale == first.scale &&
-                        gate.effective_threshold() == first.effective_threshold() && gate.norm == first.norm &&
-                        gate.noise == first.noise && gate.rate == first.rate && gate.separators == first.separators;
-      check_argument(same, "hf_config", "gates", "gates that differ", "gates that differ in their block only");
-      check_argument(gate.kind != merge::GateKind::fixed || gate.separators == data::ByteTokenizer::separator_ids(),
-                     "hf_config", "separators of a fixed gate", "other ids", "those of the byte tokenizer");
-      if (config.gates.size() > 1) extension.gate_blocks.push_back(gate.block);
-    }
-  }
+  if (!config.gates.empty()) detail::describe_gates(config.gates, hf);
+  const HfConfig::Extension extension = detail::extension_of(config);
   if (!(extension == HfConfig::Extension{})) hf.merganser = extension;
   return hf;
 }

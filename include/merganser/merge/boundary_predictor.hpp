@@ -7,6 +7,7 @@
 #include <string>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/sequence_offsets.hpp>
@@ -78,18 +79,17 @@ class BoundaryPredictor {
 
   /// x [T x D]; pads [T] or empty: not 0 at a pad; uniform [T] in (0, 1), or empty: no noise.
   /// @throws std::invalid_argument if a length or width differs or a draw is outside (0, 1)
-  Boundaries<Scalar> forward(const MatrixRef<Scalar>& x, const SequenceOffsets& offsets,
-                             std::span<const std::uint8_t> pads = {}, std::span<const double> uniform = {}) const {
+  Boundaries<Scalar> forward(const MatrixRef<Scalar>& x, const SequenceOffsets& offsets, Marks pads = {},
+                             std::span<const double> uniform = {}) const {
     Cache cache;
     return forward(x, offsets, pads, uniform, cache);
   }
 
-  Boundaries<Scalar> forward(const MatrixRef<Scalar>& x, const SequenceOffsets& offsets,
-                             std::span<const std::uint8_t> pads, std::span<const double> uniform, Cache& cache) const {
+  Boundaries<Scalar> forward(const MatrixRef<Scalar>& x, const SequenceOffsets& offsets, Marks pads,
+                             std::span<const double> uniform, Cache& cache) const {
     check_equal("BoundaryPredictor::forward", "x.rows()", x.rows(), offsets.total());
-    if (!pads.empty()) check_equal("BoundaryPredictor::forward", "pads.size()", std::ssize(pads), x.rows());
-    if (!uniform.empty())
-      check_equal("BoundaryPredictor::forward", "uniform.size()", std::ssize(uniform), x.rows());
+    pads.check("BoundaryPredictor::forward", "pads", x.rows());
+    if (!uniform.empty()) check_equal("BoundaryPredictor::forward", "uniform.size()", std::ssize(uniform), x.rows());
     cache.input = x;
     cache.inner = inner.forward(x).rowwise() + inner_bias;
     cache.activated = cache.inner.unaryExpr([](Scalar value) { return kernels::exact_gelu(value); });
@@ -144,12 +144,12 @@ class BoundaryPredictor {
   RowVector<Scalar> outer_bias;
 
  private:
-  static void settle(Boundaries<Scalar>& result, const SequenceOffsets& offsets, std::span<const std::uint8_t> pads) {
+  static void settle(Boundaries<Scalar>& result, const SequenceOffsets& offsets, Marks pads) {
     result.settled.assign(result.hard.size(), 0);
     for (Index i = 0; i < offsets.count(); ++i) {
       bool last_found = false;
       for (Index t = offsets.end(i); t-- > offsets.begin(i);) {
-        const bool pad = !pads.empty() && pads[static_cast<std::size_t>(t)] != 0;
+        const bool pad = pads[t];
         if (!pad && last_found) continue;
         result.hard[t] = pad ? 0 : 1;
         result.settled[t] = 1;

@@ -114,8 +114,7 @@ class Compaction {
     for (Index i = 0; i < input_.count(); ++i) {
       const MergePlan<Scalar>& p = plan(i);
       for (Index row = 0; row < p.group.size(); ++row)
-        if (p.group[row] >= 0)
-          visit(input_.begin(i) + row, output_.begin(i) + p.group[row], p.weight[row]);
+        if (p.group[row] >= 0) visit(input_.begin(i) + row, output_.begin(i) + p.group[row], p.weight[row]);
     }
   }
 

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/attention.hpp>
@@ -44,15 +45,6 @@ struct TokenState {
   Index total() const { return offsets.total(); }
 };
 
-/// Marks in `marks` what is marked in `more`; each is [T] or empty.
-inline void add_marks(std::span<const std::uint8_t> more, Vector<std::uint8_t>& marks) {
-  marks.resize(std::max(marks.size(), std::ssize(more)), 0);
-  for (Index t = 0; const std::uint8_t mark : more) {
-    if (mark != 0) marks[t] = 1;
-    ++t;
-  }
-}
-
 /// One application of gate values to a token state. Kept as the cache of its own backward pass.
 ///
 /// Soft: the gate value of each token is added to its key bias; no row moves. Hard: tokens at or below the threshold
@@ -77,13 +69,10 @@ class DeletionStep {
                    options.mode == DeletionMode::none ? "none" : "everything", "soft or hard");
     check_argument(!std::isnan(threshold), "DeletionStep", "threshold", threshold, "a gate value, no NaN");
     check_equal("DeletionStep", "gate_values.size()", std::ssize(gate_values), before.total());
-    const auto fits = [&](const char* name, Index size) {
-      if (size > 0) check_equal("DeletionStep", name, size, before.total());
-    };
-    fits("key_bias.size()", before.key_bias.size());
-    fits("hidden.size()", before.hidden.size());
-    fits("forced.size()", before.forced.size());
-    fits("deleted.size()", before.deleted.size());
+    if (had_bias_) check_equal("DeletionStep", "key_bias.size()", before.key_bias.size(), before.total());
+    Marks(before.hidden).check("DeletionStep", "hidden", before.total());
+    Marks(before.forced).check("DeletionStep", "forced", before.total());
+    Marks(before.deleted).check("DeletionStep", "deleted", before.total());
     Vector<Scalar> bias = before.key_bias;
     if (carries_bias_) {
       bias.resize(tokens_, Scalar{0});

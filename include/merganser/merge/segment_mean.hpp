@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/sequence_offsets.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/packet_loop.hpp>
@@ -26,18 +27,17 @@ Scalar segment_weight(Index count) {
 /// segment too. `pads` [T] or empty: not 0 at a pad. A segment stands at the position of its first token.
 /// @throws std::invalid_argument if a length differs
 template <Real Scalar>
-Vector<MergePlan<Scalar>> segment_plans(std::span<const std::uint8_t> boundaries, const SequenceOffsets& offsets,
-                                        std::span<const std::uint8_t> pads = {}) {
-  check_equal("segment_plans", "boundaries.size()", std::ssize(boundaries), offsets.total());
-  if (!pads.empty()) check_equal("segment_plans", "pads.size()", std::ssize(pads), offsets.total());
+Vector<MergePlan<Scalar>> segment_plans(Marks boundaries, const SequenceOffsets& offsets, Marks pads = {}) {
+  check_equal("segment_plans", "boundaries.size()", boundaries.size(), offsets.total());
+  pads.check("segment_plans", "pads", offsets.total());
   Vector<MergePlan<Scalar>> plans;
   for (Index i = 0; i < offsets.count(); ++i) {
     MergePlan<Scalar>& plan = plans.emplace_back();
     Vector<Index> lengths;
     bool open = false;
     for (Index row = 0; row < offsets.length(i); ++row) {
-      const auto t = static_cast<std::size_t>(offsets.begin(i) + row);
-      const bool pad = !pads.empty() && pads[t] != 0;
+      const Index t = offsets.begin(i) + row;
+      const bool pad = pads[t];
       if (!pad && !open) {
         plan.representative.push_back(row);
         lengths.push_back(0);
@@ -45,7 +45,7 @@ Vector<MergePlan<Scalar>> segment_plans(std::span<const std::uint8_t> boundaries
       plan.group.push_back(pad ? -1 : plan.output_count() - 1);
       if (pad) continue;
       ++lengths.back();
-      open = boundaries[t] == 0;
+      open = !boundaries[t];
     }
     for (const Index group : plan.group)
       plan.weight.push_back(group < 0 ? Scalar{0} : segment_weight<Scalar>(lengths[group]));

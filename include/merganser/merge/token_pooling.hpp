@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
@@ -150,13 +151,14 @@ class TokenPooling {
 };
 
 template <Real Scalar>
+// NOLINTNEXTLINE(readability-function-size): one function until each kind of pooling is a policy of its own
 auto TokenPooling<Scalar>::apply(const Matrix<Scalar>& x, const State& before, const PoolingInput& input,
                                  Cache& cache) const -> Output {
   check_equal("TokenPooling::forward", "x.rows()", x.rows(), before.total());
   check_argument(before.key_bias.empty(), "TokenPooling::forward", "before.key_bias", "gate values", "none");
   const bool as_reference = input.pads == PooledPads::pooled;
   const Vector<std::uint8_t> marks = pads_of(before);
-  const auto is_pad = [&](Index row) { return !marks.empty() && marks[row] != 0; };
+  const Marks pads = marks;
   Output output;
   PoolingReport<Scalar>& report = output.report;
   report.block = config_.block;
@@ -176,7 +178,7 @@ auto TokenPooling<Scalar>::apply(const Matrix<Scalar>& x, const State& before, c
     if (config_.kind != PoolingKind::boundaries) continue;
     Index trials = 0;
     for (Index row = before.offsets.begin(i); row < before.offsets.end(i); ++row)
-      if (as_reference || !is_pad(row)) ++trials;
+      if (as_reference || !pads[row]) ++trials;
     report.trials.push_back(trials);
   }
   if (as_reference && config_.kind == PoolingKind::boundaries)
@@ -202,8 +204,7 @@ auto TokenPooling<Scalar>::apply(const Matrix<Scalar>& x, const State& before, c
   for (Index i = 0; i < before.offsets.count(); ++i)
     for (Index row = 0; row < groups.plan(i).input_count(); ++row) {
       const Index group = groups.plan(i).group[row];
-      if (group >= 0 && !is_pad(before.offsets.begin(i) + row))
-        output.hidden[after.offsets.begin(i) + group] = 0;
+      if (group >= 0 && !pads[before.offsets.begin(i) + row]) output.hidden[after.offsets.begin(i) + group] = 0;
     }
   return output;
 }

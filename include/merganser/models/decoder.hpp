@@ -117,8 +117,7 @@ class Decoder {
   template <class Visitor>
   void visit(Visitor&& visitor, const ParameterName& prefix) {
     position.visit(visitor, prefix);
-    for (Index b = 0; b < blocks.size(); ++b)
-      blocks[b].visit(visitor, prefix + "block." + std::to_string(b) + ".");
+    for (Index b = 0; b < blocks.size(); ++b) blocks[b].visit(visitor, prefix + "block." + std::to_string(b) + ".");
     final_norm.visit(visitor, prefix + "final_layer_norm.");
   }
 
@@ -241,8 +240,7 @@ Matrix<Scalar> Decoder<Scalar>::step(const Matrix<Scalar>& embedded, DecoderStat
   cross.hidden_keys = state.hidden_keys;
   Matrix<Scalar> x = embedded;
   position.add(x, now, nullptr);
-  for (Index b = 0; b < blocks.size(); ++b)
-    x = blocks[b].step(x, self, state.self[b], new_rows, state.cross[b], cross);
+  for (Index b = 0; b < blocks.size(); ++b) x = blocks[b].step(x, self, state.self[b], new_rows, state.cross[b], cross);
   ++state.length;
   return final_norm.forward(x);
 }

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/random.hpp>
@@ -167,6 +168,7 @@ Encoder<Scalar>::Encoder(const Config& config, nn::Weights weights)
 
 template <Real Scalar>
 template <class CachePointer>
+// NOLINTNEXTLINE(readability-function-size): one function until what it deletes by is a policy of its own
 EncoderOutput<Scalar> Encoder<Scalar>::run(const EncoderInput<Scalar>& input, const merge::DeletionOptions& options,
                                            Rng* rng, CachePointer cache) const {
   constexpr bool training = !std::same_as<CachePointer, std::nullptr_t>;
@@ -180,9 +182,9 @@ EncoderOutput<Scalar> Encoder<Scalar>::run(const EncoderInput<Scalar>& input, co
   const RaggedBatch<Scalar>& embedded = input.embedded;
   check_input("Encoder::forward", input, config_.stack.width);
   State state = State::start(embedded.offsets, embedded.positions);
-  state.hidden.assign(input.hidden.begin(), input.hidden.end());
-  state.forced.assign(input.forced.begin(), input.forced.end());
-  if (options.pads == merge::Pads::left_out) merge::add_marks(state.forced, state.hidden);
+  state.hidden.assign(input.hidden.list().begin(), input.hidden.list().end());
+  state.forced.assign(input.forced.list().begin(), input.forced.list().end());
+  if (options.pads == merge::Pads::left_out) add_marks(state.forced, state.hidden);
   const bool gated = options.mode == merge::DeletionMode::soft || options.mode == merge::DeletionMode::hard;
 
   Matrix<Scalar> x = embedded.values;

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
@@ -41,8 +42,8 @@ template <Real Scalar>
 struct EncoderInput {
   RaggedBatch<Scalar> embedded;                 ///< [T x D] with original positions
   std::span<const TokenId> ids = {};            ///< [T]; only fixed-rule gates look at them
-  std::span<const std::uint8_t> hidden = {};    ///< [T] or empty: not 0 where no query may look (pads)
-  std::span<const std::uint8_t> forced = {};    ///< [T] or empty: not 0 where gates must delete (pads)
+  Marks hidden = {};                            ///< [T] or none: where no query may look (pads)
+  Marks forced = {};                            ///< [T] or none: where gates must delete (pads)
   Rng* rng = nullptr;                           ///< needed by random gates at inference
   std::span<const double> boundary_noise = {};  ///< [T] or empty: draws for a boundary predictor in place of rng's
 };
@@ -90,8 +91,8 @@ void check_input(const char* where, const EncoderInput<Scalar>& input, Index wid
     if (!values.empty()) check_equal(where, name, std::ssize(values), embedded.total());
   };
   fits("ids.size()", input.ids);
-  fits("hidden.size()", input.hidden);
-  fits("forced.size()", input.forced);
+  input.hidden.check(where, "hidden", embedded.total());
+  input.forced.check(where, "forced", embedded.total());
   fits("boundary_noise.size()", input.boundary_noise);
 }
 
@@ -129,10 +130,9 @@ nn::AttentionContext<Scalar> self_attention_context(const merge::TokenState<Scal
 /// The report of gate `number` on x [T_g x D] in a state of the input's tokens; `kept` is left empty. `caches` points
 /// to one a gate for training, when `rng` must be there, or is null.
 template <Real Scalar, class CachesPointer>
-GateReport<Scalar> ask_gate(const merge::Gate<Scalar>& gate, [[maybe_unused]] Index number,
-                            const Matrix<Scalar>& x, const merge::TokenState<Scalar>& state,
-                            const EncoderInput<Scalar>& input, const merge::DeletionOptions& options, Rng* rng,
-                            CachesPointer caches) {
+GateReport<Scalar> ask_gate(const merge::Gate<Scalar>& gate, [[maybe_unused]] Index number, const Matrix<Scalar>& x,
+                            const merge::TokenState<Scalar>& state, const EncoderInput<Scalar>& input,
+                            const merge::DeletionOptions& options, Rng* rng, CachesPointer caches) {
   Vector<TokenId> ids;
   if (!input.ids.empty())
     for (const Index row : state.origin) ids.push_back(input.ids[static_cast<std::size_t>(row)]);

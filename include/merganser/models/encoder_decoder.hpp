@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/memory_reserve.hpp>
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/ragged_batch.hpp>
@@ -99,8 +100,7 @@ class EncoderDecoder {
   /// What may accompany a batch.
   struct ForwardOptions {
     merge::DeletionOptions deletion;
-    std::span<const std::uint8_t> hidden =
-        {};                              ///< [T] or empty: not 0 where nobody may look (attention mask of padded input)
+    Marks hidden = {};                   ///< [T] or none: where nobody may look (attention mask of padded input)
     std::optional<double> excess_limit;  ///< training: measure score_excess above this limit
     Rng* rng = nullptr;                  ///< inference: needed by random gates
   };

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/memory_reserve.hpp>
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/ragged_batch.hpp>
@@ -143,7 +144,7 @@ class SequenceClassifier {
         if (config_.readout == Readout::mean && !grad_bias.empty())  // weights = softmax(key bias)
           grad_bias[t] =
               cache.weights[t] * kernels::dot_difference(hidden.values.cols(), grad_pooled.row(i).data(),
-                                                           hidden.values.row(t).data(), cache.pooled.row(i).data());
+                                                         hidden.values.row(t).data(), cache.pooled.row(i).data());
       }
     }
     const Matrix<Scalar> grad_embedded = encoder.backward(grad_hidden, grad_bias, grad.gates, excess_weight,
@@ -188,10 +189,10 @@ class SequenceClassifier {
 
   /// The rows of a sequence that are neither deleted nor hidden.
   static Vector<Index> survivors(const EncoderOutput<Scalar>& encoded, const RowRange& range) {
-    const auto marked = [](const Vector<std::uint8_t>& marks, Index row) { return !marks.empty() && marks[row] != 0; };
+    const Marks deleted = encoded.deleted, hidden = encoded.hidden_keys;
     Vector<Index> rows;
     for (Index row = range.begin; row < range.begin + range.length; ++row)
-      if (!marked(encoded.deleted, row) && !marked(encoded.hidden_keys, row)) rows.push_back(row);
+      if (!deleted[row] && !hidden[row]) rows.push_back(row);
     return rows;
   }
 

@@ -65,8 +65,7 @@ class CrossEntropy {
 
   /// The gradient of factor * mean with respect to the logits: factor (softmax - one_hot) / counted; 0 where ignored.
   Matrix<Scalar> backward(double factor, const Cache& cache) const {
-    check_equal("CrossEntropy::backward", "cache.labels.size()", cache.labels.size(),
-                cache.probabilities.rows());
+    check_equal("CrossEntropy::backward", "cache.labels.size()", cache.labels.size(), cache.probabilities.rows());
     Matrix<Scalar> grad = Matrix<Scalar>::Zero(cache.probabilities.rows(), cache.probabilities.cols());
     if (cache.counted == 0) return grad;
     const Scalar weight = static_cast<Scalar>(factor / static_cast<double>(cache.counted));
