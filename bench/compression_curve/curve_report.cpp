@@ -64,6 +64,13 @@ const Figure deleted = [](const RunRow& row) { return row.hard.deletion_rate; };
 const Figure hard_bits = [](const RunRow& row) { return row.hard.bits_per_byte; };
 const Figure hard_accuracy = [](const RunRow& row) { return 100 * accuracy(row.hard); };
 
+/// The same for a policy in every chart, whichever others are in it.
+Look look_of(const std::string& policy) {
+  const auto place =
+      std::find_if(policies().begin(), policies().end(), [&](const Policy& one) { return one.name == policy; });
+  return static_cast<Look>(place - policies().begin());
+}
+
 /// One series a policy, a point a target; the twin is a level. The control is left out: it may be tenfold off.
 LineChart chart_of(const std::vector<RunRow>& rows, const Figure& x, const Figure& y) {
   LineChart chart;
@@ -74,8 +81,9 @@ LineChart chart_of(const std::vector<RunRow>& rows, const Figure& x, const Figur
     if (policy == all_deleted) continue;
     if (policy == ungated && std::isfinite(value.mean)) chart.levels.push_back({"no deletion", value.mean});
     const auto [place, added] = series.emplace(policy, chart.series.size());
-    if (added) chart.series.push_back({policy, {}, ChartSeries::Style::points});
-    chart.series[place->second].points.push_back({at.mean, value.mean, at.deviation, value.deviation});
+    const std::string name = policy == ungated ? "twin" : policy;
+    if (added) chart.series.push_back({name, {}, ChartSeries::Style::points, look_of(policy)});
+    chart.series[place->second].points.push_back({at.mean, value.mean, value.deviation});
   }
   for (ChartSeries& one : chart.series)
     std::sort(one.points.begin(), one.points.end(), [](const ChartPoint& a, const ChartPoint& b) { return a.x < b.x; });
@@ -110,7 +118,7 @@ void write_controller(const std::filesystem::path& directory, const std::vector<
   for (const RunRow& row : rows) {
     if (row.policy != "learned") continue;
     const PlannedRun planned{row.policy, row.target, row.seed, std::nullopt, row.base, row.settings};
-    ChartSeries rates{name_of(row) + " seed " + std::to_string(row.seed), {}, ChartSeries::Style::line};
+    ChartSeries rates{name_of(row) + " seed " + std::to_string(row.seed), {}, ChartSeries::Style::line, look_of(row.policy)};
     ChartSeries alphas = rates;
     for (const TracePoint& point : averaged(read_trace(runs / planned.folder() / trace_file), bins)) {
       rates.points.push_back({static_cast<double>(point.step), 100 * point.deletion_rate});
@@ -140,7 +148,7 @@ void write_language_chart(const std::filesystem::path& directory, const std::vec
     if (group.front()->policy == ungated || group.front()->languages.empty()) continue;
     if (chart.groups.empty())
       for (const LanguageRow& language : group.front()->languages) chart.groups.push_back(language.language);
-    BarChart::Series series{name_of(*group.front()), {}};
+    BarChart::Series series{name_of(*group.front()), {}, look_of(group.front()->policy)};
     for (std::size_t i = 0; i < chart.groups.size(); ++i) {
       const Statistic rate = over(group, [i](const RunRow& row) { return 100 * row.languages.at(i).deletion_rate; });
       series.bars.push_back({rate.mean, rate.deviation});

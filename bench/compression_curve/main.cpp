@@ -1,6 +1,7 @@
 // compression_curve: how much can be dropped, and what does it cost? Trains models over policies, target rates and
 // seeds, and writes a row a run. This file is the command line.
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <exception>
@@ -87,6 +88,7 @@ struct Arguments {
   std::vector<std::string> texts, pairs, labels, valid, models;
   std::string policies, targets, seeds, budget;
   std::optional<int> threads;
+  bool draw = false;
 };
 
 void add_data(CLI::App& app, Arguments& arguments) {
@@ -142,6 +144,7 @@ void add_curve(CLI::App& app, Arguments& arguments) {
   byte_demo::add_path(app, "--out", options.out, "DIR",
                       "The folder of rows, charts, models and traces; the same again goes on")
       ->required();
+  app.add_flag("--draw", arguments.draw, "Train nothing: draw the charts and print the table of all rows in --out");
 }
 
 /// Sizes at which a curve takes minutes; what is given on the command line stays.
@@ -223,6 +226,13 @@ Index steps_of(const CurveOptions& options, const CurveData& data) {
   return steps;
 }
 
+/// Charts beside the rows, and tables.
+void report(const ResultFiles& results, const std::vector<RunRow>& rows, TaskKind kind) {
+  write_charts(results.directory(), rows, kind, results.directory() / "runs");
+  print_table(std::cout, rows, kind);
+  print_languages(std::cout, rows);
+}
+
 /// 0, or the exit code when runs diverged or were interrupted.
 int make_curve(const CurveOptions& options, std::optional<int> threads) {
   const byte_demo::Threads pool(threads);
@@ -260,11 +270,22 @@ int make_curve(const CurveOptions& options, std::optional<int> threads) {
     exit_code = byte_demo::Interrupted{signal}.exit_code();
   }
   results.write();
-  const std::vector<RunRow> rows = results.rows_of(plan.bases);
-  write_charts(results.directory(), rows, data.kind, runs);
-  print_table(std::cout, rows, data.kind);
-  print_languages(std::cout, rows);
+  report(results, results.rows_of(plan.bases), data.kind);
   return exit_code;
+}
+
+/// What kind of task rows are of.
+TaskKind kind_of(const std::vector<RunRow>& rows) {
+  if (rows.empty()) throw std::invalid_argument("--draw: no rows in --out");
+  if (std::isfinite(rows.front().hard.class_accuracy)) return TaskKind::classes;
+  const bool texts = rows.front().task == "denoise" || rows.front().task == "span_corruption";
+  return texts ? TaskKind::texts : TaskKind::answers;
+}
+
+int draw(const std::string& directory) {
+  const ResultFiles results(directory);
+  report(results, results.rows(), kind_of(results.rows()));
+  return 0;
 }
 
 /// One line on stderr, whatever the message holds.
@@ -297,6 +318,7 @@ int parse_and_run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return fail(error.what(), usage_exit);
   }
+  if (arguments.draw) return draw(arguments.options.out);
   return make_curve(understood(app, arguments), arguments.threads);
 }
 

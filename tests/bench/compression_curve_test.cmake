@@ -96,6 +96,16 @@ if(NOT out MATCHES "learned 50 %" OR NOT err MATCHES "left out: strided comes no
 endif()
 expect_rows(straight 20)
 expect_charts(straight bits_by_rate.svg bits_by_ms.svg accuracy_by_rate.svg accuracy_by_ms.svg controller.svg)
+
+# Charts are drawn from the rows alone, and again the same.
+file(READ ${WORK_DIR}/straight/bits_by_rate.svg trained)
+file(REMOVE ${WORK_DIR}/straight/bits_by_rate.svg)
+succeeds(--draw --out straight)
+file(READ ${WORK_DIR}/straight/bits_by_rate.svg drawn)
+if(NOT drawn STREQUAL trained)
+  report_failure("should draw the chart of the run from its rows")
+endif()
+fails_with("no rows" --draw --out nothing)
 expect_in_row(straight 0 policy "^ungated$")
 expect_in_row(straight 0 deletion_rate "^0")
 expect_in_row(straight 0 bits_per_byte_hard "^[0-9]")
