@@ -231,6 +231,7 @@ Job add_show(CLI::App& app, ShowOptions& options) {
   show->add_flag_function(
       "--hex", [&options](std::int64_t) { options.bytes = ByteView::hexadecimal; },
       "The bytes of characters that are deleted in part, each by itself");
+  add_path(*show, "--svg", options.picture, "FILE", "Draw the text with its deleted characters dimmed");
   add_json(*show, options.format);
   return [&options] { byte_demo::show(options); };
 }

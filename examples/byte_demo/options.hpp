@@ -135,6 +135,7 @@ struct ShowOptions {
   OutputFormat format = OutputFormat::text;
   ByteView bytes = ByteView::characters;
   ColorChoice color = ColorChoice::automatic;
+  std::string picture;  ///< a file for the text as SVG
 };
 
 enum class StreamChoice { automatic, always, never };

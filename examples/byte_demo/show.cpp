@@ -16,11 +16,13 @@
 #include <merganser/data/text_corpus.hpp>
 #include <merganser/evaluation/deletion_layout.hpp>
 #include <merganser/evaluation/deletion_report.hpp>
+#include <merganser/io/atomic_file.hpp>
 
 #include <model.hpp>
 #include <model_task.hpp>
 #include <options.hpp>
 #include <terminal.hpp>
+#include <text_picture.hpp>
 #include <text_view.hpp>
 #include <threads.hpp>
 
@@ -48,6 +50,11 @@ struct Tokens {
   merganser::data::SpecialTokens special;
 };
 
+std::string summary(const evaluation::DeletionReport& report) {
+  return "deleted " + std::to_string(report.deleted()) + " of " + std::to_string(report.kept.size()) + " bytes; " +
+         percent(report.deletion_rate()) + " of all tokens";
+}
+
 /// A line of output for each line of the text, or several if it is wider than the terminal.
 void print_text(const Tokens& text, const evaluation::DeletionReport& report, const ShowOptions& options) {
   const evaluation::ViewStyle style = view_style(options.color);
@@ -66,9 +73,7 @@ void print_text(const Tokens& text, const evaluation::DeletionReport& report, co
     print_view(std::cout, "", units, columns, style);
     begin += length;
   } while (begin < all.size());
-  std::cout << "deleted " << report.deleted() << " of " << report.kept.size() << " bytes; "
-            << percent(report.deletion_rate()) << " of all tokens\n"
-            << legend(style) << "\n";
+  std::cout << summary(report) << "\n" << legend(style) << "\n";
 }
 
 std::string hexadecimal(std::string_view bytes) {
@@ -120,6 +125,10 @@ void show(const ShowOptions& options) {
   const Tokens tokens{special.encode(text, merganser::data::AddEos::no), special};
   const auto report = evaluation::report_deletion(model, tokens.ids, window,
                                                   deletion_options(options.rate, options.model, model), options.seed);
+  if (!options.picture.empty()) {
+    const auto units = evaluation::character_units(tokens.ids, report.kept, tokens.special);
+    merganser::io::write_file_atomically(options.picture, std::string_view(picture_of(units, summary(report))));
+  }
   if (options.format == OutputFormat::json)
     print_json(text, tokens, report);
   else
