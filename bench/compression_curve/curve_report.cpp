@@ -274,10 +274,10 @@ void print_languages(std::ostream& out, const std::vector<RunRow>& rows) {
 void write_charts(const std::filesystem::path& directory, const std::vector<RunRow>& rows, TaskKind kind,
                   const std::filesystem::path& runs) {
   if (rows.empty()) return;
-  write_quality(directory, "bits", "bits per byte", rows, hard_bits);
+  write_quality(directory, "bits", "Bits per byte", rows, hard_bits);
   if (kind != TaskKind::texts)
     write_quality(directory, "accuracy",
-                  kind == TaskKind::classes ? "classes right, per cent" : "sequences right, per cent", rows,
+                  kind == TaskKind::classes ? "Classes right, per cent" : "Sequences right, per cent", rows,
                   hard_accuracy);
   write_controller(directory, rows, runs);
   write_language_chart(directory, rows);

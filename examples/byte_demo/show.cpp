@@ -127,7 +127,7 @@ void show(const ShowOptions& options) {
                                                   deletion_options(options.rate, options.model, model), options.seed);
   if (!options.picture.empty()) {
     const auto units = evaluation::character_units(tokens.ids, report.kept, tokens.special);
-    merganser::io::write_file_atomically(options.picture, std::string_view(picture_of(units, summary(report))));
+    merganser::io::write_file_atomically(options.picture, std::string_view(picture_of(units, "dimmed: " + summary(report))));
   }
   if (options.format == OutputFormat::json)
     print_json(text, tokens, report);

@@ -18,6 +18,7 @@ function(write_good_tree)
   file(WRITE ${tree}/include/merganser/merganser.hpp "// All.\n#pragma once\n#include <merganser/core/a.hpp>\n"
        "#include <merganser/core/instruction_set.hpp>\n#include <merganser/nn/b.hpp>\n#include <merganser/version.hpp>\n")
   file(WRITE ${tree}/examples/e.cpp "int main() {\n  const int a[] = {1, 2};\n  return a[0];\n}\n")
+  file(WRITE ${tree}/docs/first_steps.md "See [e](../examples/e.cpp):\n\n```cpp\nreturn a[0];\n```\n")
   file(WRITE ${tree}/README.md "See [e](examples/e.cpp):\n\n```cpp\nconst int a[] = {1, 2};  // two\nreturn a[0];\n```\n")
   foreach(test IN ITEMS core/a core/instruction_set nn/b io/c)
     file(WRITE ${tree}/tests/${test}_test.cpp "")
@@ -84,5 +85,9 @@ file(WRITE ${tree}/examples/e.cpp "int main() {\n  const int a[] = {1, 3};\n  re
 expect(readme_examples fail "a line that the example does not have")
 file(REMOVE ${tree}/examples/e.cpp)
 expect(readme_examples fail "an example that is gone")
+
+write_good_tree()
+file(WRITE ${tree}/docs/building.md "See [e](../examples/e.cpp):\n\n```cpp\nreturn a[1];\n```\n")
+expect(readme_examples fail "a line of a page that the example does not have")
 
 file(REMOVE_RECURSE ${tree})
