@@ -5,7 +5,7 @@
 //   <!-- rows: ../curves/prose/rows.jsonl where steps=10000: policy seed deletion_rate bits_per_byte_hard -->
 //
 // A line of the table is right if the file has one row with all of its figures. A cell of seeds, "1, 2, 3", makes them
-// means over the rows of these. "-" is a column without figures; field/field and field@policy are figures, too. Text may
+// means over the rows of these. Two files are named with a + between them. "-" is a column without figures; field/field and field@policy are figures, too. Text may
 // only repeat figures of these tables, or of those on the pages that its paragraph links to. A table below
 // <!-- record: DATE --> has no rows any more, and says so.
 #pragma once
@@ -76,7 +76,9 @@ struct TableSource {
     static const std::regex form(R"(^(\S+?)( where ([^:]+))?: (.+)$)");
     std::smatch parts;
     if (!std::regex_match(text, parts, form)) throw std::runtime_error("no source of rows: " + text);
-    TableSource source{read_rows(folder / parts.str(1)), split(parts.str(4), " "), {}};
+    TableSource source{{}, split(parts.str(4), " "), {}};
+    for (const std::string& file : split(parts.str(1), "+"))
+      for (Row& row : read_rows(folder / file)) source.rows.push_back(std::move(row));
     if (parts[3].matched)
       for (const std::string& condition : split(parts.str(3), ",")) {
         const auto sides = split(condition, "=");

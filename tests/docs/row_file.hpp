@@ -61,15 +61,18 @@ inline std::optional<double> number_of(const std::vector<Row>& rows, const Row& 
   return std::nullopt;
 }
 
-/// Terms with * and / between them, from left to right. Nothing if the row has no such figure.
+/// Terms with *, / and - between them, from left to right. Nothing if the row has no such figure.
 inline std::optional<double> figure_of(const std::vector<Row>& rows, const Row& row, const std::string& expression) {
   std::optional<double> result;
   char operation = ' ';
   for (std::size_t begin = 0; begin <= expression.size();) {
-    const std::size_t end = std::min(expression.find_first_of("*/", begin), expression.size());
+    const std::size_t end = std::min(expression.find_first_of("*/-", begin), expression.size());
     const auto value = number_of(rows, row, expression.substr(begin, end - begin));
     if (!value) return std::nullopt;
-    result = operation == '*' ? *result * *value : operation == '/' ? *result / *value : *value;
+    if (operation == '*') result = *result * *value;
+    else if (operation == '/') result = *result / *value;
+    else if (operation == '-') result = *result - *value;
+    else result = value;
     if (end < expression.size()) operation = expression[end];
     begin = end + 1;
   }
