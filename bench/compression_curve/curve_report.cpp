@@ -118,7 +118,8 @@ void write_controller(const std::filesystem::path& directory, const std::vector<
   for (const RunRow& row : rows) {
     if (row.policy != "learned") continue;
     const PlannedRun planned{row.policy, row.target, row.seed, std::nullopt, row.base, row.settings};
-    ChartSeries rates{name_of(row) + " seed " + std::to_string(row.seed), {}, ChartSeries::Style::line, look_of(row.policy)};
+    ChartSeries rates{
+        name_of(row) + " seed " + std::to_string(row.seed), {}, ChartSeries::Style::line, look_of(row.policy)};
     ChartSeries alphas = rates;
     for (const TracePoint& point : averaged(read_trace(runs / planned.folder() / trace_file), bins)) {
       rates.points.push_back({static_cast<double>(point.step), 100 * point.deletion_rate});

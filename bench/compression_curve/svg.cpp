@@ -84,8 +84,8 @@ std::string box(double x, double y, double box_width, double height, const std::
 }
 
 /// Another shape for each look, for those who print without colour: circle, square, triangles and diamond.
-constexpr std::array<const char*, 5> shapes = {"M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0z", "M-5 -5h10v10h-10z", "M0 -6L6 5H-6z",
-                                               "M0 -7L7 0L0 7L-7 0z", "M0 6L6 -5H-6z"};
+constexpr std::array<const char*, 5> shapes = {"M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0z", "M-5 -5h10v10h-10z",
+                                               "M0 -6L6 5H-6z", "M0 -7L7 0L0 7L-7 0z", "M0 6L6 -5H-6z"};
 
 std::string marker(double x, double y, Look look) {
   return "<path" + attribute("d", shapes[look % shapes.size()]) +
@@ -221,7 +221,8 @@ Legend legend_of(const LineChart& chart, double y) {
   Legend legend;
   for (const ChartLevel& level : chart.levels)
     if (std::isfinite(level.y))
-      legend.add(level.name, [](double x, double at) { return line_between(x, at, x + 22, at, "level"); }, y);
+      legend.add(
+          level.name, [](double x, double at) { return line_between(x, at, x + 22, at, "level"); }, y);
   for (std::size_t i = 0; i < chart.series.size(); ++i) {
     const ChartSeries& series = chart.series[i];
     const auto mark = [&](double x, double at) {
@@ -267,7 +268,8 @@ std::string draw_bars(const BarChart& chart, double floor, const Scale& scale) {
       const BarChart::Bar bar = chart.series[s].bars[g];
       const double x = begin + 0.1 * group_width + bar_width * static_cast<double>(s);
       const double high = scale(std::max(bar.height, 0.0)), middle = x + bar_width * 0.47;
-      svg += box(x, high, bar_width * 0.94, scale(std::min(bar.height, 0.0)) - high, colour_class(chart.series[s].look));
+      svg +=
+          box(x, high, bar_width * 0.94, scale(std::min(bar.height, 0.0)) - high, colour_class(chart.series[s].look));
       if (bar.error > 0 && std::isfinite(bar.error))
         svg += line_between(middle, scale(bar.height - bar.error), middle, scale(bar.height + bar.error), "axis");
     }
@@ -327,14 +329,16 @@ std::string svg_of(const BarChart& chart) {
   Legend legend;
   for (const BarChart::Series& series : chart.series) {
     for (const BarChart::Bar& bar : series.bars) extent.add(bar.height + bar.error);
-    legend.add(series.name, [&](double x, double y) { return box(x + 5, y - 7, 14, 14, colour_class(series.look)); }, 0);
+    legend.add(
+        series.name, [&](double x, double y) { return box(x + 5, y - 7, 14, 14, colour_class(series.look)); }, 0);
   }
   const auto [least, most] = extent.bounds();
   const std::vector<double> values = axis_ticks(least, most, y_ticks);
   const double top = legend_top + legend.height(), floor = top + plot_height;
   const Scale scale{values.front(), values.back(), floor, top};
-  return whole_picture(floor + below, chart.title, frame(0, top, chart.title, chart.y_label, values, scale) +
-                                                       legend.svg() + draw_bars(chart, floor, scale));
+  return whole_picture(
+      floor + below, chart.title,
+      frame(0, top, chart.title, chart.y_label, values, scale) + legend.svg() + draw_bars(chart, floor, scale));
 }
 
 }  // namespace compression_curve

@@ -16,8 +16,8 @@ struct ChartPoint {
   double error = 0.0;  ///< half the height of its error bar; 0: none
 };
 
-/// Colour and marker of a series, the same in every chart: 0 to 7, from there on again. Lines of one look are told apart
-/// by their dashes.
+/// Colour and marker of a series, the same in every chart: 0 to 7, from there on again. Lines of one look are told
+/// apart by their dashes.
 using Look = std::size_t;
 
 struct ChartSeries {

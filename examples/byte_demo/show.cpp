@@ -117,7 +117,8 @@ void show(const ShowOptions& options) {
   const Threads threads(options.threads);
   const std::string text = read_input(options);
   const Model model = load_model(options.model);
-  const Index window = options.window.value_or(std::min(default_window, model.config().encoder.most_tokens() - 1));  // and its end
+  const Index window =
+      options.window.value_or(std::min(default_window, model.config().encoder.most_tokens() - 1));  // and its end
   check_length(model, window + 1, "--window");
   const merganser::data::SpecialTokens special = options.reading == TextReading::verbatim
                                                      ? merganser::data::SpecialTokens()
@@ -127,7 +128,8 @@ void show(const ShowOptions& options) {
                                                   deletion_options(options.rate, options.model, model), options.seed);
   if (!options.picture.empty()) {
     const auto units = evaluation::character_units(tokens.ids, report.kept, tokens.special);
-    merganser::io::write_file_atomically(options.picture, std::string_view(picture_of(units, "dimmed: " + summary(report))));
+    merganser::io::write_file_atomically(options.picture,
+                                         std::string_view(picture_of(units, "dimmed: " + summary(report))));
   }
   if (options.format == OutputFormat::json)
     print_json(text, tokens, report);

@@ -52,14 +52,15 @@ inline std::string picture_around(const std::string& body, int height, const std
 
 /// @param units as those of `character_units`; a blank that is deleted is shown as a dot
 /// @param caption stands below, in small letters
-inline std::string picture_of(std::span<const merganser::evaluation::DeletionSegment> units, const std::string& caption) {
+inline std::string picture_of(std::span<const merganser::evaluation::DeletionSegment> units,
+                              const std::string& caption) {
   using merganser::evaluation::TokenFate;
   constexpr int columns = 42, letter = 14, line_height = 40, margin = 26;
   std::string body;
   int y = 48;
   const auto text_at = [&](int x, const std::string& more, const std::string& text) {
-    body += "<text x=\"" + std::to_string(x) + "\" y=\"" + std::to_string(y) + "\"" + more + ">" + escaped_markup(text) +
-            "</text>\n";
+    body += "<text x=\"" + std::to_string(x) + "\" y=\"" + std::to_string(y) + "\"" + more + ">" +
+            escaped_markup(text) + "</text>\n";
   };
   for (std::size_t begin = 0; begin < units.size(); y += line_height) {
     const std::size_t end = line_end(units, begin, columns);
@@ -67,7 +68,10 @@ inline std::string picture_of(std::span<const merganser::evaluation::DeletionSeg
     for (; begin < end; ++begin) {
       const auto& [text, fate] = units[begin];
       const bool kept = fate == TokenFate::kept;
-      text_at(x, kept ? "" : fate == TokenFate::deleted ? " class=\"deleted\"" : " class=\"partly\"",
+      text_at(x,
+              kept                         ? ""
+              : fate == TokenFate::deleted ? " class=\"deleted\""
+                                           : " class=\"partly\"",
               text == " " && !kept ? "\u00B7" : text);
       x += letter * static_cast<int>(merganser::data::columns_of(text));
     }

@@ -110,7 +110,8 @@ TEST_CASE("A line chart shows its points", "[bench][curve]") {
     CHECK(svg.find(text) != std::string::npos);
 }
 
-TEST_CASE("A look has its colour and marker whichever series stand beside it, on light and dark ground", "[bench][curve]") {
+TEST_CASE("A look has its colour and marker whichever series stand beside it, on light and dark ground",
+          "[bench][curve]") {
   LineChart alone;
   alone.series = {{"random", {{50, 3}, {60, 4}}, ChartSeries::Style::points, 1}};
   const std::string svg = svg_of({alone});

@@ -16,8 +16,10 @@ bool holds(const std::string& text, const std::string& part) { return text.find(
 }  // namespace
 
 TEST_CASE("A picture dims what was deleted", "[text_picture]") {
-  const std::vector<DeletionSegment> units = {
-      {"<", TokenFate::kept}, {"\xC3\xBC", TokenFate::partly_deleted}, {" ", TokenFate::deleted}, {"&", TokenFate::deleted}};
+  const std::vector<DeletionSegment> units = {{"<", TokenFate::kept},
+                                              {"\xC3\xBC", TokenFate::partly_deleted},
+                                              {" ", TokenFate::deleted},
+                                              {"&", TokenFate::deleted}};
   const std::string svg = byte_demo::picture_of(units, "a & b");
   CHECK(svg.starts_with("<svg xmlns="));
   CHECK(svg.ends_with("</svg>\n"));
@@ -36,6 +38,7 @@ TEST_CASE("A picture breaks lines at blanks, or where there is none, anywhere", 
   CHECK(holds(byte_demo::picture_of(units, ""), "x=\"26\" y=\"88\">a<"));
   units[30].text = "a";
   CHECK(holds(byte_demo::picture_of(units, ""), "x=\"26\" y=\"88\">b<"));
-  CHECK(holds(byte_demo::picture_of(std::vector<DeletionSegment>{{std::string(90, 'c'), TokenFate::kept}}, ""), "y=\"88\" class=\"caption\""));
+  CHECK(holds(byte_demo::picture_of(std::vector<DeletionSegment>{{std::string(90, 'c'), TokenFate::kept}}, ""),
+              "y=\"88\" class=\"caption\""));
   CHECK(holds(byte_demo::picture_of({}, "nothing"), "y=\"48\" class=\"caption\">nothing"));
 }

@@ -18,12 +18,13 @@ const fs::path root = fs::path(MERGANSER_GOLDEN_DIR).parent_path().parent_path()
 docs::Page page_of(const std::string& text) {
   const fs::path folder = fs::temp_directory_path() / "merganser_page_figures";
   fs::create_directories(folder);
-  std::ofstream(folder / "rows.jsonl") << R"({"policy":"ungated","seed":1,"rate":0,"bits":0.1276,"ms":2.0,"all":2.0})"
-                                          "\n"
-                                       << R"({"policy":"learned","seed":1,"rate":0.5066,"bits":0.13287,"ms":1.5,"all":2.0})"
-                                          "\n"
-                                       << R"({"policy":"learned","seed":2,"rate":0.4866,"bits":0.12664,"ms":1.6,"all":2.0})"
-                                          "\n";
+  std::ofstream(folder / "rows.jsonl")
+      << R"({"policy":"ungated","seed":1,"rate":0,"bits":0.1276,"ms":2.0,"all":2.0})"
+         "\n"
+      << R"({"policy":"learned","seed":1,"rate":0.5066,"bits":0.13287,"ms":1.5,"all":2.0})"
+         "\n"
+      << R"({"policy":"learned","seed":2,"rate":0.4866,"bits":0.12664,"ms":1.6,"all":2.0})"
+         "\n";
   std::ofstream(folder / "page.md") << text;
   std::ofstream(folder / "other.md") << "Nothing.\n";
   const docs::Page page(folder / "page.md");
@@ -32,7 +33,8 @@ docs::Page page_of(const std::string& text) {
 }
 
 const std::string head =
-    "<!-- rows: rows.jsonl: policy seed rate bits ms/all -->\n| | seed | deleted | bits | time |\n|---|---|---|---|---|\n";
+    "<!-- rows: rows.jsonl: policy seed rate bits ms/all -->\n| | seed | deleted | bits | time "
+    "|\n|---|---|---|---|---|\n";
 
 }  // namespace
 
@@ -55,17 +57,18 @@ TEST_CASE("figures of rows are taken", "[figures]") {
   CHECK(page_of(head + "| learned gate | 1 | 50.7 % | **0.1329** | 0.75 |\n").faults().empty());
   CHECK(page_of(head + "| twin | 1 | 0 | 0.128 | |\n").faults().empty());
   CHECK(page_of(head + "| learned | 1, 2 | 49.7 % | 0.1298 | 0.775 |\n").faults().empty());
-  CHECK(page_of(head + "| learned | 1 | 50.7 % | 0.1329 | |\n\nIt has 0.133 bits at 51 %.\n").unknown_in_text().empty());
+  CHECK(
+      page_of(head + "| learned | 1 | 50.7 % | 0.1329 | |\n\nIt has 0.133 bits at 51 %.\n").unknown_in_text().empty());
   CHECK(page_of("By `--noise 0.1` and g++ 12.2 in 10 minutes.\n").unknown_in_text().empty());
 }
 
 TEST_CASE("figures of no row are found", "[figures]") {
   CHECK(page_of(head + "| learned | 1 | 50.7 % | 0.1328 | |\n").faults().size() == 1);
-  CHECK(page_of(head + "| learned | 2 | 50.7 % | 0.1329 | |\n").faults().size() == 1);       // of another seed
-  CHECK(page_of(head + "| random | 1 | 50.7 % | 0.1329 | |\n").faults().size() == 1);        // of another policy
-  CHECK(page_of(head + "| learned | 1 | 50.7 % | 0.1266 | |\n").faults().size() == 1);       // of two rows
+  CHECK(page_of(head + "| learned | 2 | 50.7 % | 0.1329 | |\n").faults().size() == 1);        // of another seed
+  CHECK(page_of(head + "| random | 1 | 50.7 % | 0.1329 | |\n").faults().size() == 1);         // of another policy
+  CHECK(page_of(head + "| learned | 1 | 50.7 % | 0.1266 | |\n").faults().size() == 1);        // of two rows
   CHECK(page_of(head + "| learned | 1, 2, 3 | 49.7 % | 0.1298 | |\n").faults().size() == 1);  // a seed that was not run
-  CHECK(page_of(head + "| learned | 1 | 50.7 % | 0.1329 |\n").faults().size() == 1);         // a cell too few
+  CHECK(page_of(head + "| learned | 1 | 50.7 % | 0.1329 |\n").faults().size() == 1);          // a cell too few
   CHECK(page_of(head + "| learned | 1 | 50.7 % | 0.1329 | |\n\nIt has 0.131 bits.\n").unknown_in_text().size() == 1);
   CHECK(page_of("It keeps 50.7 % of them.\n").unknown_in_text().size() == 1);
   CHECK(page_of("| a | b |\n|---|---|\n| learned | 0.1329 |\n").unknown_in_text().size() == 1);  // a table of no rows

@@ -1,6 +1,8 @@
 // Every link of a page within the tree leads to a file, and its anchor to a heading.
+#include <algorithm>
 #include <cctype>
 #include <filesystem>
+#include <fstream>
 #include <regex>
 #include <set>
 #include <sstream>
@@ -26,7 +28,8 @@ std::set<std::string> anchors_of(const std::string& page) {
     for (const char c : line.substr(std::min(line.find(' ') + 1, line.size()))) {
       const auto byte = static_cast<unsigned char>(c);
       if (c == ' ') anchor += '-';
-      if (std::isalnum(byte) != 0 || c == '-' || c == '_' || byte >= 0x80) anchor += static_cast<char>(std::tolower(byte));
+      if (std::isalnum(byte) != 0 || c == '-' || c == '_' || byte >= 0x80)
+        anchor += static_cast<char>(std::tolower(byte));
     }
     anchors.insert(anchor);
   }
@@ -64,7 +67,8 @@ TEST_CASE("links within the tree lead somewhere", "[links]") {
 
 TEST_CASE("links that lead nowhere are found", "[links]") {
   const fs::path page = fs::temp_directory_path() / "merganser_links.md";
-  std::ofstream(page) << "# Some heading, and `code`\n[a](#some-heading-and-code) [b](merganser_links.md) [c](https://x.y) `[d](gone)`\n"
+  std::ofstream(page) << "# Some heading, and `code`\n[a](#some-heading-and-code) [b](merganser_links.md) "
+                         "[c](https://x.y) `[d](gone)`\n"
                          "[e](#gone) [f](gone.md) [g](merganser_links.md#gone) <img src=\"gone.svg\">\n";
   CHECK(broken_links(page).size() == 4);
   fs::remove(page);

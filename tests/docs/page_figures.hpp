@@ -5,17 +5,22 @@
 //   <!-- rows: ../curves/prose/rows.jsonl where steps=10000: policy seed deletion_rate bits_per_byte_hard -->
 //
 // A line of the table is right if the file has one row with all of its figures. A cell of seeds, "1, 2, 3", makes them
-// means over the rows of these. Two files are named with a + between them. "-" is a column without figures; field/field and field@policy are figures, too. Text may
-// only repeat figures of these tables, or of those on the pages that its paragraph links to. A table below
-// <!-- record: DATE --> has no rows any more, and says so.
+// means over the rows of these. Two files are named with a + between them. "-" is a column without figures; a/b, a-b
+// and field@policy are figures, too. Text may only repeat figures of these tables, or of those on the pages that its
+// paragraph links to. A table below <!-- record: DATE --> has no rows any more, and says so.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdio>
 #include <filesystem>
 #include <map>
 #include <optional>
 #include <regex>
+#include <sstream>
+#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "row_file.hpp"
@@ -51,7 +56,8 @@ inline std::vector<std::string> split(const std::string& text, const std::string
     const std::size_t end = std::min(text.find(at, begin), text.size());
     const std::size_t first = std::min(text.find_first_not_of(' ', begin), end);
     const std::size_t last = text.find_last_not_of(' ', end - 1);
-    parts.push_back(last == std::string::npos || last < first || end == first ? "" : text.substr(first, last + 1 - first));
+    parts.push_back(last == std::string::npos || last < first || end == first ? ""
+                                                                              : text.substr(first, last + 1 - first));
     begin = end + at.size();
   }
   return parts;
@@ -107,7 +113,8 @@ class Page {
     std::vector<std::string> unknown;
     for (const std::string& paragraph : paragraphs_) {
       std::vector<Known> known = known_;
-      static const std::regex link(R"(\]\(([^)# ]+\.md)[^)]*\))"), figure(R"(([0-9][0-9,]*\.[0-9]+|[0-9]+(?= %))( %)?)");
+      static const std::regex link(R"(\]\(([^)# ]+\.md)[^)]*\))"),
+          figure(R"(([0-9][0-9,]*\.[0-9]+|[0-9]+(?= %))( %)?)");
       for (std::sregex_iterator it(paragraph.begin(), paragraph.end(), link), end; it != end; ++it) {
         const std::vector<Known> more = Page(folder_ / it->str(1)).known();
         known.insert(known.end(), more.begin(), more.end());
@@ -136,15 +143,21 @@ class Page {
       if (code || line.find("```") != std::string::npos) continue;
       const std::string bare = line.substr(std::min(line.find_first_not_of(' '), line.size()));
       if (std::regex_match(line, parts, comment)) {
-        if (parts.str(1) == "rows") source = TableSource::parse(parts.str(2), folder_);
-        else record = parts.str(2);
+        if (parts.str(1) == "rows")
+          source = TableSource::parse(parts.str(2), folder_);
+        else
+          record = parts.str(2);
       } else if (bare.starts_with("|")) {
         if (!in_table) header_ = 2;
         in_table = true;
-        if (header_ > 0) --header_;
-        else if (source) check_line(*source, bare);
-        else if (!record.empty()) take_record(bare);
-        else paragraphs_.push_back(bare);
+        if (header_ > 0)
+          --header_;
+        else if (source)
+          check_line(*source, bare);
+        else if (!record.empty())
+          take_record(bare);
+        else
+          paragraphs_.push_back(bare);
       } else {
         if (in_table) source.reset(), record.clear();
         in_table = false;

@@ -1,9 +1,10 @@
 // Rows of measurements as the pages under docs/ name them: a file, a condition, and a figure by an expression.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <filesystem>
 #include <fstream>
-#include <map>
 #include <optional>
 #include <sstream>
 #include <stdexcept>
@@ -69,10 +70,14 @@ inline std::optional<double> figure_of(const std::vector<Row>& rows, const Row& 
     const std::size_t end = std::min(expression.find_first_of("*/-", begin), expression.size());
     const auto value = number_of(rows, row, expression.substr(begin, end - begin));
     if (!value) return std::nullopt;
-    if (operation == '*') result = *result * *value;
-    else if (operation == '/') result = *result / *value;
-    else if (operation == '-') result = *result - *value;
-    else result = value;
+    if (operation == '*')
+      result = *result * *value;
+    else if (operation == '/')
+      result = *result / *value;
+    else if (operation == '-')
+      result = *result - *value;
+    else
+      result = value;
     if (end < expression.size()) operation = expression[end];
     begin = end + 1;
   }
