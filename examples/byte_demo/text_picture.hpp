@@ -44,7 +44,7 @@ inline std::string picture_around(const std::string& body, int height, const std
          "\" role=\"img\">\n<title>" + escaped_markup(title) +
          "</title>\n<style>text{fill:#1f2328;font:bold 23px monospace}.ground{fill:#fff}"
          ".deleted{fill:#b6bec8;font-weight:normal}.partly{fill:#7d8590}.caption{fill:#57606a;font:15px sans-serif}"
-         "@media(prefers-color-scheme:dark){text{fill:#f0f6fc}.ground{fill:#0d1117}.deleted{fill:#4d5661}"
+         "@media(prefers-color-scheme:dark){text{fill:#f0f6fc}.ground{fill:#0d1117}.deleted{fill:#5c6670}"
          ".partly{fill:#848d97}.caption{fill:#9198a1}}</style>\n"
          "<rect class=\"ground\" width=\"100%\" height=\"100%\"/>\n" +
          body + "</svg>\n";
