@@ -7,7 +7,7 @@
 // A line of the table is right if the file has one row with all of its figures. A cell of seeds, "1, 2, 3", makes them
 // means over the rows of these. Two files are named with a + between them. "-" is a column without figures; a/b, a-b
 // and field@policy are figures, too. Text may only repeat figures of these tables, or of those on the pages that its
-// paragraph links to. A table below <!-- record: DATE --> has no rows any more, and says so.
+// paragraph links to. A table below <!-- record: DATE --> has no rows any more, and its head says "rows not kept".
 #pragma once
 
 #include <algorithm>
@@ -107,6 +107,7 @@ class Page {
   const std::vector<std::string>& faults() const { return faults_; }
   const std::vector<Known>& known() const { return known_; }
   int figures() const { return figures_; }
+  int records() const { return records_; }
 
   /// Figures of the text that stand in no table of this page nor of the pages linked to beside them.
   std::vector<std::string> unknown_in_text() const {
@@ -148,7 +149,12 @@ class Page {
         else
           record = parts.str(2);
       } else if (bare.starts_with("|")) {
-        if (!in_table) header_ = 2;
+        if (!in_table) {
+          header_ = 2;
+          if (!record.empty() && bare.find("rows not kept") == std::string::npos)
+            fault("a record that does not say so", bare);
+          records_ += record.empty() ? 0 : 1;
+        }
         in_table = true;
         if (header_ > 0)
           --header_;
@@ -248,7 +254,7 @@ class Page {
   std::filesystem::path folder_;
   std::vector<std::string> paragraphs_, faults_;
   std::vector<Known> known_;
-  int figures_ = 0, header_ = 0;
+  int figures_ = 0, records_ = 0, header_ = 0;
 };
 
 }  // namespace docs
