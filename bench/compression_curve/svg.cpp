@@ -112,11 +112,11 @@ struct Extent {
     most = std::max(most, value);
   }
 
+  /// Wide enough that what differs by little does not look far apart.
   std::pair<double, double> bounds() const {
-    if (least > most) return {0, 1};
-    if (least == most)
-      return {least == 0 ? 0 : least - std::abs(least) / 10, most == 0 ? 1 : most + std::abs(most) / 10};
-    return {least, most};
+    if (least > most || (least == 0 && most == 0)) return {0, 1};
+    const double widening = std::max(0.0, 0.2 * std::max(std::abs(least), std::abs(most)) - (most - least)) / 2;
+    return {least - widening, most + widening};
   }
 };
 
