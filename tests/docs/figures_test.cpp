@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -14,10 +15,23 @@ namespace fs = std::filesystem;
 
 const fs::path root = fs::path(MERGANSER_GOLDEN_DIR).parent_path().parent_path();
 
-/// A page beside two rows, as a newcomer would write it.
+/// A folder that goes with its owner, also when a page throws.
+struct ScratchFolder {
+  fs::path path = fs::temp_directory_path() / "merganser_page_figures";
+
+  ScratchFolder() { fs::create_directories(path); }
+  ~ScratchFolder() {
+    std::error_code ignored;
+    fs::remove_all(path, ignored);
+  }
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
+};
+
+/// A page beside three rows, as a newcomer would write it.
 docs::Page page_of(const std::string& text) {
-  const fs::path folder = fs::temp_directory_path() / "merganser_page_figures";
-  fs::create_directories(folder);
+  const ScratchFolder scratch;
+  const fs::path& folder = scratch.path;
   std::ofstream(folder / "rows.jsonl")
       << R"({"policy":"ungated","seed":1,"rate":0,"bits":0.1276,"ms":2.0,"all":2.0})"
          "\n"
@@ -27,9 +41,7 @@ docs::Page page_of(const std::string& text) {
          "\n";
   std::ofstream(folder / "page.md") << text;
   std::ofstream(folder / "other.md") << "Nothing.\n";
-  const docs::Page page(folder / "page.md");
-  fs::remove_all(folder);
-  return page;
+  return docs::Page(folder / "page.md");
 }
 
 const std::string head =
