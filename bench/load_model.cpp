@@ -26,10 +26,10 @@
 
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
-#include <merganser/io/model_directory.hpp>
+#include <merganser/io/models/model_directory.hpp>
 #include <merganser/models/encoder_decoder.hpp>
+#include <merganser/runs/peak_memory.hpp>
 
-#include "measure/peak_memory.hpp"
 #include "measure/program.hpp"
 #include "measure/shapes.hpp"
 
@@ -115,13 +115,13 @@ void make_directories(const fs::path& folder, Size size) {
 }
 
 void load_once(const fs::path& directory, io::Mapping mapping, const char* cache) {
-  const double before = bench::peak_memory_bytes() / mebibyte;
+  const double before = runs::peak_memory_bytes() / mebibyte;
   io::LoadModelOptions options;
   options.mapping = mapping;
   auto start = std::chrono::steady_clock::now();
   const Model model = io::load_for_inference<float>(directory, options);
   const double load_seconds = seconds_since(start);
-  const double peak = bench::peak_memory_bytes() / mebibyte;
+  const double peak = runs::peak_memory_bytes() / mebibyte;
   const double weights = weight_bytes(directory) / mebibyte;
 
   TokenBatch source;

@@ -16,11 +16,12 @@
 #include <utility>
 #include <vector>
 
+#include <merganser/data/batcher.hpp>
 #include <merganser/evaluation/evaluate.hpp>
 #include <merganser/evaluation/predicted_cost.hpp>
-
-#include <corpus.hpp>
-#include <model.hpp>
+#include <merganser/io/models/model_directory.hpp>
+#include <merganser/runs/model_design.hpp>
+#include <merganser/runs/training_data.hpp>
 
 #include "measure/benchmark_program.hpp"
 #include "measure/program.hpp"
@@ -44,15 +45,14 @@ std::string required_variable(const char* name, const char* what) {
 
 /// A model and what it is measured on.
 struct Subject {
-  byte_demo::Model model;
+  runs::TextModel model;
   std::vector<data::Batch> batches;
 };
 
 Subject read_subject() {
-  byte_demo::ModelSource source;
-  source.directory = required_variable("MERGANSER_MODEL", "a model directory");
-  byte_demo::DataOptions options;
-  options.text = required_variable("MERGANSER_TEXT", "a text of any bytes");
+  const std::string directory = required_variable("MERGANSER_MODEL", "a model directory");
+  runs::DataOptions options;
+  options.texts = {{"", required_variable("MERGANSER_TEXT", "a text of any bytes")}};
   options.task = variable("MERGANSER_TASK");
   if (const std::string window = variable("MERGANSER_WINDOW"); !window.empty()) {
     Index bytes = 0;
@@ -63,15 +63,17 @@ Subject read_subject() {
   }
   constexpr Index windows = 64;
   constexpr std::uint64_t seed = 1;
-  return {byte_demo::load_model(source),
-          merganser::data::make_batches(byte_demo::open_evaluation_data(options, windows, seed))};
+  Subject subject{io::load_for_inference<float>(directory),
+                  data::make_batches(runs::open_evaluation_data(options, windows, seed))};
+  runs::check_reads_bytes(subject.model.config(), directory);
+  return subject;
 }
 
 void add_mode(const std::string& name, DeletionMode mode, int threads, const std::shared_ptr<const Subject>& subject) {
   add_case("BM_Trained/deletion:" + name + "/threads:" + std::to_string(threads), [=](benchmark::State& state) {
     const std::span<const data::Batch> batches(subject->batches);
     Rng rng(1);  // of a gate that deletes at random
-    byte_demo::Model::ForwardOptions options;
+    runs::TextModel::ForwardOptions options;
     options.rng = &rng;
     options.deletion.mode = mode;
     const evaluation::EvaluationResult quality = evaluation::evaluate(subject->model, batches, options);

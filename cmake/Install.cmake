@@ -11,10 +11,11 @@ endfunction()
 
 merganser_install_target(merganser merganserTargets)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/merganser DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
-        FILES_MATCHING PATTERN "*.hpp" PATTERN "merganser/io" EXCLUDE)
+        FILES_MATCHING PATTERN "*.hpp" PATTERN "merganser/io" EXCLUDE PATTERN "merganser/runs" EXCLUDE)
 if(TARGET merganser_io)
   merganser_install_target(merganser_io merganserIoTargets)
-  install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/merganser/io DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/merganser
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/merganser/io ${PROJECT_SOURCE_DIR}/include/merganser/runs
+          DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/merganser
           FILES_MATCHING PATTERN "*.hpp")
 endif()
 if(TARGET merganser_openmp)

@@ -82,10 +82,10 @@ int main() {
   bool right = survivors.total() > 0 && survivors.total() < start.total();
   Rows expected(survivors.total(), width);
   for (Index row = 0; row < expected.rows(); ++row) {
-    const auto i = static_cast<std::size_t>(row), origin = static_cast<std::size_t>(survivors.origin[i]);
-    expected.row(row) = with_all.row(survivors.origin[i]);
-    right = right && survivors.positions[i] == start.positions[origin];
-    std::cout << "row " << row << " was row " << origin << ", position " << survivors.positions[i] << ", gate value "
+    const merganser::Index origin = survivors.origin[row];
+    expected.row(row) = with_all.row(origin);
+    right = right && survivors.positions[row] == start.positions[origin];
+    std::cout << "row " << row << " was row " << origin << ", position " << survivors.positions[row] << ", gate value "
               << values[origin] << '\n';
   }
   const float difference = (with_some - expected).cwiseAbs().maxCoeff();

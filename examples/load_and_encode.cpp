@@ -4,7 +4,7 @@
 #include <iostream>
 #include <stdexcept>
 
-#include <merganser/io/model_directory.hpp>
+#include <merganser/io/models/model_directory.hpp>
 #include <merganser/merganser.hpp>
 
 using namespace merganser;

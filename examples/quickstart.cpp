@@ -37,11 +37,9 @@ int main() {
   std::cout << std::fixed << std::setprecision(1);
   for (Index i = 0; i < batch.count(); ++i) {
     std::cout << "sequence " << i << "\n  gate values   ";
-    for (Index t = batch.offsets.begin(i); t < batch.offsets.end(i); ++t)
-      std::cout << std::setw(7) << said.values[static_cast<std::size_t>(t)];
+    for (Index t = batch.offsets.begin(i); t < batch.offsets.end(i); ++t) std::cout << std::setw(7) << said.values[t];
     std::cout << "\n  kept positions";
-    for (Index t = shorter.offsets.begin(i); t < shorter.offsets.end(i); ++t)
-      std::cout << ' ' << shorter.positions[static_cast<std::size_t>(t)];
+    for (Index t = shorter.offsets.begin(i); t < shorter.offsets.end(i); ++t) std::cout << ' ' << shorter.positions[t];
     std::cout << "\n  " << batch.offsets.length(i) << " tokens before, " << shorter.offsets.length(i) << " after\n";
   }
   std::cout << "batch [" << batch.total() << " x " << width << "] before, [" << shorter.total() << " x "
@@ -52,10 +50,10 @@ int main() {
   for (Index i = 0; i < batch.count(); ++i) {
     Index above = 0;
     for (Index t = batch.offsets.begin(i); t < batch.offsets.end(i); ++t)
-      if (said.values[static_cast<std::size_t>(t)] > threshold) ++above;
+      if (said.values[t] > threshold) ++above;
     right = right && shorter.offsets.length(i) == std::max<Index>(above, 1);
     for (Index t = shorter.offsets.begin(i); t < shorter.offsets.end(i); ++t)
-      right = right && shorter.values.row(t) == batch.sequence(i).row(shorter.positions[static_cast<std::size_t>(t)]);
+      right = right && shorter.values.row(t) == batch.sequence(i).row(shorter.positions[t]);
   }
   if (!right) std::cout << "the rows that are left are not those that the gate kept\n";
   return right ? 0 : 1;

@@ -10,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-#include <merganser/io/model_directory.hpp>
+#include <merganser/io/models/model_directory.hpp>
 #include <merganser/merganser.hpp>
 
 namespace {

@@ -41,43 +41,34 @@ int main() {
   config.encoder.width = 32;
   config.encoder.heads = 2;
   config.encoder.feed_forward_width = 64;
-  config.encoder.score_bound = nn::ScoreBound::soft_cap(8);  // so that attention cannot read what is deleted
-  config.gates.resize(1);
-  config.gates[0].block = 1;
+  config.gates.resize(1);  // in front of block 0: behind a block what a token says may have moved to its neighbour
   Model model(config);
   Rng rng(1);
   model.initialize(rng);
 
-  training::Trainer<Model>::Config settings;
-  settings.schedule = {.peak = 3e-3, .warmup_steps = 50, .total_steps = 1500, .decay = training::Decay::cosine};
-  settings.optimizer.beta2 = 0.98;
-  settings.deletion.gate_open_until = 600;  // first learn the task, then what it can do without
-  settings.deletion.regulariser_from = 650;
-  settings.deletion.controller = {.target = target_rate,
-                                  .proportional_gain = 1.0,
-                                  .integral_gain = 1e-3,
-                                  .range = merge::ControllerRange::two_sided};  // alpha below 0 opens gates again
-  training::Trainer<Model> trainer(model, settings);
+  constexpr Index steps = 1500;
+  training::Recipe recipe;  // the measured one: scores are bounded, the gate comes in when the model copies, ...
+  recipe.target = target_rate;
+  training::Trainer<Model> trainer(model, training::trainer_config(recipe, model, steps, 1));
 
-  training::TrainerCallbacks callbacks;
+  training::LoopCallbacks callbacks;
   callbacks.on_step = [](const training::StepReport& report) {
     if (report.step % 150 == 149)
       std::printf("step %4d   loss %6.3f   deleted %5.1f %%   alpha %7.4f\n", static_cast<int>(report.step) + 1,
                   report.parts[0].value, 100 * report.deletion_rate, report.alpha);
-    return merganser::Continue::yes;
   };
-  trainer.run(
-      1500, [&] { return data::make_random_batch(draw_example, 16, rng); }, callbacks);
+  training::train_to(
+      steps, trainer, [&] { return data::make_random_batch(draw_example, 16, rng); }, callbacks);
 
   const data::Batch unseen = data::make_random_batch(draw_example, 200, rng);
   const Model::Output output = model.forward_targets(unseen.source, unseen.target, {});  // hard deletion
   const double rate = output.encoded.deletion.deletion_rate();
   double noise_kept = 0, right = 0;
-  for (const Index row : output.encoded.kept) noise_kept += is_noise(unseen.source.ids[static_cast<std::size_t>(row)]);
+  for (const Index row : output.encoded.kept) noise_kept += is_noise(unseen.source.ids[row]);
   for (Index t = 0; t < output.logits.rows(); ++t) {
     Index best = 0;
     output.logits.row(t).maxCoeff(&best);
-    right += best == unseen.target.ids[static_cast<std::size_t>(t)];
+    right += best == unseen.target.ids[t];
   }
   const double deleted = rate * 1800, noise_deleted = 600 - noise_kept;
   const double accuracy = right / static_cast<double>(output.logits.rows());

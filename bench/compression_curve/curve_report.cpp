@@ -10,23 +10,32 @@
 #include <string_view>
 #include <utility>
 
-#include <merganser/io/atomic_file.hpp>
+#include <unistd.h>
 
-#include <table.hpp>
-#include <terminal.hpp>
+#include <merganser/core/text_format.hpp>
+#include <merganser/io/files/atomic_file.hpp>
+#include <merganser/runs/curve_plan.hpp>
+#include <merganser/runs/curve_policies.hpp>
+#include <merganser/runs/terminal.hpp>
+#include <merganser/runs/terminal_text.hpp>
+#include <merganser/runs/training_trace.hpp>
 
-#include "policies.hpp"
-#include "run_plan.hpp"
-#include "single_run.hpp"
 #include "svg.hpp"
-#include "trace.hpp"
 
 namespace compression_curve {
 
 namespace {
 
-using byte_demo::fixed;
-using byte_demo::Table;
+using merganser::fixed_text;
+using merganser::Index;
+using runs::all_deleted;
+using runs::is_bound;
+using runs::LanguageRow;
+using runs::ModeFigures;
+using runs::policies;
+using runs::Policy;
+using runs::TextTable;
+using runs::ungated;
 using Figure = std::function<double(const RunRow&)>;
 using Rows = std::vector<const RunRow*>;
 
@@ -40,15 +49,15 @@ Statistic over(const Rows& rows, const Figure& figure) {
 
 /// "learned 50 %"; twin and control have no target.
 std::string name_of(const RunRow& row) {
-  return is_bound(row.policy) ? row.policy : row.policy + " " + byte_demo::percent(row.target, 0);
+  return is_bound(row.policy) ? row.policy : row.policy + " " + merganser::percent_text(row.target, 0);
 }
 
 std::string percent_text(const Statistic& value, int digits) {
-  return std::isfinite(value.mean) ? fixed(100 * value.mean, digits) : "";
+  return std::isfinite(value.mean) ? fixed_text(100 * value.mean, digits) : "";
 }
 
 std::string number_text(const Statistic& value, int digits) {
-  return std::isfinite(value.mean) ? fixed(value.mean, digits) : "";
+  return std::isfinite(value.mean) ? fixed_text(value.mean, digits) : "";
 }
 
 /// Of sequences, or of classes: what a reader wants right.
@@ -64,6 +73,13 @@ const Figure deleted = [](const RunRow& row) { return row.hard.deletion_rate; };
 const Figure hard_bits = [](const RunRow& row) { return row.hard.bits_per_byte; };
 const Figure hard_accuracy = [](const RunRow& row) { return 100 * accuracy(row.hard); };
 
+/// The same for a policy in every chart, whichever others are in it.
+Look look_of(const std::string& policy) {
+  const auto place =
+      std::find_if(policies().begin(), policies().end(), [&](const Policy& one) { return one.name == policy; });
+  return static_cast<Look>(place - policies().begin());
+}
+
 /// One series a policy, a point a target; the twin is a level. The control is left out: it may be tenfold off.
 LineChart chart_of(const std::vector<RunRow>& rows, const Figure& x, const Figure& y) {
   LineChart chart;
@@ -74,8 +90,9 @@ LineChart chart_of(const std::vector<RunRow>& rows, const Figure& x, const Figur
     if (policy == all_deleted) continue;
     if (policy == ungated && std::isfinite(value.mean)) chart.levels.push_back({"no deletion", value.mean});
     const auto [place, added] = series.emplace(policy, chart.series.size());
-    if (added) chart.series.push_back({policy, {}, ChartSeries::Style::points});
-    chart.series[place->second].points.push_back({at.mean, value.mean, at.deviation, value.deviation});
+    const std::string name = policy == ungated ? "twin" : policy;
+    if (added) chart.series.push_back({name, {}, ChartSeries::Style::points, look_of(policy)});
+    chart.series[place->second].points.push_back({at.mean, value.mean, value.deviation});
   }
   for (ChartSeries& one : chart.series)
     std::sort(one.points.begin(), one.points.end(), [](const ChartPoint& a, const ChartPoint& b) { return a.x < b.x; });
@@ -109,10 +126,12 @@ void write_controller(const std::filesystem::path& directory, const std::vector<
   LineChart rate, alpha;
   for (const RunRow& row : rows) {
     if (row.policy != "learned") continue;
-    const PlannedRun planned{row.policy, row.target, row.seed, std::nullopt, row.base, row.settings};
-    ChartSeries rates{name_of(row) + " seed " + std::to_string(row.seed), {}, ChartSeries::Style::line};
+    const runs::PlannedRun planned{row.policy, row.target, row.seed, std::nullopt, row.base, row.settings};
+    ChartSeries rates{
+        name_of(row) + " seed " + std::to_string(row.seed), {}, ChartSeries::Style::line, look_of(row.policy)};
     ChartSeries alphas = rates;
-    for (const TracePoint& point : averaged(read_trace(runs / planned.folder() / trace_file), bins)) {
+    for (const runs::TracePoint& point :
+         runs::averaged(runs::read_trace(runs / planned.folder() / runs::trace_file_name), bins)) {
       rates.points.push_back({static_cast<double>(point.step), 100 * point.deletion_rate});
       alphas.points.push_back({static_cast<double>(point.step), point.alpha});
     }
@@ -120,7 +139,7 @@ void write_controller(const std::filesystem::path& directory, const std::vector<
     const double target = 100 * row.target;
     if (std::none_of(rate.levels.begin(), rate.levels.end(),
                      [&](const ChartLevel& level) { return level.y == target; }))
-      rate.levels.push_back({"target " + fixed(target, 0) + " %", target});
+      rate.levels.push_back({"target " + fixed_text(target, 0) + " %", target});
     rate.series.push_back(std::move(rates));
     alpha.series.push_back(std::move(alphas));
   }
@@ -140,7 +159,7 @@ void write_language_chart(const std::filesystem::path& directory, const std::vec
     if (group.front()->policy == ungated || group.front()->languages.empty()) continue;
     if (chart.groups.empty())
       for (const LanguageRow& language : group.front()->languages) chart.groups.push_back(language.language);
-    BarChart::Series series{name_of(*group.front()), {}};
+    BarChart::Series series{name_of(*group.front()), {}, look_of(group.front()->policy)};
     for (std::size_t i = 0; i < chart.groups.size(); ++i) {
       const Statistic rate = over(group, [i](const RunRow& row) { return 100 * row.languages.at(i).deletion_rate; });
       series.bars.push_back({rate.mean, rate.deviation});
@@ -180,10 +199,10 @@ std::vector<Rows> by_policy_and_target(const std::vector<RunRow>& rows) {
   return groups;
 }
 
-void print_table(std::ostream& out, const std::vector<RunRow>& rows, TaskKind kind) {
-  const bool accurate = kind != TaskKind::texts;
-  Table table;
-  table.add_column("", 16, Table::Align::left);
+void print_table(std::ostream& out, const std::vector<RunRow>& rows, AnswerKind kind) {
+  const bool accurate = kind != AnswerKind::texts;
+  TextTable table;
+  table.add_column("", 16, TextTable::Align::left);
   table.add_column("seeds", 6);
   table.add_column("deleted", 9);
   table.add_column("bits: none", 12);
@@ -198,7 +217,7 @@ void print_table(std::ostream& out, const std::vector<RunRow>& rows, TaskKind ki
   for (const Rows& group : by_policy_and_target(rows)) {
     const auto number = [&](const Figure& figure, int digits) { return number_text(over(group, figure), digits); };
     const auto deviation = [&](const Statistic& value, int digits) {
-      return group.size() > 1 ? fixed(value.deviation, digits) : std::string();
+      return group.size() > 1 ? fixed_text(value.deviation, digits) : std::string();
     };
     const Statistic bits = over(group, hard_bits), right = over(group, hard_accuracy);
     std::vector<std::string> cells = {name_of(*group.front()),
@@ -215,11 +234,11 @@ void print_table(std::ostream& out, const std::vector<RunRow>& rows, TaskKind ki
     cells.push_back(number([](const RunRow& row) { return row.predicted_cost_ratio; }, 2));
     table.add_row(std::move(cells));
   }
-  const std::size_t columns = byte_demo::columns_of(STDOUT_FILENO, plain_columns);
+  const std::size_t columns = runs::columns_of(STDOUT_FILENO, plain_columns);
   table.print(out, columns);
-  const std::string right = kind == TaskKind::classes ? " right: classes, hard." : " right: whole sequences, hard.";
+  const std::string right = kind == AnswerKind::classes ? " right: classes, hard." : " right: whole sequences, hard.";
   out << "\n"
-      << byte_demo::wrapped(
+      << runs::wrapped(
              "deleted: of the source tokens, hard deletion. bits: of the target for each source byte, without, with "
              "soft, with hard deletion and with nothing left. +-: standard deviation over seeds." +
                  (accurate ? right : std::string()) +
@@ -232,8 +251,8 @@ void print_languages(std::ostream& out, const std::vector<RunRow>& rows) {
   for (const Rows& group : by_policy_and_target(rows)) {
     const RunRow& first = *group.front();
     if (first.languages.empty()) continue;
-    Table table;
-    table.add_column(name_of(first), 16, Table::Align::left);
+    TextTable table;
+    table.add_column(name_of(first), 16, TextTable::Align::left);
     table.add_column("deleted", 9);
     table.add_column("bits", 9);
     table.add_column("after", 9);
@@ -259,17 +278,17 @@ void print_languages(std::ostream& out, const std::vector<RunRow>& rows) {
                    spread(&RunRow::kept_per_character_spread), spread(&RunRow::premium_spread),
                    spread(&RunRow::kept_premium_spread)});
     out << "\n";
-    table.print(out, byte_demo::columns_of(STDOUT_FILENO, plain_columns));
+    table.print(out, runs::columns_of(STDOUT_FILENO, plain_columns));
   }
 }
 
-void write_charts(const std::filesystem::path& directory, const std::vector<RunRow>& rows, TaskKind kind,
+void write_charts(const std::filesystem::path& directory, const std::vector<RunRow>& rows, AnswerKind kind,
                   const std::filesystem::path& runs) {
   if (rows.empty()) return;
-  write_quality(directory, "bits", "bits per byte", rows, hard_bits);
-  if (kind != TaskKind::texts)
+  write_quality(directory, "bits", "Bits per byte", rows, hard_bits);
+  if (kind != AnswerKind::texts)
     write_quality(directory, "accuracy",
-                  kind == TaskKind::classes ? "classes right, per cent" : "sequences right, per cent", rows,
+                  kind == AnswerKind::classes ? "Classes right, per cent" : "Sequences right, per cent", rows,
                   hard_accuracy);
   write_controller(directory, rows, runs);
   write_language_chart(directory, rows);

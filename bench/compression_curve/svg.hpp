@@ -1,6 +1,8 @@
-// Charts as SVG: plain markup that any browser shows, without scripts or fonts of its own.
+// Charts as SVG: plain markup that any browser shows, light or dark as the reader's system is, without scripts or fonts
+// of its own.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,8 +13,12 @@ namespace compression_curve {
 /// A place in the units of the axes. Points that are not finite are left out.
 struct ChartPoint {
   double x = 0.0, y = 0.0;
-  double error_x = 0.0, error_y = 0.0;  ///< half the length of its error bars; 0: none
+  double error = 0.0;  ///< half the height of its error bar; 0: none
 };
+
+/// Colour and marker of a series, the same in every chart: 0 to 7, from there on again. Lines of one look are told
+/// apart by their dashes.
+using Look = std::size_t;
 
 struct ChartSeries {
   enum class Style { points, line };  ///< marked points with a line through them, or the line alone
@@ -20,6 +26,7 @@ struct ChartSeries {
   std::string name;
   std::vector<ChartPoint> points;
   Style style = Style::points;
+  Look look = 0;
 };
 
 /// A dashed line across the chart.
@@ -43,6 +50,7 @@ struct BarChart {
   struct Series {
     std::string name;
     std::vector<Bar> bars;  ///< one a group
+    Look look = 0;
   };
 
   std::string title, y_label;

@@ -55,24 +55,22 @@ double run_together(int threads, Work&& work) {
 }
 
 /// Chains of multiply-adds that run side by side: enough to hide the latency, and all of them in registers.
-inline constexpr int chains = EIGEN_ARCH_DEFAULT_NUMBER_OF_REGISTERS >= 32 ? 16 : 12;
+inline constexpr int chains = kernels::simd::registers >= 32 ? 16 : 12;
 inline constexpr double flops_a_step = 2.0 * chains * kernels::PacketOf<float>::size;
 
 /// `steps` multiply-adds in every chain; the sum of all lanes.
 template <std::size_t... Chain>
 float multiply_add_steps(Index steps, std::index_sequence<Chain...>) {
-  namespace simd = Eigen::internal;
+  namespace simd = kernels::simd;
   using Packet = typename kernels::PacketOf<float>::Type;
   const Packet x = kernels::broadcast(opaque(0.5f)), y = kernels::broadcast(opaque(1.0f));
   Packet a[sizeof...(Chain)];
   ((a[Chain] = kernels::broadcast(opaque(static_cast<float>(Chain)))), ...);
-#ifdef EIGEN_HAS_SINGLE_INSTRUCTION_MADD
-  // The accumulating form: the other one costs a copy, and with some compilers registers.
-  for (Index i = 0; i < steps; ++i) ((a[Chain] = simd::pmadd(x, y, a[Chain])), ...);
-#else
-  // Here the accumulating form would have its product moved out of the loop.
-  for (Index i = 0; i < steps; ++i) ((a[Chain] = simd::pmadd(a[Chain], x, y)), ...);
-#endif
+  if constexpr (simd::pmadd_fuses)  // the accumulating form: the other one costs a copy, and with some compilers
+                                    // registers
+    for (Index i = 0; i < steps; ++i) ((a[Chain] = simd::pmadd(x, y, a[Chain])), ...);
+  else  // here the accumulating form would have its product moved out of the loop
+    for (Index i = 0; i < steps; ++i) ((a[Chain] = simd::pmadd(a[Chain], x, y)), ...);
   float sum = 0;
   ((sum += simd::predux(a[Chain])), ...);
   return sum;
@@ -80,7 +78,7 @@ float multiply_add_steps(Index steps, std::index_sequence<Chain...>) {
 
 /// The sum of `count` floats, read as four streams side by side. count must be a multiple of 16 packets.
 inline float read_streams(const float* data, Index count) {
-  namespace simd = Eigen::internal;
+  namespace simd = kernels::simd;
   using Packet = typename kernels::PacketOf<float>::Type;
   constexpr Index size = kernels::PacketOf<float>::size;
   constexpr Index streams = 4, unroll = 4;

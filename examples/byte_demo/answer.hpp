@@ -8,6 +8,7 @@
 #include <merganser/models/generation.hpp>
 
 #include <model.hpp>
+#include <options.hpp>
 
 namespace byte_demo {
 

@@ -1,28 +1,27 @@
 // byte_demo evaluate: a trained model in every mode of deletion.
 #include <iostream>
 
-#include <nlohmann/json.hpp>
+#include <merganser/runs/model_comparison.hpp>
+#include <merganser/runs/program_threads.hpp>
+#include <merganser/runs/training_data.hpp>
 
-#include <comparison.hpp>
-#include <corpus.hpp>
 #include <model.hpp>
-#include <model_task.hpp>
 #include <options.hpp>
-#include <threads.hpp>
+#include <text_view.hpp>
 
 namespace byte_demo {
 
 void evaluate(const EvaluateOptions& options) {
-  const Threads threads(options.threads);
-  const auto examples = open_evaluation_data(with_task_of(options.model, options.data), options.windows, options.seed);
+  const runs::ProgramThreads threads(options.program.threads, std::cerr);
+  const std::string& directory = options.model.directory;
+  const auto examples =
+      runs::open_evaluation_data(runs::with_task_of(directory, options.data), options.windows, options.program.seed);
   const Model model = load_model(options.model);
-  for (const data::Example& example : examples)
-    for (const auto& ids : {example.source, example.target})
-      check_length(model, static_cast<Index>(ids.size()), "example");
-  const ModelComparison comparison =
-      compare_modes(model, examples, deletion_options(options.rate, options.model, model), options.seed);
+  runs::check_lengths(model, examples);
+  const merge::DeletionOptions deletion = runs::deletion_options(options.rate, directory, model, print_warning);
+  const runs::ModelComparison comparison = runs::compare_modes(model, examples, deletion, options.program.seed);
   if (options.format == OutputFormat::json)
-    std::cout << to_json(comparison).dump(2) << "\n";
+    std::cout << runs::to_json(comparison).text();
   else
     print_table(std::cout, comparison);
 }

@@ -7,7 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include <unistd.h>
+
 #include <merganser/core/random.hpp>
+#include <merganser/core/text_format.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/data/denoising.hpp>
 #include <merganser/data/special_tokens.hpp>
@@ -15,27 +18,27 @@
 #include <merganser/evaluation/deletion_report.hpp>
 #include <merganser/evaluation/language_report.hpp>
 
+#include <merganser/runs/model_comparison.hpp>
+#include <merganser/runs/program_threads.hpp>
+
 #include <answer.hpp>
-#include <comparison.hpp>
-#include <corpus.hpp>
 #include <model.hpp>
-#include <model_task.hpp>
+#include <options.hpp>
 #include <sentences.hpp>
-#include <table.hpp>
-#include <terminal.hpp>
 #include <text_view.hpp>
-#include <threads.hpp>
 
 namespace byte_demo {
 
 namespace {
 
 using evaluation::Counted;
+using merganser::fixed_text;
+using merganser::percent_text;
 
 constexpr std::uint64_t seed = 1;  // of the masks
 
 std::vector<data::Example> masked(const Sentences& language) {
-  const data::TextTaskMaker make{data::TextTask::denoise, DataOptions().noise};
+  const data::TextTaskMaker make{data::TextTask::denoise, runs::default_noise};
   merganser::Rng rng(seed);
   std::vector<data::Example> examples;
   for (const std::string_view line : language.lines) examples.push_back(make(line, rng));
@@ -59,7 +62,7 @@ void print_answers(const Model& model, std::size_t columns) {
     models::GenerationOptions options;
     options.max_length = std::ssize(example.source) + 2;  // start, a few more than the text has
     const std::string written = answer(model, example.source, options, {});
-    print_view(std::cout, std::string(language.code) + "  in   ", as_given(example, special), columns);
+    print_view(std::cout, std::string(language.code) + "  in   ", runs::as_given(example, special), columns);
     print_view(std::cout, "    out  ", units_of(written), columns);
   }
 }
@@ -79,21 +82,23 @@ void print_languages(const Model& model) {
   config.end_id = model.config().end;
   const evaluation::LanguageReport report =
       evaluation::report_languages(model, std::span<const evaluation::LanguageText>(texts), {}, config);
-  std::cout << left("", 12) << right("deleted", 9) << right("tokens a character", 20) << right("bits a byte", 18)
-            << "\n"
-            << left("", 21) << right("before", 11) << right("after", 9) << right("before", 9) << right("after", 9)
-            << "\n";
+  std::cout << merganser::left_aligned("", 12) << merganser::right_aligned("deleted", 9)
+            << merganser::right_aligned("tokens a character", 20) << merganser::right_aligned("bits a byte", 18) << "\n"
+            << merganser::left_aligned("", 21) << merganser::right_aligned("before", 11)
+            << merganser::right_aligned("after", 9) << merganser::right_aligned("before", 9)
+            << merganser::right_aligned("after", 9) << "\n";
   for (std::size_t i = 0; i < report.languages.size(); ++i) {
     const evaluation::LanguageResult& result = report.languages[i];
-    std::cout << left(std::string(sentences[i].language), 12) << right(percent(result.deletion_rate()), 9)
-              << right(fixed(result.tokens_per_character(Counted::all), 2), 11)
-              << right(fixed(result.tokens_per_character(Counted::kept), 2), 9)
-              << right(fixed(result.before.bits_per_byte, 3), 9) << right(fixed(result.after.bits_per_byte, 3), 9)
-              << "\n";
+    std::cout << merganser::left_aligned(std::string(sentences[i].language), 12)
+              << merganser::right_aligned(percent_text(result.deletion_rate()), 9)
+              << merganser::right_aligned(fixed_text(result.tokens_per_character(Counted::all), 2), 11)
+              << merganser::right_aligned(fixed_text(result.tokens_per_character(Counted::kept), 2), 9)
+              << merganser::right_aligned(fixed_text(result.before.bits_per_byte, 3), 9)
+              << merganser::right_aligned(fixed_text(result.after.bits_per_byte, 3), 9) << "\n";
   }
 }
 
-std::string introduction(const Model& model, const ModelTask& task) {
+std::string introduction(const Model& model, const io::ModelTask& task) {
   std::string text = "A byte-level transformer";
   text += task.name == "denoise"
               ? ", trained by merganser, puts sentences right in which a tenth of the bytes are masked."
@@ -113,38 +118,39 @@ void print_command(const std::string& command, const std::string& what) {
 }  // namespace
 
 void first_run(const FirstRunOptions& options) {
-  const Threads threads(options.threads);
+  const runs::ProgramThreads threads(options.threads, std::cerr);
   ModelSource source;
   source.directory = options.model;
   const Model model = load_model(source);
   std::vector<data::Example> all;
   for (const Sentences& language : sentences)
     for (data::Example& example : masked(language)) {
-      check_length(model, std::ssize(example.source), options.model + ": a sentence of the first run");
+      runs::check_length(model, std::ssize(example.source), options.model + ": a sentence of the first run");
       all.push_back(std::move(example));
     }
-  const ModelComparison comparison = compare_modes(model, all, {}, seed);
+  const runs::ModelComparison comparison = runs::compare_modes(model, all, {}, seed);
   const evaluation::Comparison& measured = comparison.measured;
 
-  const std::size_t columns = prose_columns(STDOUT_FILENO);
+  const std::size_t columns = runs::prose_columns(STDOUT_FILENO);
   const evaluation::ViewStyle style = view_style(options.color);
-  std::cout << wrapped(introduction(model, task_of(source, model)), columns) << legend(style) << "\n\n";
+  print_prose(std::cout, introduction(model, runs::task_of(options.model, model)));
+  std::cout << legend(style) << "\n\n";
   print_views(model, style, columns);
   std::cout << "\n";
   print_languages(model);
-  std::cout << "\n"
-            << wrapped("What it gets and what it writes (_ is a character with a masked byte):", columns) << "\n";
+  std::cout << "\n";
+  print_prose(std::cout, "What it gets and what it writes (_ is a character with a masked byte):");
+  std::cout << "\n";
   print_answers(model, columns);
-  std::cout << "\n"
-            << wrapped("With " + percent(measured.hard.deletion_rate) + " of all tokens deleted, " +
-                           percent(measured.hard.token_accuracy) + " of the bytes come back right, " +
-                           percent(measured.none.token_accuracy) + " without deletion. The " +
-                           std::to_string(measured.none.sequences) + " sentences take " +
-                           fixed(measured.hard.milliseconds, 1) + " ms, without " +
-                           fixed(measured.none.milliseconds, 1) + " ms: " + fixed(measured.speed_up(), 2) +
-                           " times as fast, " + fixed(comparison.predicted_speed_up, 2) + " by the cost model.",
-                       columns)
-            << "\nGo on with\n";
+  std::cout << "\n";
+  print_prose(std::cout, "With " + percent_text(measured.hard.deletion_rate) + " of all tokens deleted, " +
+                             percent_text(measured.hard.token_accuracy) + " of the bytes come back right, " +
+                             percent_text(measured.none.token_accuracy) + " without deletion. The " +
+                             std::to_string(measured.none.sequences) + " sentences take " +
+                             fixed_text(measured.hard.milliseconds, 1) + " ms, without " +
+                             fixed_text(measured.none.milliseconds, 1) + " ms: " + fixed_text(measured.speed_up(), 2) +
+                             " times as fast, " + fixed_text(comparison.predicted_speed_up, 2) + " by the cost model.");
+  std::cout << "\nGo on with\n";
   print_command("byte_demo show --model " + options.model + " 'A text of yours'", "");
   print_command("byte_demo generate --model " + options.model +
                     " 'The ducks swim slowly across the quiet lake before the ev<mask>ning comes.'",

@@ -9,29 +9,29 @@
 #include <string_view>
 #include <vector>
 
+#include <unistd.h>
+
 #include <merganser/core/random.hpp>
+#include <merganser/core/text_format.hpp>
 #include <merganser/data/byte_stream.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/data/text_corpus.hpp>
 #include <merganser/evaluation/cost_model.hpp>
+#include <merganser/runs/program_threads.hpp>
+#include <merganser/runs/signals.hpp>
+#include <merganser/runs/terminal_text.hpp>
 
 #include <answer.hpp>
-#include <model_task.hpp>
+#include <model.hpp>
 #include <options.hpp>
-#include <signals.hpp>
-#include <table.hpp>
-#include <terminal.hpp>
 #include <text_view.hpp>
-#include <threads.hpp>
 
 namespace byte_demo {
 
-namespace io = merganser::io;
-
-namespace data = merganser::data;
-namespace evaluation = merganser::evaluation;
-
 namespace {
+
+using runs::CatchSignals;
+using runs::Prompts;
 
 /// Writes at once. A reader that has left is no error: then std::cout is false.
 void write_now(std::string_view bytes) {
@@ -42,19 +42,15 @@ void write_now(std::string_view bytes) {
 
 /// Writes what a model says at once: its bytes, or on a terminal what can be shown.
 void write_answer(const std::string& bytes) {
-  static const bool terminal = is_terminal(STDOUT_FILENO);
-  write_now(terminal ? showable_text(bytes) : bytes);
+  static const bool terminal = runs::is_terminal(STDOUT_FILENO);
+  write_now(terminal ? runs::showable_text(bytes) : bytes);
 }
 
 std::vector<std::string> lines_of(std::string_view text) {
-  std::vector<std::string> lines;
-  while (!text.empty()) {
-    const std::size_t end = text.find('\n');
-    std::string_view line = text.substr(0, end);
-    text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
-    if (end != std::string_view::npos && line.ends_with('\r')) line.remove_suffix(1);
-    lines.emplace_back(line);
-  }
+  const bool ended = text.ends_with('\n');
+  std::vector<std::string> lines = merganser::split(text, '\n');
+  for (std::string& line : lines)
+    if (line.ends_with('\r') && (ended || &line != &lines.back())) line.pop_back();
   return lines;
 }
 
@@ -68,7 +64,7 @@ std::string read_lines(const GenerateOptions& options) {
 
 /// A line for people, beside the answers.
 void tell(std::string_view sentence) {
-  std::cerr << wrapped("byte_demo: " + std::string(sentence), prose_columns(STDERR_FILENO));
+  std::cerr << runs::wrapped("byte_demo: " + std::string(sentence), runs::prose_columns(STDERR_FILENO));
 }
 
 /// Says so before a text of many tokens is read at once.
@@ -78,7 +74,7 @@ void warn_of_length(const Model& model, Index tokens) {
   const evaluation::CostShape shape = evaluation::cost_shape(model.config());
   const double ratio = evaluation::encoder_flops(shape, std::vector<Index>{tokens}) /
                        evaluation::encoder_flops(shape, std::vector<Index>{unit});
-  tell("A text of " + std::to_string(tokens) + " tokens is read at once, " + fixed(ratio, 0) +
+  tell("A text of " + std::to_string(tokens) + " tokens is read at once, " + merganser::fixed_text(ratio, 0) +
        " times the work of 1,000: attention grows with the square");
 }
 
@@ -87,19 +83,19 @@ class Writer {
  public:
   Writer(const GenerateOptions& options, std::span<const std::string> texts)
       : model_(load_model(options.model)),
-        task_(task_of(options.model, model_)),
-        prompts_(make_prompts(texts, task_, options.reading, options.request.seed)),
+        task_(runs::task_of(options.model.directory, model_)),
+        prompts_(runs::make_prompts(texts, task_, options.reading, options.request.seed)),
         settings_(settings_of(options)),
-        deletion_(deletion_options(options.rate, options.model, model_)) {
-    if (options.reading == TextReading::verbatim) task_.special = {};
+        deletion_(runs::deletion_options(options.rate, options.model.directory, model_, print_warning)) {
+    if (options.reading == runs::TextReading::verbatim) task_.special = {};
     for (const Prompts::Piece& piece : prompts_.pieces)
-      check_length(model_, static_cast<Index>(piece.source.size()), "text");
+      runs::check_length(model_, static_cast<Index>(piece.source.size()), "text");
   }
 
   /// What was made of the texts, and what that will cost.
   void introduce() const {
     for (const std::string& notice : prompts_.notices) tell(notice);
-    if (!prompts_.given.empty()) print_view(std::cerr, "in   ", prompts_.given, prose_columns(STDERR_FILENO));
+    if (!prompts_.given.empty()) print_view(std::cerr, "in   ", prompts_.given, runs::prose_columns(STDERR_FILENO));
     warn_of_length(model_, prompts_.longest());
   }
 
@@ -157,7 +153,7 @@ class Writer {
  private:
   io::GenerationSettings settings_of(const GenerateOptions& options) const {
     const io::GenerationRequest& asked = options.request;
-    if (asked.max_length) check_length(model_, *asked.max_length, "--max-length");
+    if (asked.max_length) runs::check_length(model_, *asked.max_length, "--max-length");
     const auto settings =
         io::generation_settings(options.model.directory, model_, asked, usual_length(), print_warning);
     if (asked.length_penalty && !settings.beams)
@@ -186,7 +182,7 @@ class Writer {
   }
 
   Model model_;
-  ModelTask task_;
+  io::ModelTask task_;
   Prompts prompts_;
   io::GenerationSettings settings_;
   merge::DeletionOptions deletion_;
@@ -208,12 +204,12 @@ std::string answer(const Model& model, std::span<const merganser::TokenId> sourc
 }
 
 void generate(const GenerateOptions& options) {
-  if (!options.text && options.input_file.empty() && is_terminal(STDIN_FILENO))
+  if (!options.text && options.input_file.empty() && runs::is_terminal(STDIN_FILENO))
     throw std::invalid_argument("no text: give TEXT, --input-file FILE, or a text a line on standard input");
-  const Threads threads(options.threads);
+  const runs::ProgramThreads threads(options.program.threads, std::cerr);
   const std::vector<std::string> prompts =
       options.text ? std::vector<std::string>{*options.text} : lines_of(read_lines(options));
-  const bool terminal = is_terminal(STDOUT_FILENO);
+  const bool terminal = runs::is_terminal(STDOUT_FILENO);
   const std::string end_of_answer = terminal || !options.text ? "\n" : "";
   Writer writer(options, prompts);
   if (options.rate.milliseconds)
@@ -230,7 +226,7 @@ void generate(const GenerateOptions& options) {
       writer.stream(i);
       const int signal = CatchSignals::caught();
       if (signal != 0 || writer.ends_text(i)) write_now(end_of_answer);
-      if (signal != 0) throw Interrupted{signal};
+      if (signal != 0) throw runs::Interrupted{signal};
     }
   } else {
     const std::size_t most = writer.most_at_once();

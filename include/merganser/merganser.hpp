@@ -8,6 +8,7 @@
 #include <merganser/core/floating_point_mode.hpp>
 #include <merganser/core/instruction_set.hpp>
 #include <merganser/core/io_error.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/matrix.hpp>
 #include <merganser/core/memory_reserve.hpp>
 #include <merganser/core/parallel.hpp>
@@ -17,6 +18,7 @@
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/sequence_offsets.hpp>
+#include <merganser/core/text_format.hpp>
 #include <merganser/core/thread_pool.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/core/vector.hpp>
@@ -55,13 +57,17 @@
 #include <merganser/kernels/attention_panels.hpp>
 #include <merganser/kernels/attention_rules.hpp>
 #include <merganser/kernels/elementwise.hpp>
+#include <merganser/kernels/gradient_block.hpp>
 #include <merganser/kernels/half_precision.hpp>
 #include <merganser/kernels/head_scores.hpp>
 #include <merganser/kernels/matmul.hpp>
 #include <merganser/kernels/packed_matrix.hpp>
 #include <merganser/kernels/packet_loop.hpp>
 #include <merganser/kernels/packet_math.hpp>
+#include <merganser/kernels/packets.hpp>
+#include <merganser/kernels/query_group.hpp>
 #include <merganser/kernels/register_block.hpp>
+#include <merganser/kernels/running_softmax.hpp>
 #include <merganser/kernels/softmax.hpp>
 #include <merganser/merge/baseline_gates.hpp>
 #include <merganser/merge/boundary_predictor.hpp>
@@ -88,6 +94,7 @@
 #include <merganser/models/encoder_batch.hpp>
 #include <merganser/models/encoder_block.hpp>
 #include <merganser/models/encoder_decoder.hpp>
+#include <merganser/models/gated_step.hpp>
 #include <merganser/models/generation.hpp>
 #include <merganser/models/model_output.hpp>
 #include <merganser/models/position_encoding.hpp>
@@ -106,8 +113,10 @@
 #include <merganser/nn/relative_position_bias.hpp>
 #include <merganser/nn/rms_norm.hpp>
 #include <merganser/nn/score_bound.hpp>
+#include <merganser/nn/weight.hpp>
 #include <merganser/training/adamw.hpp>
 #include <merganser/training/batch_share.hpp>
+#include <merganser/training/deletion_schedule.hpp>
 #include <merganser/training/gradient_clipping.hpp>
 #include <merganser/training/learning_rate_schedule.hpp>
 #include <merganser/training/objective.hpp>

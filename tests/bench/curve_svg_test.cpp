@@ -89,9 +89,9 @@ LineChart small_chart() {
   chart.title = "bits < bytes & \"more\"";
   chart.x_label = "x";
   chart.y_label = "y";
-  chart.series = {{"learned", {{0, 1}, {25, 0.5, 1, 0.1}, {50, 0.7, 0, 0.2}}, ChartSeries::Style::points},
-                  {"random", {{50, 3}}, ChartSeries::Style::points},
-                  {"trace", {{0, 0}, {10, 1}, {20, 2}}, ChartSeries::Style::line}};
+  chart.series = {{"learned", {{0, 1}, {25, 0.5, 0.1}, {50, 0.7, 0.2}}, ChartSeries::Style::points},
+                  {"random", {{50, 3}}, ChartSeries::Style::points, 1},
+                  {"trace", {{0, 0}, {10, 1}, {20, 2}}, ChartSeries::Style::line, 2}};
   chart.levels = {{"no deletion", 0.25}};
   return chart;
 }
@@ -101,21 +101,32 @@ LineChart small_chart() {
 TEST_CASE("A line chart shows its points", "[bench][curve]") {
   const std::string svg = svg_of({small_chart()});
   CHECK(svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\""));
-  CHECK(svg.find("viewBox=\"0 0 760.00 400.00\"") != std::string::npos);
+  CHECK(svg.find("viewBox=\"0 0 640.00 416.00\"") != std::string::npos);
   CHECK(svg.find("bits &lt; bytes &amp; &quot;more&quot;") != std::string::npos);
   const Markup markup(svg);
   CHECK(markup.count("svg") == 1);
-  CHECK(markup.count("circle") == 3 + 1);   // and one in the legend
-  CHECK(markup.count("polygon") == 1 + 1);  // a square
-  CHECK(markup.count("path") == 2);         // one point makes no line
+  CHECK(markup.count("path") == 4 + 2 + 2);  // points, markers of the legend, lines: one point makes none
   for (const char* text : {">learned</text>", ">random</text>", ">trace</text>", ">no deletion</text>", ">x</text>"})
     CHECK(svg.find(text) != std::string::npos);
 }
 
+TEST_CASE("A look has its colour and marker whichever series stand beside it, on light and dark ground",
+          "[bench][curve]") {
+  LineChart alone;
+  alone.series = {{"random", {{50, 3}, {60, 4}}, ChartSeries::Style::points, 1}};
+  const std::string svg = svg_of({alone});
+  CHECK(svg.find("class=\"c1 line dashes0\"") != std::string::npos);
+  CHECK(svg.find("\"c0") == std::string::npos);
+  CHECK(svg.find("prefers-color-scheme:dark") != std::string::npos);
+  alone.series = {{"seed 1", {{0, 0}, {1, 1}}, ChartSeries::Style::line, 1},
+                  {"seed 2", {{0, 0}, {1, 2}}, ChartSeries::Style::line, 1}};
+  CHECK(svg_of({alone}).find("class=\"c1 line dashes1\"") != std::string::npos);
+}
+
 TEST_CASE("Charts below each other", "[bench][curve]") {
   const std::string svg = svg_of({small_chart(), small_chart()});
-  CHECK(svg.find("viewBox=\"0 0 760.00 800.00\"") != std::string::npos);
-  CHECK(Markup(svg).count("path") == 4);
+  CHECK(svg.find("viewBox=\"0 0 640.00 832.00\"") != std::string::npos);
+  CHECK(Markup(svg).count("path") == 16);
 }
 
 TEST_CASE("Charts of nothing and of anything", "[bench][curve]") {
@@ -125,7 +136,7 @@ TEST_CASE("Charts of nothing and of anything", "[bench][curve]") {
   Markup(svg_of(BarChart{}));
   LineChart odd = small_chart();
   odd.title = std::string("\x01\xFF\0</text><script>", 18);
-  odd.series[0].points = {{nan, 1}, {1, infinity}, {1, 1, nan, infinity}, {1, 1}};
+  odd.series[0].points = {{nan, 1}, {1, infinity}, {1, 1, infinity}, {1, 1}};
   odd.series[1].points = {{-1e300, 1e300}, {1e300, -1e300}};
   odd.series[2].points = {{0, 0}};
   odd.levels = {{"<", nan}};
@@ -134,7 +145,7 @@ TEST_CASE("Charts of nothing and of anything", "[bench][curve]") {
   CHECK(markup.count("svg") == 1);
   LineChart one;
   one.series = {{"a", {{0, 0}}, ChartSeries::Style::points}};
-  CHECK(Markup(svg_of({one})).count("circle") == 2);
+  CHECK(Markup(svg_of({one})).count("path") == 2);
 }
 
 TEST_CASE("A bar chart has a bar a group and series", "[bench][curve]") {

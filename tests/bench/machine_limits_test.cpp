@@ -6,7 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "measure/peak_memory.hpp"
+#include <merganser/runs/peak_memory.hpp>
+
 #include "support/catch.hpp"
 
 using namespace merganser;
@@ -19,11 +20,10 @@ TEST_CASE("the multiply-add loop does its steps in every lane of every chain", "
   for (int i = 0; i < detail::chains; ++i) start += lanes * static_cast<float>(i);
   CHECK(detail::multiply_add_steps(0, chains) == start);
   // Chain i starts at i; a step adds 1/2, or halves it and adds 1.
-#ifdef EIGEN_HAS_SINGLE_INSTRUCTION_MADD
-  CHECK(detail::multiply_add_steps(3, chains) == start + 1.5f * lanes * detail::chains);
-#else
-  CHECK(detail::multiply_add_steps(1, chains) == start / 2 + lanes * detail::chains);
-#endif
+  if constexpr (kernels::simd::pmadd_fuses)
+    CHECK(detail::multiply_add_steps(3, chains) == start + 1.5f * lanes * detail::chains);
+  else
+    CHECK(detail::multiply_add_steps(1, chains) == start / 2 + lanes * detail::chains);
   CHECK(detail::flops_a_step == 2.0 * detail::chains * kernels::PacketOf<float>::size);
 }
 
@@ -57,6 +57,6 @@ TEST_CASE("limits are positive and finite", "[bench]") {
     CHECK(bandwidth > 1e7);
   }
 #ifdef __linux__
-  CHECK(peak_memory_bytes() > 256e6);  // the reader's buffer
+  CHECK(runs::peak_memory_bytes() > 256e6);  // the reader's buffer
 #endif
 }

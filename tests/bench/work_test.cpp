@@ -86,8 +86,8 @@ TEST_CASE("a job that cannot be is refused", "[bench]") {
 
 TEST_CASE("the same seed makes the same model and text, another one others", "[bench]") {
   const Model a = make_model(Shape::demo), b = make_model(Shape::demo), c = make_model(Shape::demo, 2);
-  CHECK(a.encoder.blocks[1].feed_forward.wi.weight == b.encoder.blocks[1].feed_forward.wi.weight);
-  CHECK(a.encoder.blocks[1].feed_forward.wi.weight != c.encoder.blocks[1].feed_forward.wi.weight);
+  CHECK(a.encoder.blocks[1].feed_forward.wi.weight.matrix() == b.encoder.blocks[1].feed_forward.wi.weight.matrix());
+  CHECK(a.encoder.blocks[1].feed_forward.wi.weight.matrix() != c.encoder.blocks[1].feed_forward.wi.weight.matrix());
   CHECK_THAT(a.shared.weight.squaredNorm() / static_cast<float>(a.shared.weight.size()), WithinAbs(1, 0.02));
   CHECK(random_text({3, 0, 2}, 1) == random_text({3, 0, 2}, 1));
   CHECK(random_text({9}, 1).ids != random_text({9}, 2).ids);

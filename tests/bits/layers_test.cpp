@@ -66,7 +66,7 @@ TEMPLATE_TEST_CASE("input gradients of attention are the same alone and in a bat
         context.queries.push_back({offsets.begin(i) - begin, offsets.length(i)});
         context.keys.push_back({offsets.begin(i) - begin, offsets.length(i)});
       }
-      context.key_bias = std::span(bias).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(rows));
+      context.key_bias = RowRange{begin, rows}.of(std::span(bias));
       const Matrix<TestType> input = x.middleRows(begin, rows), grad_y = grad.middleRows(begin, rows);
       typename Attention::Cache cache;
       attention.forward(input, input, context, cache);
@@ -84,7 +84,7 @@ TEMPLATE_TEST_CASE("input gradients of attention are the same alone and in a bat
       REQUIRE(same_rows(together.query_input, offsets.begin(i), single.query_input));
       REQUIRE(same_rows(together.memory, offsets.begin(i), single.memory));
       REQUIRE(std::memcmp(together.key_bias.data() + offsets.begin(i), single.key_bias.data(),
-                          single.key_bias.size() * sizeof(TestType)) == 0);
+                          std::span(single.key_bias).size_bytes()) == 0);
     }
   }
 }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <limits>
 #include <new>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -175,8 +176,66 @@ TEST_CASE("a matrix is filled by lists and by rules") {
   REQUIRE(m.sum() == 6);
 }
 
+TEST_CASE("what changes a matrix returns it, so that auto is a matrix and no view") {
+  const Matrix<double> ones = Matrix<double>::Ones(2, 2);
+  const auto changed = [](auto&& change) {
+    Matrix<double> m{{1, 2}, {3, 4}};
+    return change(m);  // by value: a view would look at what is gone
+  };
+  const auto is = [](const auto& m, const Matrix<double>& expected) {
+    static_assert(std::is_same_v<decltype(m), const Matrix<double>&>);
+    return m == expected;
+  };
+  REQUIRE(is(changed([&](auto& m) { return m += ones; }), {{2, 3}, {4, 5}}));
+  REQUIRE(is(changed([&](auto& m) { return m -= ones * ones; }), {{-1, 0}, {1, 2}}));
+  REQUIRE(is(changed([](auto& m) { return m *= 2; }), {{2, 4}, {6, 8}}));
+  REQUIRE(is(changed([](auto& m) { return m /= 2; }), {{0.5, 1}, {1.5, 2}}));
+  REQUIRE(is(changed([](auto& m) { return m *= Matrix<double>::Ones(2, 1); }), {{3}, {7}}));
+  REQUIRE(is(changed([](auto& m) { return m.setZero(); }), {{0, 0}, {0, 0}}));
+  REQUIRE(is(changed([](auto& m) { return m.setOnes(); }), ones));
+  REQUIRE(is(changed([](auto& m) { return m.setConstant(3); }), {{3, 3}, {3, 3}}));
+  REQUIRE(is(changed([](auto& m) { return m.setIdentity(); }), {{1, 0}, {0, 1}}));
+  REQUIRE(is(changed([](auto& m) { return m.noalias() = m.row(0) * 2.0; }), {{2, 4}}));
+  REQUIRE(is(changed([](auto& m) { return (m << 5, 6, 7, 8).finished(); }), {{5, 6}, {7, 8}}));
+  const auto listed = (Matrix<double>(2, 3) << ones, Matrix<double>::Zero(2, 1)).finished();
+  REQUIRE(is(listed, {{1, 1, 0}, {1, 1, 0}}));
+}
+
+TEST_CASE("an assignment within memory that is kept reads what was there") {
+  for (const Index kept : {2, 100}) {  // with and without room for the result
+    const auto with_room = [&] {
+      Matrix<double> m(kept, kept);
+      m = counting(2, 2);
+      return m;
+    };
+    const PlainMatrix<double> a = counting(2, 2), wide = counting(2, 5);
+    Matrix<double> m = with_room();
+    m = m * wide;
+    REQUIRE(m == a * wide);
+    m = with_room();
+    m = (m * wide).transpose() / 3;
+    REQUIRE(m == ((a * wide).transpose() / 3).eval());
+    m = with_room();
+    m *= wide;
+    REQUIRE(m == a * wide);
+    m = with_room();
+    m.applyOnTheLeft(wide.transpose());
+    REQUIRE(m == wide.transpose() * a);
+    m = with_room();
+    m = m.replicate(3, 2).eval();
+    REQUIRE(m == a.replicate(3, 2));
+    m = with_room();
+    m = m.col(1);
+    REQUIRE(m == a.col(1));
+  }
+}
+
 namespace {
 
+template <class Tensor>
+concept SetsRandom = requires(Tensor m) {
+  m.setRandom();
+};
 template <class Tensor>
 concept SetsUnit = requires(Tensor m) {
   m.setUnit(3, 1);
@@ -197,7 +256,7 @@ concept Transposes = requires(Tensor m) {
 }  // namespace
 
 TEST_CASE("what would need another shape and cannot have it does not compile") {
-  static_assert(!SetsUnit<RowVector<double>> && !SetsSpaced<RowVector<double>>);
+  static_assert(!SetsUnit<RowVector<double>> && !SetsSpaced<RowVector<double>> && !SetsRandom<Matrix<double>>);
   static_assert(!SwapsWithPart<Matrix<double>> && !Transposes<RowVector<double>> && Transposes<Matrix<double>>);
 }
 
@@ -262,8 +321,15 @@ TEST_CASE("a conservative change of shape keeps common elements") {
   REQUIRE((m.rows() == 50 && m.topRows(3) == counting(3, 4)));
   m.conservativeResize(2, Eigen::NoChange);
   REQUIRE(m == counting(3, 4).topRows(2));
-  m.conservativeResize(3, 2);
-  REQUIRE(m.topRows(2) == counting(3, 4).topLeftCorner(2, 2));
+  m = counting(3, 4);
+  const double* const memory = m.data();
+  m.conservativeResize(4, 2);
+  REQUIRE((m.data() == memory && m.rows() == 4 && m.topRows(3) == counting(3, 4).leftCols(2)));
+  m.conservativeResize(2, 3);
+  REQUIRE(m.leftCols(2) == counting(3, 4).topLeftCorner(2, 2));
+  REQUIRE_THROWS_AS(m.conservativeResize(std::numeric_limits<Index>::max() / 16, 1), std::bad_alloc);
+  REQUIRE_THROWS_AS(m.conservativeResize(-1, 3), std::bad_alloc);
+  REQUIRE((m.rows() == 2 && m.leftCols(2) == counting(3, 4).topLeftCorner(2, 2)));
   m.conservativeResize(0, 2);
   REQUIRE((m.size() == 0 && m.cols() == 2));
   RowVector<double> row = counting(1, 5);
@@ -275,8 +341,9 @@ TEST_CASE("an impossible size is an error") {
   Matrix<double> m = counting(2, 2);
   const Index most = std::numeric_limits<Index>::max();
   REQUIRE_THROWS_AS(m.resize(most, 2), std::bad_alloc);
-  REQUIRE_THROWS_AS(m.resize(most / 16, 1), std::bad_alloc);
   REQUIRE_THROWS_AS(m.resize(-1, -1), std::bad_alloc);
+  REQUIRE(m == counting(2, 2));  // there is no such size
+  REQUIRE_THROWS_AS(m.resize(most / 16, 1), std::bad_alloc);
   REQUIRE((m.size() == 0 && m.data() == nullptr));
   m = counting(2, 3);
   REQUIRE(m(1, 2) == 5);

@@ -123,7 +123,7 @@ TEST_CASE("uniform numbers use the upper 53 bits", "[Rng]") {
 TEST_CASE("below gives every number under the count equally often", "[Rng]") {
   Rng rng(2);
   std::vector<int> hits(7, 0);
-  for (int i = 0; i < 70000; ++i) ++hits.at(static_cast<std::size_t>(rng.below(7)));
+  for (int i = 0; i < 70000; ++i) ++hits.at(rng.below(7));
   for (const int count : hits) REQUIRE(std::abs(count - 10000) < 4 * 93);  // four standard deviations of a binomial
 
   REQUIRE(rng.below(1) == 0);

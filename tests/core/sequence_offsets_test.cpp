@@ -9,19 +9,18 @@
 using namespace merganser;
 
 TEST_CASE("offsets of lengths", "[SequenceOffsets]") {
-  const std::vector<Index> lengths = {3, 7, 0, 1};
+  const Vector<Index> lengths = {3, 7, 0, 1};
   const SequenceOffsets offsets = SequenceOffsets::from_lengths(lengths);
   REQUIRE(offsets.count() == 4);
   REQUIRE(offsets.total() == 11);
   REQUIRE(offsets.max_length() == 7);
-  const std::vector<Index> begins = {0, 3, 10, 10};
+  const Vector<Index> begins = {0, 3, 10, 10};
   for (Index i = 0; i < 4; ++i) {
-    const auto at = static_cast<std::size_t>(i);
-    REQUIRE(offsets.begin(i) == begins[at]);
-    REQUIRE(offsets.length(i) == lengths[at]);
-    REQUIRE(offsets.end(i) == begins[at] + lengths[at]);
-    REQUIRE(offsets.range(i) == RowRange{begins[at], lengths[at]});
-    REQUIRE(offsets.ranges()[at] == offsets.range(i));
+    REQUIRE(offsets.begin(i) == begins[i]);
+    REQUIRE(offsets.length(i) == lengths[i]);
+    REQUIRE(offsets.end(i) == begins[i] + lengths[i]);
+    REQUIRE(offsets.range(i) == RowRange{begins[i], lengths[i]});
+    REQUIRE(offsets.ranges()[i] == offsets.range(i));
   }
 }
 

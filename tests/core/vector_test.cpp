@@ -42,11 +42,11 @@ struct Counted {
 
 TEST_CASE("a vector does what a standard vector does") {
   std::mt19937 random(1);
-  const auto draw = [&](std::size_t below) { return static_cast<std::size_t>(random() % below); };
+  const auto draw = [&](std::ptrdiff_t below) { return static_cast<std::ptrdiff_t>(random()) % below; };
   Vector<std::string> ours;
   std::vector<std::string> standard;
   for (int step = 0; step < 2000; ++step) {
-    const std::string value = std::to_string(draw(1000)) + std::string(draw(40), 'x');
+    const std::string value = std::to_string(draw(1000)) + std::string(static_cast<std::size_t>(draw(40)), 'x');
     switch (draw(11)) {
       case 0:
       case 1:
@@ -55,15 +55,15 @@ TEST_CASE("a vector does what a standard vector does") {
         standard.push_back(value);
         break;
       case 3: {
-        const std::size_t size = draw(30);
+        const std::ptrdiff_t size = draw(30);
         ours.resize(size);
-        standard.resize(size);
+        standard.resize(static_cast<std::size_t>(size));
         break;
       }
       case 4: {
-        const std::size_t size = draw(30);
+        const std::ptrdiff_t size = draw(30);
         ours.resize(size, value);
-        standard.resize(size, value);
+        standard.resize(static_cast<std::size_t>(size), value);
         break;
       }
       case 5:
@@ -73,16 +73,15 @@ TEST_CASE("a vector does what a standard vector does") {
         break;
       case 6:
         ours.append(standard.begin(), standard.end());
-        standard.insert(standard.end(), ours.begin(), ours.begin() + static_cast<std::ptrdiff_t>(standard.size()));
+        standard.insert(standard.end(), ours.begin(), ours.begin() + std::ssize(standard));
         break;
       case 7:
         ours.assign(2, value);
         standard.assign(2, value);
         break;
       case 8: {
-        const std::size_t at = draw(standard.size() + 1), count = draw(3);
-        const std::vector<std::string> more(count, value);
-        const auto place = static_cast<std::ptrdiff_t>(at);
+        const std::ptrdiff_t place = draw(ours.size() + 1), count = draw(3);
+        const Vector<std::string> more(count, value);
         const std::string* const inserted = ours.insert(ours.begin() + place, more.begin(), more.end());
         REQUIRE(inserted == ours.begin() + place);
         standard.insert(standard.begin() + place, more.begin(), more.end());
@@ -91,8 +90,7 @@ TEST_CASE("a vector does what a standard vector does") {
         break;
       }
       case 9: {
-        const std::size_t from = draw(standard.size() + 1), to = from + draw(standard.size() - from + 1);
-        const auto first = static_cast<std::ptrdiff_t>(from), last = static_cast<std::ptrdiff_t>(to);
+        const std::ptrdiff_t first = draw(ours.size() + 1), last = first + draw(ours.size() - first + 1);
         const std::string* const after = ours.erase(ours.begin() + first, ours.begin() + last);
         REQUIRE(after == ours.begin() + first);
         standard.erase(standard.begin() + first, standard.begin() + last);
@@ -106,7 +104,7 @@ TEST_CASE("a vector does what a standard vector does") {
       ours.clear();
       standard.clear();
     }
-    REQUIRE(ours.size() == standard.size());
+    REQUIRE(ours.size() == std::ssize(standard));
     REQUIRE(ours.size() <= ours.capacity());
     REQUIRE(ours == standard);
     REQUIRE(ours.empty() == standard.empty());
@@ -119,7 +117,7 @@ TEST_CASE("plain values grow, shrink and start at 0") {
   REQUIRE(numbers == std::vector<int>{0, 0, 0});
   numbers = {1, 2, 3};
   for (int i = 4; i <= 100; ++i) numbers.push_back(i);
-  for (int i = 0; i < 100; ++i) REQUIRE(numbers[static_cast<std::size_t>(i)] == i + 1);
+  for (int i = 0; i < 100; ++i) REQUIRE(numbers[i] == i + 1);
   numbers.resize(2);
   numbers.resize(5);
   REQUIRE(numbers == Vector<int>{1, 2, 0, 0, 0});
@@ -161,6 +159,7 @@ TEST_CASE("a value that is not there is an error") {
   strings.at(2) += "d";
   REQUIRE(std::as_const(strings).at(2) == "cd");
   REQUIRE_THROWS_AS(strings.at(3), std::out_of_range);
+  REQUIRE_THROWS_AS(strings.at(-1), std::out_of_range);
   REQUIRE_THROWS_AS(Vector<int>().at(0), std::out_of_range);
 }
 
@@ -207,10 +206,36 @@ TEST_CASE("a vector may push back a value of its own") {
   REQUIRE(numbers[99] == 1);
 }
 
+TEST_CASE("every function that takes a value takes one of the vector's own") {
+  const auto full = [] {
+    Vector<std::string> strings = words();
+    strings.resize(strings.capacity(), "x");
+    return strings;
+  };
+  const std::string first = words()[0];
+  Vector<std::string> strings = full();
+  strings.resize(3 * strings.size(), strings[0]);
+  REQUIRE((strings.front() == first && strings.back() == first && strings[full().size()] == first));
+  strings = full();
+  strings.emplace_back(strings[0]);
+  REQUIRE(strings.back() == first);
+  strings = full();
+  strings.insert(strings.begin() + 1, strings[0]);
+  REQUIRE((strings[0] == first && strings[1] == first && strings[2] == "b"));
+  strings = full();
+  strings.assign(100, strings[0]);
+  REQUIRE(strings == Vector<std::string>(100, first));
+  strings.resize(2, strings[1]);
+  REQUIRE(strings == Vector<std::string>(2, first));
+  Vector<int> numbers(10, 7);
+  numbers.resize(1000, numbers[9]);
+  REQUIRE(numbers == Vector<int>(1000, 7));
+}
+
 TEST_CASE("values that cannot be copied move") {
   Vector<std::unique_ptr<int>> owners;
   for (int i = 0; i < 50; ++i) owners.push_back(std::make_unique<int>(i));
-  for (int i = 0; i < 50; ++i) REQUIRE(*owners[static_cast<std::size_t>(i)] == i);
+  for (int i = 0; i < 50; ++i) REQUIRE(*owners[i] == i);
   owners.resize(60);
   REQUIRE(owners.back() == nullptr);
 }
@@ -233,12 +258,14 @@ TEST_CASE("every value is destroyed once, also when a copy throws") {
 }
 
 TEST_CASE("more than there is room for is an error and changes nothing") {
-  constexpr std::size_t most = std::numeric_limits<std::size_t>::max();
-  for (const std::size_t count : {most, most / 2, most / 8, most / 64}) {
+  constexpr auto most = std::numeric_limits<std::ptrdiff_t>::max(), least = std::numeric_limits<std::ptrdiff_t>::min();
+  for (const std::ptrdiff_t count : {most, most / 4, most / 32, std::ptrdiff_t{-1}, least}) {
     REQUIRE_THROWS_AS(Vector<int>(count), std::bad_alloc);
     Vector<int> numbers = {1, 2};
     REQUIRE_THROWS_AS(numbers.reserve(count), std::bad_alloc);
     REQUIRE_THROWS_AS(numbers.resize(count), std::bad_alloc);
+    REQUIRE_THROWS_AS(numbers.resize(count, 3), std::bad_alloc);
+    REQUIRE_THROWS_AS(numbers.assign(count, 3), std::bad_alloc);
     REQUIRE(numbers == Vector<int>{1, 2});
   }
 }

@@ -73,7 +73,7 @@ TEST_CASE("kept tokens are those of the encoder, window by window", "[evaluation
     TokenBatch source;
     source.push_back(ids);
     const auto encoded = model.encode(source, options);
-    deleted += static_cast<Index>(length) + 1 - static_cast<Index>(encoded.kept.size());
+    deleted += static_cast<Index>(length) + 1 - encoded.kept.size();
     std::vector<std::uint8_t> expected(length + 1, 0);
     for (const Index row : encoded.kept) expected[static_cast<std::size_t>(row)] = 1;
     for (std::size_t i = 0; i < length; ++i) {

@@ -151,7 +151,7 @@ TEST_CASE("A result is what a direct computation gives", "[evaluation][evaluate]
       for (Index i = 0; i < batch.target.count(); ++i) {
         bool all = true;
         for (Index t = batch.target.offsets.begin(i); t < batch.target.offsets.end(i); ++t) {
-          const TokenId label = batch.target.ids[static_cast<std::size_t>(t)];
+          const TokenId label = batch.target.ids[t];
           if (label == ignored_label) continue;
           Index best = 0;
           output.logits.row(t).maxCoeff(&best);
@@ -372,7 +372,7 @@ TEST_CASE("Pads of the source count as nothing", "[evaluation][evaluate]") {
 
 TEST_CASE("A model whose logits are no numbers is not scored", "[evaluation][evaluate]") {
   Model model = small_model({});
-  model.lm_head.weight(3, 2) = std::numeric_limits<float>::quiet_NaN();
+  model.lm_head.weight.matrix()(3, 2) = std::numeric_limits<float>::quiet_NaN();
   const std::vector<data::Batch> batches = small_batches();
   const auto message = [](auto&& call) -> std::string {
     try {

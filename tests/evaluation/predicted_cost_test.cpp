@@ -97,14 +97,15 @@ TEST_CASE("the prediction counts what each gate left, and the decoder's smaller 
     const auto encoded = model.encode(batch.source, options);
     REQUIRE(encoded.gates.size() == 2);
     std::vector<std::vector<Index>> kept(2);
-    for (std::size_t g = 0; g < 2; ++g)
+    for (std::size_t g = 0; const auto& report : encoded.gates) {
       for (Index i = 0; i < batch.count(); ++i) {
-        const auto& report = encoded.gates[g];
         Index count = 0;
         for (const Index row : report.kept)
           count += row >= report.offsets.begin(i) && row < report.offsets.end(i) ? 1 : 0;
         kept[g].push_back(count);
       }
+      ++g;
+    }
     const auto sources = lengths_of(batch.source.offsets), targets = lengths_of(batch.target.offsets);
     without += encoder_flops(shape, sources) + decoder_flops(shape, targets, sources, 30);
     with += encoder_flops(shape, sources, kept) + decoder_flops(shape, targets, kept[1], 30);

@@ -138,7 +138,7 @@ fails_with("--target: the model of --from made_plain has no gate; --gate learned
            --from made_plain --target 0.5)
 fails_with("--gate-block: the model of --from [^ ]*bpt5 has a pooling and no gate" train ${one_step}
            --from ${GOLDEN_DIR}/bpt5 --gate-block 1)
-fails_with("--score-bound-value: the model of --from made_none has no bound" train ${one_step} --from made_none
+fails_with("--score-bound-value has no effect: there is no bound; --score-bound soft_cap is one" train ${one_step} --from made_none
            --score-bound-value 5)
 fails_with("--gate-block: got 3, expected rising block numbers below 3" train ${one_step} --from made_none
            --gate-block 3)

@@ -164,7 +164,7 @@ foreach(choice IN ITEMS "--target;0.5" "--threshold;-10" "--rate;0.5" "--millise
   fails_with("${option}: the model in [^ ]*canine has a pooling" generate --model ${GOLDEN_DIR}/canine ${choice} x)
   fails_with("${option}: the model in [^ ]*byt5_plain has no gate" evaluate --model ${plain} ${task} ${choice})
 endforeach()
-fails_with("--threshold: 0.5 is not a number from -1e\\+09 to 0" show --model ${intact} --threshold 0.5 x)
+fails_with("--threshold: got 0.5, expected a number from -1e\\+09 to 0" show --model ${intact} --threshold 0.5 x)
 
 # ---- Pairs that are sorted ----
 
@@ -200,7 +200,7 @@ foreach(option IN ITEMS --save --log --checkpoints --resume --from --valid)
   expect_exit(2)
   expect_match("${err}" "^byte_demo: ${option}: the name is empty\n$")
 endforeach()
-fails_with("--seed: 18446744073709551616 is not a whole number from 0 to 18446744073709551615" evaluate --model ${intact}
+fails_with("--seed: got 18446744073709551616, expected a whole number from 0 to 18446744073709551615" evaluate --model ${intact}
            ${task} --seed 18446744073709551616)
 succeeds(evaluate --model ${intact} ${task} --windows 1 --seed 18446744073709551615)
 fails_with("--max-length" generate --model ${intact} --max-length 1 x)

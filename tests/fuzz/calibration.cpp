@@ -2,7 +2,7 @@
 #include <cmath>
 #include <stdexcept>
 
-#include <merganser/io/calibration_file.hpp>
+#include <merganser/io/models/calibration_file.hpp>
 
 #include "fuzz.hpp"
 

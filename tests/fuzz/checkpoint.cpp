@@ -1,6 +1,6 @@
 // Any text as the trainer.json and as the manifest.json of a checkpoint.
-#include <merganser/io/checkpoint_manifest.hpp>
-#include <merganser/io/checkpoint_record.hpp>
+#include <merganser/io/checkpoints/checkpoint_manifest.hpp>
+#include <merganser/io/checkpoints/checkpoint_record.hpp>
 
 #include "fuzz.hpp"
 

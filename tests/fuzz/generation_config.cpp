@@ -3,7 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include <merganser/io/generation_config.hpp>
+#include <merganser/io/models/generation_config.hpp>
 
 #include "fuzz.hpp"
 

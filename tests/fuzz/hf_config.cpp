@@ -2,8 +2,8 @@
 #include <cmath>
 #include <string>
 
-#include <merganser/io/hf_config.hpp>
-#include <merganser/io/model_directory.hpp>
+#include <merganser/io/models/hf_config.hpp>
+#include <merganser/io/models/model_directory.hpp>
 
 #include "fuzz.hpp"
 

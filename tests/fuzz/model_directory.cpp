@@ -10,8 +10,8 @@
 #include <vector>
 
 #include <merganser/core/parameter.hpp>
-#include <merganser/io/model_directory.hpp>
-#include <merganser/io/model_files.hpp>
+#include <merganser/io/models/model_directory.hpp>
+#include <merganser/io/models/model_files.hpp>
 #include <merganser/models/generation.hpp>
 
 #include "safetensors_checks.hpp"

@@ -3,7 +3,7 @@
 #include <string>
 
 #include <merganser/core/parameter.hpp>
-#include <merganser/io/checkpoint.hpp>
+#include <merganser/io/checkpoints/checkpoint.hpp>
 #include <merganser/nn/feed_forward.hpp>
 #include <merganser/training/trainer_state.hpp>
 
@@ -30,7 +30,7 @@ std::size_t check_moment(Layer& moment, const io::SafetensorsFile& file, const s
     require(tensor.bytes.size() == static_cast<std::size_t>(view.size()) * sizeof(*view.data), "and its precision");
     require(std::memcmp(view.data, tensor.bytes.data(), tensor.bytes.size()) == 0, "moments come as they are");
   }
-  return views.size();
+  return static_cast<std::size_t>(views.size());
 }
 
 template <Real Scalar>

@@ -7,8 +7,8 @@
 #include <string>
 
 #include <merganser/core/types.hpp>
-#include <merganser/io/half_float.hpp>
-#include <merganser/io/safetensors.hpp>
+#include <merganser/io/files/half_float.hpp>
+#include <merganser/io/files/safetensors.hpp>
 
 #include "safetensors_checks.hpp"
 

@@ -13,8 +13,8 @@
 #include <nlohmann/json.hpp>
 
 #include <merganser/core/types.hpp>
-#include <merganser/io/safetensors_reader.hpp>
-#include <merganser/io/tensor_data.hpp>
+#include <merganser/io/files/safetensors_reader.hpp>
+#include <merganser/io/files/tensor_data.hpp>
 
 #include "fuzz.hpp"
 

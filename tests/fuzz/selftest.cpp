@@ -1,7 +1,7 @@
 // Any text as a selftest.json.
 #include <cmath>
 
-#include <merganser/io/selftest_file.hpp>
+#include <merganser/io/models/selftest_file.hpp>
 
 #include "fuzz.hpp"
 

@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include <merganser/io/weight_files.hpp>
+#include <merganser/io/models/weight_files.hpp>
 
 #include "fuzz.hpp"
 

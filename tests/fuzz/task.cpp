@@ -1,5 +1,5 @@
 // Any text as a task.json.
-#include <merganser/io/task_file.hpp>
+#include <merganser/io/models/task_file.hpp>
 
 #include "fuzz.hpp"
 

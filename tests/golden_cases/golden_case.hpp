@@ -14,8 +14,8 @@
 #include <nlohmann/json.hpp>
 
 #include <merganser/core/ragged_batch.hpp>
-#include <merganser/io/model_directory.hpp>
-#include <merganser/io/safetensors.hpp>
+#include <merganser/io/files/safetensors.hpp>
+#include <merganser/io/models/model_directory.hpp>
 #include <merganser/models/encoder_decoder.hpp>
 
 #include "support/golden_dir.hpp"

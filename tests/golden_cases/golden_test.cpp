@@ -47,15 +47,15 @@ void check_padded(Case<Scalar>& c, const std::string& full_prefix) {
 
   const models::EncoderOutput<Scalar>& encoded = output.encoded;
   const Index slots = encoded.hidden.offsets.max_length();
-  std::vector<Index> real(static_cast<std::size_t>(input.batch), slots);
+  Vector<Index> real(input.batch, slots);
   if (mode_of(prefix) == DeletionMode::hard) {
     std::vector<std::int64_t> positions(encoded.hidden.positions.begin(), encoded.hidden.positions.end()), lengths;
     std::vector<double> mask;
     for (Index b = 0; b < input.batch; ++b) {
-      Index& length = real[static_cast<std::size_t>(b)];
+      Index& length = real[b];
       length = 0;
       for (Index n = 0; n < slots; ++n) {
-        mask.push_back(static_cast<double>(encoded.key_bias.at(static_cast<std::size_t>(b * slots + n))));
+        mask.push_back(static_cast<double>(encoded.key_bias.at(b * slots + n)));
         if (mask.back() == 0.0) ++length;
       }
       lengths.push_back(length);
@@ -66,8 +66,7 @@ void check_padded(Case<Scalar>& c, const std::string& full_prefix) {
   }
   const auto real_slots = [&](Index width) {
     return [&, width](const std::vector<double>& values) {
-      return select_rows(values, {input.batch, slots, width},
-                         [&](Index b, Index n) { return n < real[static_cast<std::size_t>(b)]; });
+      return select_rows(values, {input.batch, slots, width}, [&](Index b, Index n) { return n < real[b]; });
     };
   };
   const Index width = c.model.config().encoder.width;
@@ -84,21 +83,21 @@ void check_padded(Case<Scalar>& c, const std::string& full_prefix) {
     compare(c, full_prefix, "gate_logits", to_numbers(encoded.gates.front().gate.logits));
   }
   const bool has_gate = !c.model.encoder.gates.empty();
-  for (std::size_t b = 0; b < cache.encoder.blocks.size(); ++b) {
+  for (Index b = 0; b < cache.encoder.blocks.size(); ++b) {
     const std::string name = "encoder_hidden." + std::to_string(b);
     const Matrix<Scalar>& entered = cache.encoder.blocks[b].attention_norm.input;
     if (has_gate && mode_of(prefix) == DeletionMode::hard) {
       const Index gate_block = c.model.encoder.gates.front().config().block;
       const auto& gate = cache.encoder.gates.front();
-      if (static_cast<Index>(b) < gate_block) compare(c, full_prefix, name, to_numbers(entered));
-      if (static_cast<Index>(b) == gate_block)  // what the gate saw, at the full length
+      if (b < gate_block) compare(c, full_prefix, name, to_numbers(entered));
+      if (b == gate_block)  // what the gate saw, at the full length
         compare(c, full_prefix, name, to_numbers(gate.norm.input.size() > 0 ? gate.norm.input : gate.normalised));
-      if (static_cast<Index>(b) > gate_block) hidden_rows(name, entered);
+      if (b > gate_block) hidden_rows(name, entered);
     } else {
       compare(c, full_prefix, name, to_numbers(entered));
     }
   }
-  for (std::size_t b = 0; b < cache.decoder.blocks.size(); ++b)
+  for (Index b = 0; b < cache.decoder.blocks.size(); ++b)
     compare(c, full_prefix, "decoder_hidden." + std::to_string(b), to_numbers(cache.decoder.blocks[b].self_norm.input));
   Matrix<Scalar> last = cache.head_input;
   if (c.model.config().head == models::Head::tied) last *= std::sqrt(static_cast<Scalar>(width));
@@ -162,7 +161,7 @@ void check_generation(Case<Scalar>& c, const std::string& prefix) {
   for (Index b = 0; b < steps.batch; ++b)
     for (Index step = 0; step < steps.length; ++step)
       if (written(b, step)) {
-        const RowVector<Scalar> row = result.step_logits.at(static_cast<std::size_t>(step)).row(b);
+        const RowVector<Scalar> row = result.step_logits.at(step).row(b);
         logits.insert(logits.end(), row.begin(), row.end());
       }
   compare(c, prefix, "step_logits", logits,

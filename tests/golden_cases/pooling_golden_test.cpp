@@ -67,8 +67,7 @@ void check_padded(Case<Scalar>& c, const std::string& prefix) {
   const merge::PoolingReport<Scalar>& report = output.encoded.pooling.value();
   const Index slots = output.encoded.hidden.offsets.max_length();
   const auto real_slots = [&](const std::vector<double>& values) {
-    return select_rows(values, {batch, slots, width},
-                       [&](Index b, Index n) { return n < report.lengths[static_cast<std::size_t>(b)]; });
+    return select_rows(values, {batch, slots, width}, [&](Index b, Index n) { return n < report.lengths[b]; });
   };
   const auto compare_pooled = [&](const std::string& name, const Matrix<Scalar>& rows) {
     compare(c, prefix, name, real_slots(to_numbers(rows)), real_slots);
@@ -76,14 +75,14 @@ void check_padded(Case<Scalar>& c, const std::string& prefix) {
   compare_pooled("encoder_last_hidden_state", output.encoded.hidden.values);
   compare_pooled("encoder_last_hidden_state", inferred.hidden.values);
   const Index block = model.encoder.pooling->config().block;
-  for (Index b = 0; b < static_cast<Index>(cache.blocks.size()); ++b) {
+  for (Index b = 0; b < cache.blocks.size(); ++b) {
     const std::string name = "encoder_hidden." + std::to_string(b);
-    const Matrix<Scalar>& entered = cache.blocks[static_cast<std::size_t>(b)].attention_norm.input;
+    const Matrix<Scalar>& entered = cache.blocks[b].attention_norm.input;
     if (b < block) compare(c, prefix, name, to_numbers(entered));
     if (b == block) compare(c, prefix, name, to_numbers(cache.pooling.norm.input));  // at the full length
     if (b > block) compare_pooled(name, entered);
   }
-  for (std::size_t b = 0; b < decoded.blocks.size(); ++b)
+  for (Index b = 0; b < decoded.blocks.size(); ++b)
     compare(c, prefix, "decoder_hidden." + std::to_string(b), to_numbers(decoded.blocks[b].self_norm.input));
   compare(c, prefix, "decoder_hidden." + std::to_string(decoded.blocks.size()), to_numbers(last));
   compare(c, prefix, "logits", to_numbers(output.logits));

@@ -8,11 +8,11 @@
 #include <utility>
 #include <vector>
 
-#include <merganser/io/calibration_file.hpp>
-#include <merganser/io/checkpoint_directory.hpp>
-#include <merganser/io/generation_config.hpp>
-#include <merganser/io/model_directory.hpp>
-#include <merganser/io/selftest.hpp>
+#include <merganser/io/checkpoints/checkpoint_directory.hpp>
+#include <merganser/io/models/calibration_file.hpp>
+#include <merganser/io/models/generation_config.hpp>
+#include <merganser/io/models/model_directory.hpp>
+#include <merganser/io/models/selftest.hpp>
 
 #include "io/temporary_directory.hpp"
 #include "io/tiny_run.hpp"

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include <merganser/io/model_directory.hpp>
+#include <merganser/io/models/model_directory.hpp>
 
 #include "io/safetensors_bytes.hpp"
 #include "io/temporary_directory.hpp"
@@ -96,7 +96,7 @@ TEST_CASE("weights in every floating type load", "[model_loading]") {
     CHECK(SafetensorsFile::open(directory / "model.safetensors").tensor("shared.weight").dtype == dtype);
     const auto rounded = numbers_of(load_model<float>(directory.path()));
     REQUIRE(rounded.size() == exact.size());
-    for (std::size_t i = 0; i < exact.size(); ++i)
+    for (Index i = 0; i < exact.size(); ++i)
       REQUIRE(std::abs(rounded[i] - exact[i]) <= error * std::abs(exact[i]) + (error > 0 ? 1e-7F : 0.0F));
   }
 }
@@ -172,7 +172,7 @@ TEST_CASE("the embedding may come under its other names", "[model_loading]") {
     write_weights(model, directory.path(), {.left_out = "", .extra = "lm_head.weight", .extra_first = 1});
     const Model own = load_model<float>(directory.path());
     CHECK(own.config().head == models::Head::untied);
-    CHECK(own.lm_head.weight(0, 0) == model.shared.weight(0, 0) + 1);
+    CHECK(own.lm_head.weight.matrix()(0, 0) == model.shared.weight(0, 0) + 1);
   } else {
     write_weights(model, directory.path(), {.left_out = "lm_head.weight"});
     CHECK_THAT(error_of(directory.path()), ContainsSubstring(": lm_head.weight: got no such tensor"));
@@ -213,7 +213,7 @@ TEST_CASE("a tensor that can be no parameter is passed over, and that is said", 
 TEST_CASE("a weight that is not finite is named", "[model_loading]") {
   const TemporaryDirectory directory;
   Model model = tiny_model();
-  model.decoder.blocks[0].feed_forward.wo.weight(2, 3) = std::numeric_limits<float>::infinity();
+  model.decoder.blocks[0].feed_forward.wo.weight.matrix()(2, 3) = std::numeric_limits<float>::infinity();
   save_model(model, directory.path());
   CHECK(error_of(directory.path()) == (directory / "model.safetensors").string() +
                                           ": decoder.block.0.layer.2.DenseReluDense.wo.weight: got inf at [2, 3], "

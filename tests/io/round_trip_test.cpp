@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include <merganser/io/model_directory.hpp>
+#include <merganser/io/models/model_directory.hpp>
 
 #include "io/temporary_directory.hpp"
 #include "models/tiny_models.hpp"

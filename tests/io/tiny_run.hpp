@@ -12,7 +12,7 @@
 #include <merganser/core/types.hpp>
 #include <merganser/data/batcher.hpp>
 #include <merganser/data/data_cursor.hpp>
-#include <merganser/io/checkpoint.hpp>
+#include <merganser/io/checkpoints/checkpoint.hpp>
 #include <merganser/models/encoder_decoder.hpp>
 #include <merganser/training/trainer.hpp>
 

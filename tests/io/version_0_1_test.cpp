@@ -5,10 +5,10 @@
 #include <vector>
 
 #include <merganser/core/parameter.hpp>
-#include <merganser/io/calibration_file.hpp>
-#include <merganser/io/checkpoint.hpp>
-#include <merganser/io/model_directory.hpp>
-#include <merganser/io/selftest.hpp>
+#include <merganser/io/checkpoints/checkpoint.hpp>
+#include <merganser/io/models/calibration_file.hpp>
+#include <merganser/io/models/model_directory.hpp>
+#include <merganser/io/models/selftest.hpp>
 #include <merganser/training/trainer.hpp>
 
 #include "support/catch.hpp"

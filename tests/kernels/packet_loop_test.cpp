@@ -58,8 +58,7 @@ TEMPLATE_TEST_CASE("transform computes every element and writes no other", "[pac
                                 b = random_values<TestType, std::vector<TestType>>(count, rng);
     std::vector<TestType> out(static_cast<std::size_t>(count + 2), untouched);
     transform(
-        count, out.data() + 1, [](const auto& x, const auto& y) { return Eigen::internal::psub(x, y); }, a.data(),
-        b.data());
+        count, out.data() + 1, [](const auto& x, const auto& y) { return simd::psub(x, y); }, a.data(), b.data());
     bool right = out.front() == untouched && out.back() == untouched;
     for (std::size_t i = 0; i < a.size(); ++i) right = right && out[i + 1] == a[i] - b[i];
     CAPTURE(count);
@@ -72,13 +71,13 @@ TEMPLATE_TEST_CASE("transform works in place", "[packet_loop]", float, double) {
   std::vector<TestType> values = random_values<TestType, std::vector<TestType>>(37, rng);
   const std::vector<TestType> before = values;
   transform(
-      37, values.data(), [](const auto& x) { return Eigen::internal::padd(x, x); }, values.data());
+      37, values.data(), [](const auto& x) { return simd::padd(x, x); }, values.data());
   for (std::size_t i = 0; i < values.size(); ++i) REQUIRE(values[i] == 2 * before[i]);
 }
 
 TEMPLATE_TEST_CASE("broadcast fills every lane", "[packet_loop]", float, double) {
   TestType lanes[PacketOf<TestType>::size];
-  Eigen::internal::pstoreu(lanes, broadcast(TestType{2.5}));
+  simd::pstoreu(lanes, broadcast(TestType{2.5}));
   for (const TestType lane : lanes) REQUIRE(lane == TestType{2.5});
 }
 
@@ -131,10 +130,7 @@ TEMPLATE_TEST_CASE("sums and dot products are those of plain loops", "[packet_lo
     const double tolerance =
         10.0 * static_cast<double>(count) * static_cast<double>(std::numeric_limits<TestType>::epsilon());
     const TestType mixed = sum<TestType>(
-        count,
-        [](const auto& total, const auto& x, const auto& y) {
-          return multiply_add(Eigen::internal::pmul(x, x), y, total);
-        },
+        count, [](const auto& total, const auto& x, const auto& y) { return multiply_add(simd::pmul(x, x), y, total); },
         a.data(), b.data());
     CAPTURE(count);
     REQUIRE_THAT(static_cast<double>(sum(count, a.data())), WithinAbs(plain_sum, tolerance));

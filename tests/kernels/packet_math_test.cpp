@@ -162,12 +162,12 @@ TEMPLATE_TEST_CASE("multiply_add rounds once where there is an instruction for i
   Rng rng(1);
   for (int trial = 0; trial < 200; ++trial) {
     const auto a = random_values<TestType>(size, rng), b = random_values<TestType>(size, rng);
-    Vector<TestType> c(static_cast<std::size_t>(size)), packets = c;
-    for (std::size_t i = 0; i < c.size(); ++i) c[i] = -a[i] * b[i];  // what is left is the rounding of the product
+    Vector<TestType> c(size), packets = c;
+    for (Index i = 0; i < c.size(); ++i) c[i] = -a[i] * b[i];  // what is left is the rounding of the product
     transform(
         size, packets.data(), [](const auto& x, const auto& y, const auto& z) { return multiply_add(x, y, z); },
         a.data(), b.data(), c.data());
-    for (std::size_t i = 0; i < c.size(); ++i) {
+    for (Index i = 0; i < c.size(); ++i) {
       REQUIRE(packets[i] == (products_may_fuse ? std::fma(a[i], b[i], c[i]) : TestType{0}));
       REQUIRE(multiply_add(a[i], b[i], c[i]) == packets[i]);
     }

@@ -26,8 +26,8 @@
 #include <merganser/core/executor.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/thread_pool.hpp>
-#include <merganser/io/atomic_file.hpp>
-#include <merganser/io/checkpoint_directory.hpp>
+#include <merganser/io/checkpoints/checkpoint_directory.hpp>
+#include <merganser/io/files/atomic_file.hpp>
 
 #include "io/tiny_run.hpp"
 

@@ -32,7 +32,7 @@ Values flat(const nlohmann::json& rows) {
 
 /// Separator 0, amount and scale as given; one sequence.
 Values rule(double amount, const Ids& ids) {
-  return FixedRuleGate{amount, -1.0, {0}}.values<double>(ids, SequenceOffsets::single(static_cast<Index>(ids.size())),
+  return FixedRuleGate{amount, -1.0, {0}}.values<double>(ids, SequenceOffsets::single(ids.size()),
                                                          FixedRuleScope::sequence);
 }
 
@@ -78,7 +78,7 @@ TEST_CASE("the fixed rule keeps the head of every segment", "[FixedRuleGate]") {
 }
 
 TEST_CASE("the share is rounded up in single precision, as the reference has it", "[FixedRuleGate]") {
-  const auto kept = [](double amount, std::size_t tokens) {
+  const auto kept = [](double amount, Index tokens) {
     const Values values = rule(amount, Ids(tokens, 1));
     return std::count(values.begin(), values.end(), 0.0);
   };
@@ -92,8 +92,7 @@ TEST_CASE("by itself, a sequence of a ragged batch is treated as alone", "[Fixed
   const TokenBatch batch = TokenBatch::from_sequences(sequences);
   Vector<float> expected;
   for (const Ids& ids : sequences) {
-    const auto alone =
-        gate.values<float>(ids, SequenceOffsets::single(static_cast<Index>(ids.size())), FixedRuleScope::sequence);
+    const auto alone = gate.values<float>(ids, SequenceOffsets::single(ids.size()), FixedRuleScope::sequence);
     expected.insert(expected.end(), alone.begin(), alone.end());
   }
   REQUIRE(gate.values<float>(batch.ids, batch.offsets, FixedRuleScope::sequence) == expected);
@@ -122,7 +121,7 @@ TEST_CASE("the random gate deletes its share, and nothing in between", "[RandomG
   for (const double probability : {0.1, 0.5, 0.9}) {
     Rng rng(11);
     const auto values = RandomGate{probability, -12.0}.values<float>(tokens, rng);
-    REQUIRE(static_cast<Index>(values.size()) == tokens);
+    REQUIRE(values.size() == tokens);
     const auto deleted = std::count(values.begin(), values.end(), -12.0F);
     REQUIRE(std::count(values.begin(), values.end(), 0.0F) + deleted == tokens);
     const double deviation = std::sqrt(probability * (1 - probability) / static_cast<double>(tokens));
@@ -131,7 +130,7 @@ TEST_CASE("the random gate deletes its share, and nothing in between", "[RandomG
                  Catch::Matchers::WithinAbs(probability, 5 * deviation));
     // Neighbours are independent: pairs of deleted tokens are as frequent as chance has it.
     Index pairs = 0;
-    for (std::size_t t = 1; t < values.size(); ++t) pairs += values[t] != 0 && values[t - 1] != 0 ? 1 : 0;
+    for (Index t = 1; t < values.size(); ++t) pairs += values[t] != 0 && values[t - 1] != 0 ? 1 : 0;
     REQUIRE_THAT(static_cast<double>(pairs) / static_cast<double>(tokens),
                  Catch::Matchers::WithinAbs(probability * probability, 0.01));
   }

@@ -16,12 +16,12 @@ using Catch::Matchers::WithinAbs;
 
 namespace {
 
-using Marks = Vector<std::uint8_t>;
+using Flags = Vector<std::uint8_t>;
 
 template <Real Scalar>
 struct Setup {
   SequenceOffsets offsets = SequenceOffsets::from_lengths(Vector<Index>{5, 0, 1, 7});
-  Marks pads;
+  Flags pads;
   Vector<double> noise;
   BoundaryPredictor<Scalar> predictor{{4, 6, 0.7}};
   Matrix<Scalar> x;
@@ -45,16 +45,15 @@ TEST_CASE("logits and soft boundaries are what the formula says", "[BoundaryPred
   const Boundaries<double> with_noise = s.forward(), without = s.predictor.forward(s.x, s.offsets);
   REQUIRE(with_noise.logits == without.logits);
   for (Index t = 0; t < s.x.rows(); ++t) {
-    const auto i = static_cast<std::size_t>(t);
     double logit = s.predictor.outer_bias[0];
     for (Index f = 0; f < 6; ++f)
-      logit += s.predictor.outer.weight(0, f) *
-               plain_gelu(s.x.row(t).dot(s.predictor.inner.weight.row(f)) + s.predictor.inner_bias[f]);
-    REQUIRE_THAT(without.logits[i], WithinAbs(logit, 1e-12));
+      logit += s.predictor.outer.weight.matrix()(0, f) *
+               plain_gelu(s.x.row(t).dot(s.predictor.inner.weight.matrix().row(f)) + s.predictor.inner_bias[f]);
+    REQUIRE_THAT(without.logits[t], WithinAbs(logit, 1e-12));
     const auto soft = [](double z) { return 1 / (1 + std::exp(-z / 0.7)); };
-    REQUIRE_THAT(without.soft[i], WithinAbs(soft(logit), 1e-12));
-    REQUIRE_THAT(with_noise.soft[i], WithinAbs(soft(logit + std::log(s.noise[i] / (1 - s.noise[i]))), 1e-12));
-    if (without.settled[i] == 0) REQUIRE(without.hard[i] == (logit > 0 ? 1 : 0));
+    REQUIRE_THAT(without.soft[t], WithinAbs(soft(logit), 1e-12));
+    REQUIRE_THAT(with_noise.soft[t], WithinAbs(soft(logit + std::log(s.noise[t] / (1 - s.noise[t]))), 1e-12));
+    if (without.settled[t] == 0) REQUIRE(without.hard[t] == (logit > 0 ? 1 : 0));
   }
 }
 
@@ -64,11 +63,11 @@ TEST_CASE("the last token that is no pad ends a segment, and a pad never does", 
     s.predictor.outer_bias[0] = bias;
     const std::uint8_t own = bias > 0 ? 1 : 0;
     s.pads.clear();
-    REQUIRE(s.forward().hard == Marks{own, own, own, own, 1, /**/ 1, /**/ own, own, own, own, own, own, 1});
-    REQUIRE(s.forward().settled == Marks{0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 1});
+    REQUIRE(s.forward().hard == Flags{own, own, own, own, 1, /**/ 1, /**/ own, own, own, own, own, own, 1});
+    REQUIRE(s.forward().settled == Flags{0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 1});
     s.pads = {0, 255, 0, 1, 1, /**/ 1, /**/ 1, 1, 0, 0, 0, 0, 0};
-    REQUIRE(s.forward().hard == Marks{own, 0, 1, 0, 0, 0, 0, 0, own, own, own, own, 1});
-    REQUIRE(s.forward().settled == Marks{0, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1});
+    REQUIRE(s.forward().hard == Flags{own, 0, 1, 0, 0, 0, 0, 0, own, own, own, own, 1});
+    REQUIRE(s.forward().settled == Flags{0, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1});
   }
 }
 
@@ -90,7 +89,7 @@ TEST_CASE("the gradient of the hard boundaries is that of the soft ones", "[Boun
       [&] {
         const Boundaries<double> moved = s.forward();
         double sum = 0;
-        for (std::size_t t = 0; t < weights.size(); ++t)
+        for (Index t = 0; t < weights.size(); ++t)
           if (moved.settled[t] == 0) sum += weights[t] * moved.soft[t];
         return sum;
       },
@@ -109,7 +108,7 @@ TEMPLATE_TEST_CASE("a boundary predictor keeps the laws of a layer", "[BoundaryP
   const Matrix<TestType> alone = s.x.middleRows(6, 7);
   const auto own = s.predictor.forward(alone, SequenceOffsets::single(7));
   const auto together = s.predictor.forward(s.x, s.offsets);
-  for (std::size_t t = 0; t < 7; ++t) REQUIRE(own.logits[t] == together.logits[t + 6]);
+  for (Index t = 0; t < 7; ++t) REQUIRE(own.logits[t] == together.logits[t + 6]);
 }
 
 TEST_CASE("without a word on noise a share of sigmoid(logit) of noisy boundaries is set", "[BoundaryPredictor]") {
@@ -135,7 +134,7 @@ TEST_CASE("no tokens have no boundaries, and what does not fit is named", "[Boun
   for (const auto& noise : {low, high})
     REQUIRE_THAT(argument_error([&] { s.predictor.forward(s.x, s.offsets, {}, noise); }),
                  ContainsSubstring("expected draws in (0, 1)"));
-  const Marks pads(3, 0);
+  const Flags pads(3, 0);
   REQUIRE_THAT(argument_error([&] { s.predictor.forward(s.x, s.offsets, pads); }),
                ContainsSubstring("pads.size(): got 3, expected 13"));
   REQUIRE_THROWS_AS(BoundaryPredictor<float>({4, 6, 0.0}), std::invalid_argument);

@@ -17,7 +17,7 @@ using Catch::Matchers::WithinRel;
 
 namespace {
 
-using Marks = Vector<std::uint8_t>;
+using Flags = Vector<std::uint8_t>;
 using Counts = Vector<Index>;
 
 /// -log Binomial(k; n, p) / n for any real k.
@@ -26,7 +26,7 @@ double surprise(double k, double n, double p) {
   return -(ways + k * std::log(p) + (n - k) * std::log(1 - p)) / n;
 }
 
-BoundaryPriorResult<double> loss(const Marks& boundaries, const Counts& lengths, const Counts& trials, double prior) {
+BoundaryPriorResult<double> loss(const Flags& boundaries, const Counts& lengths, const Counts& trials, double prior) {
   return boundary_prior_loss<double>(boundaries, SequenceOffsets::from_lengths(lengths), trials, prior);
 }
 
@@ -44,7 +44,7 @@ TEST_CASE("the gradient of the prior loss is the slope between whole counts", "[
   for (const double prior : {0.2, 0.5, 0.9})
     for (Index n = 1; n <= 12; ++n)
       for (Index k = 0; k <= n; ++k) {
-        Marks boundaries(static_cast<std::size_t>(n), 0);
+        Flags boundaries(n, 0);
         std::fill_n(boundaries.begin(), k, std::uint8_t{1});
         const auto result = loss(boundaries, {n}, {n}, prior);
         double count = static_cast<double>(k);
@@ -58,13 +58,13 @@ TEST_CASE("sequences share the mean, and float follows double", "[boundary_prior
   const auto one = loss({1, 0}, {2}, {2}, 0.2), two = loss({1, 0, 0, 1, 1}, {2, 3}, {2, 3}, 0.2);
   REQUIRE_THAT(two.grad_boundaries[0], WithinRel(one.grad_boundaries[0] / 2, 1e-14));
   const auto single =
-      boundary_prior_loss<float>(Marks{1, 0, 0, 1, 1}, SequenceOffsets::from_lengths(Counts{2, 3}), Counts{2, 3}, 0.2);
+      boundary_prior_loss<float>(Flags{1, 0, 0, 1, 1}, SequenceOffsets::from_lengths(Counts{2, 3}), Counts{2, 3}, 0.2);
   REQUIRE(single.value == two.value);
-  for (std::size_t t = 0; t < 5; ++t) REQUIRE_THAT(single.grad_boundaries[t], WithinAbs(two.grad_boundaries[t], 1e-7));
+  for (Index t = 0; t < 5; ++t) REQUIRE_THAT(single.grad_boundaries[t], WithinAbs(two.grad_boundaries[t], 1e-7));
 }
 
 TEST_CASE("more boundaries than expected are pushed down, fewer are pushed up", "[boundary_prior]") {
-  Marks all(40, 1), none(40, 0);
+  Flags all(40, 1), none(40, 0);
   REQUIRE(loss(all, {40}, {40}, 0.2).grad_boundaries[0] > 0);
   REQUIRE(loss(none, {40}, {40}, 0.2).grad_boundaries[0] < 0);
 }

@@ -60,15 +60,15 @@ struct Setup {
     Matrix<Scalar> y = Matrix<Scalar>::Zero(total, x.cols());
     Index out = 0;
     for (Index i = 0; i < input.count(); ++i) {
-      const MergePlan<Scalar>& plan = plans[static_cast<std::size_t>(i)];
+      const MergePlan<Scalar>& plan = plans[i];
       for (Index o = 0; o < plan.output_count(); ++o, ++out) {
         Index members = 0;
-        for (std::size_t t = 0; t < plan.group.size(); ++t) {
+        for (Index t = 0; t < plan.group.size(); ++t) {
           if (plan.group[t] != o) continue;
           y.row(out) += plan.weight[t] * x.row(input.begin(i) + static_cast<Index>(t));
           ++members;
         }
-        if (members == 0) y.row(out) = x.row(input.begin(i) + plan.representative[static_cast<std::size_t>(o)]);
+        if (members == 0) y.row(out) = x.row(input.begin(i) + plan.representative[o]);
       }
     }
     return y;
@@ -99,7 +99,7 @@ TEMPLATE_TEST_CASE("compact then expand restores the kept rows and leaves 0 for 
   const SequenceOffsets input = offsets_of({3, 1, 0, 7});
   const Vector<Rows> kept = {{1}, {0}, {}, {0, 2, 3, 6}};
   Vector<MergePlan<TestType>> plans;
-  for (std::size_t i = 0; i < kept.size(); ++i)
+  for (Index i = 0; i < kept.size(); ++i)
     plans.push_back(MergePlan<TestType>::keep(kept[i], input.length(static_cast<Index>(i))));
   const Compaction<TestType> compaction(plans, input);
   Rng rng(1);
@@ -161,9 +161,8 @@ TEMPLATE_TEST_CASE("the backward pass is the transpose of the forward pass", "[C
     const auto picked = compaction.pick(std::span<const TestType>(values));
     const auto grad_values = compaction.pick_backward(grad);
     double along = 0, back = 0;
-    for (std::size_t i = 0; i < picked.size(); ++i)
-      along += static_cast<double>(picked[i]) * static_cast<double>(grad[i]);
-    for (std::size_t i = 0; i < values.size(); ++i)
+    for (Index i = 0; i < picked.size(); ++i) along += static_cast<double>(picked[i]) * static_cast<double>(grad[i]);
+    for (Index i = 0; i < values.size(); ++i)
       back += static_cast<double>(values[i]) * static_cast<double>(grad_values[i]);
     REQUIRE_THAT(back, Catch::Matchers::WithinAbs(along, 100 * agreement<TestType>));
   }
@@ -188,11 +187,11 @@ TEST_CASE("offsets and counts agree, and a batch is what its sequences are alone
     const SequenceOffsets& output = compaction.output_offsets();
     REQUIRE(compaction.input_offsets() == s.input);
     REQUIRE(output.count() == s.input.count());
-    REQUIRE(static_cast<Index>(compaction.representatives().size()) == output.total());
+    REQUIRE(compaction.representatives().size() == output.total());
     const Matrix<double> y = compaction.compact(s.x);
     REQUIRE(y.rows() == output.total());
     for (Index i = 0; i < s.input.count(); ++i) {
-      const auto& plan = s.plans[static_cast<std::size_t>(i)];
+      const auto& plan = s.plans[i];
       REQUIRE(compaction.plan(i) == plan);
       REQUIRE(output.length(i) == plan.output_count());
       const Compaction<double> alone({plan}, SequenceOffsets::single(s.input.length(i)));

@@ -21,7 +21,7 @@ using Catch::Matchers::WithinRel;
 
 namespace {
 
-using Marks = Vector<std::uint8_t>;
+using Flags = Vector<std::uint8_t>;
 
 template <Real Scalar>
 struct Setup {
@@ -30,7 +30,7 @@ struct Setup {
   Gate gate;
   Matrix<Scalar> x;
   Vector<Scalar> value_probe, logit_probe;
-  Marks forced;
+  Flags forced;
 
   explicit Setup(Index tokens, typename Gate::Config config = {}) {
     if (config.width == 0) config.width = 5;
@@ -62,8 +62,8 @@ struct Setup {
   double loss() const {
     const auto result = trained();
     double sum = 0;
-    for (std::size_t t = 0; t < value_probe.size(); ++t) sum += value_probe[t] * result.values[t];
-    for (std::size_t t = 0; t < logit_probe.size(); ++t) sum += logit_probe[t] * result.logits[t];
+    for (Index t = 0; t < value_probe.size(); ++t) sum += value_probe[t] * result.values[t];
+    for (Index t = 0; t < logit_probe.size(); ++t) sum += logit_probe[t] * result.logits[t];
     return sum;
   }
 };
@@ -71,7 +71,7 @@ struct Setup {
 /// One row, to compare lists with the tools for matrices.
 template <Real Scalar>
 Matrix<Scalar> row_of(const Vector<Scalar>& values) {
-  return Eigen::Map<const PlainMatrix<Scalar>>(values.data(), 1, static_cast<Index>(values.size()));
+  return Eigen::Map<const PlainMatrix<Scalar>>(values.data(), 1, values.size());
 }
 
 template <Real Scalar>
@@ -153,11 +153,11 @@ TEMPLATE_TEST_CASE("a high logit keeps, a low one deletes, and no logit is too l
 TEMPLATE_TEST_CASE("a forced token has exactly the value scale, and its own logit", "[DeleteGate]", float, double) {
   for (const GateActivation activation : {GateActivation::scaled_sigmoid, GateActivation::log_sigmoid}) {
     const Setup<TestType> s(4, config_of<TestType>(activation));
-    const auto free = s.gate.forward(s.x), forced = s.gate.forward(s.x, Marks{0, 1, 255, 0});
+    const auto free = s.gate.forward(s.x), forced = s.gate.forward(s.x, Flags{0, 1, 255, 0});
     REQUIRE(forced.logits == free.logits);
     REQUIRE(forced.values == Vector<TestType>{free.values[0], -30, -30, free.values[3]});
     REQUIRE(free.values[1] != TestType{-30});
-    REQUIRE(s.gate.forward(s.x, Marks(4, 0)).values == free.values);
+    REQUIRE(s.gate.forward(s.x, Flags(4, 0)).values == free.values);
   }
 }
 
@@ -167,13 +167,13 @@ TEMPLATE_TEST_CASE("a new gate keeps everything", "[DeleteGate]", float, double)
   DeleteGate<TestType> gate(config);
   Rng rng(3);
   const auto x = random_matrix<TestType>(200, 64, rng, 5.0);
-  const double value = -30.0 / (1.0 + std::exp(1.0));
+  const double value = -30.0 / (1.0 + std::exp(3.0));
   for (const TestType got : gate.forward(x).values) REQUIRE_THAT(got, WithinAbs(value, 1e-5));
 
   gate.initialize(0.05, rng);  // as T5 starts its linear maps
   REQUIRE_THAT(measured_deviation(gate.weight), WithinRel(0.05 / 8.0, 0.3));
   REQUIRE((gate.norm.scale.array() == TestType{1}).all());
-  REQUIRE(gate.bias[0] == TestType{1});
+  REQUIRE(gate.bias[0] == TestType{3});
   for (const TestType got : gate.forward(x).values) REQUIRE(static_cast<double>(got) > gate.default_threshold(config));
 }
 
@@ -264,7 +264,7 @@ TEST_CASE("noise shifts every logit by a number of its own, in training only", "
   const auto with = noisy.trained();
   Rng rng(99);
   double sum = 0;
-  for (std::size_t t = 0; t < without.size(); ++t) {
+  for (Index t = 0; t < without.size(); ++t) {
     REQUIRE_THAT(with.logits[t] - without[t], WithinAbs(rng.gumbel(), 1e-12));
     REQUIRE_THAT(with.values[t], WithinAbs(-30.0 / (1.0 + std::exp(with.logits[t])), 1e-12));
     sum += with.logits[t] - without[t];
@@ -285,8 +285,7 @@ TEMPLATE_TEST_CASE("a gate takes no tokens, and gives a token the same bits in a
   auto gradients = zeros_like(none.gate);
   REQUIRE(none.backward(gradients).rows() == 0);
   const auto all = s.gate.forward(s.x);
-  for (const Index row : {0, 50, 99})
-    REQUIRE(s.gate.forward(s.x.row(row)).values[0] == all.values[static_cast<std::size_t>(row)]);
+  for (const Index row : {0, 50, 99}) REQUIRE(s.gate.forward(s.x.row(row)).values[0] == all.values[row]);
 }
 
 TEST_CASE("a gate names its parameters", "[DeleteGate]") {
@@ -325,7 +324,7 @@ TEST_CASE("a gate says what does not fit", "[DeleteGate]") {
     const DeleteGate<float> gate(config_of<float>(GateActivation::scaled_sigmoid, norm));
     const std::string text = norm == GateNorm::rms ? "RmsNorm" : "DeleteGate";
     REQUIRE(argument_error([&] { gate.forward(narrow); }) == text + "::forward: x.cols(): got 4, expected 5");
-    REQUIRE(argument_error([&] { gate.forward(fits, Marks{1}); }) ==
+    REQUIRE(argument_error([&] { gate.forward(fits, Flags{1}); }) ==
             "DeleteGate::forward: forced.size(): got 1, expected 3");
   }
 

@@ -14,14 +14,14 @@ using Catch::Matchers::WithinAbs;
 
 namespace {
 
-using Marks = Vector<std::uint8_t>;
+using Flags = Vector<std::uint8_t>;
 using Counts = Vector<Index>;
 
 }  // namespace
 
 TEST_CASE("tokens and survivors are counted sequence by sequence", "[DeletionStatistics]") {
   const SequenceOffsets offsets = SequenceOffsets::from_lengths(Counts{4, 0, 1, 3});
-  const auto statistics = DeletionStatistics::count(offsets, Marks{1, 0, 0, 7, 1, 0, 0, 0}, {});
+  const auto statistics = DeletionStatistics::count(offsets, Flags{1, 0, 0, 7, 1, 0, 0, 0}, {});
   REQUIRE(statistics.tokens == Counts{4, 0, 1, 3});
   REQUIRE(statistics.kept == Counts{2, 0, 1, 0});
   REQUIRE(statistics.deletion_rate(0) == 0.5);
@@ -34,7 +34,7 @@ TEST_CASE("tokens and survivors are counted sequence by sequence", "[DeletionSta
 
 TEST_CASE("forced tokens are neither tokens nor survivors", "[DeletionStatistics]") {
   const SequenceOffsets offsets = SequenceOffsets::from_lengths(Counts{4, 2});
-  const auto statistics = DeletionStatistics::count(offsets, Marks{1, 0, 1, 0, 1, 0}, Marks{0, 0, 1, 1, 1, 1});
+  const auto statistics = DeletionStatistics::count(offsets, Flags{1, 0, 1, 0, 1, 0}, Flags{0, 0, 1, 1, 1, 1});
   REQUIRE(statistics.tokens == Counts{2, 0});
   REQUIRE(statistics.kept == Counts{1, 0});
   REQUIRE(statistics.deletion_rate() == 0.5);
@@ -52,10 +52,10 @@ TEST_CASE("where there is nothing, nothing is deleted", "[DeletionStatistics]") 
 TEST_CASE("marks that are too few are named", "[DeletionStatistics]") {
   const SequenceOffsets offsets = SequenceOffsets::single(3);
   REQUIRE(argument_error([&] {
-            DeletionStatistics::count(offsets, Marks{1, 1}, {});
+            DeletionStatistics::count(offsets, Flags{1, 1}, {});
           }) == "DeletionStatistics::count: alive.size(): got 2, expected 3");
   REQUIRE(argument_error([&] {
-            DeletionStatistics::count(offsets, Marks{1, 1, 1}, Marks{1});
+            DeletionStatistics::count(offsets, Flags{1, 1, 1}, Flags{1});
           }) == "DeletionStatistics::count: forced.size(): got 1, expected 3");
 }
 

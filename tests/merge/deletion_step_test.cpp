@@ -22,7 +22,7 @@ namespace {
 
 using Rows = Vector<Index>;
 using Values = Vector<double>;
-using Marks = Vector<std::uint8_t>;
+using Flags = Vector<std::uint8_t>;
 using State = TokenState<double>;
 using Step = DeletionStep<double>;
 
@@ -47,14 +47,14 @@ const Rows kept = {0, 2, 3, 5};
 
 Values sum(const Values& a, const Values& b) {
   Values result = a;
-  for (std::size_t i = 0; i < a.size(); ++i) result[i] += b[i];
+  for (Index i = 0; i < a.size(); ++i) result[i] += b[i];
   return result;
 }
 
 template <class Value>
 Vector<Value> at(const Vector<Value>& values, const Rows& rows) {
   Vector<Value> result;
-  for (const Index row : rows) result.push_back(values[static_cast<std::size_t>(row)]);
+  for (const Index row : rows) result.push_back(values[row]);
   return result;
 }
 
@@ -102,8 +102,8 @@ TEST_CASE("hard deletion leaves the survivors and all that is known of them", "[
   REQUIRE(after.total() == 4);
   REQUIRE(after.positions == at(before.positions, kept));
   REQUIRE(after.origin == kept);
-  REQUIRE(after.hidden == Marks{0, 0, 1, 1});
-  REQUIRE(after.forced == Marks{0, 1, 0, 1});
+  REQUIRE(after.hidden == Flags{0, 0, 1, 1});
+  REQUIRE(after.forced == Flags{0, 1, 0, 1});
   REQUIRE(after.key_bias == at(gate_values, kept));
   REQUIRE(step.kept_rows() == kept);
   REQUIRE(step.input_tokens() == 7);
@@ -112,8 +112,7 @@ TEST_CASE("hard deletion leaves the survivors and all that is known of them", "[
   const auto x = random_matrix<double>(7, 3, rng);
   const auto y = step.forward(x);
   REQUIRE(y.rows() == 4);
-  for (Index row = 0; row < 4; ++row)
-    REQUIRE(identical(Matrix<double>(y.row(row)), Matrix<double>(x.row(kept[static_cast<std::size_t>(row)]))));
+  for (Index row = 0; row < 4; ++row) REQUIRE(identical(Matrix<double>(y.row(row)), Matrix<double>(x.row(kept[row]))));
 }
 
 TEST_CASE("pads count in no budget and never survive, softly or hard", "[DeletionStep]") {
@@ -131,8 +130,7 @@ TEST_CASE("pads count in no budget and never survive, softly or hard", "[Deletio
     REQUIRE(step.kept_rows() == expected);
     REQUIRE(step.after().hidden == before.forced);
     for (Index row = 0; row < 7; ++row)
-      REQUIRE((step.after().deleted[static_cast<std::size_t>(row)] == 0) ==
-              (std::find(expected.begin(), expected.end(), row) != expected.end()));
+      REQUIRE((step.after().deleted[row] == 0) == (std::find(expected.begin(), expected.end(), row) != expected.end()));
   }
 }
 
@@ -159,7 +157,7 @@ TEST_CASE("nobody looks at a token whose gate value is no number", "[DeletionSte
   values[0] = std::nan("");
   const Step step(start(), values, -15.0, soft);
   REQUIRE(step.kept_rows() == Rows{2, 3, 5});
-  REQUIRE(step.after().hidden == Marks{1, 0, 0, 0, 0, 0, 0});
+  REQUIRE(step.after().hidden == Flags{1, 0, 0, 0, 0, 0, 0});
   for (const double bias : step.after().key_bias) REQUIRE(std::isfinite(bias));
   REQUIRE(Step(start(), values, -15.0, hard).after().origin == Rows{2, 3, 5});
 }
@@ -204,7 +202,7 @@ TEST_CASE("fillers make all sequences as long as the longest, weigh nothing and 
     REQUIRE(after.offsets == offsets_of({3, 0, 3}));
     REQUIRE(after.origin == Rows{0, 2, 3, 5, 4, 4});  // copies of the first token
     REQUIRE(after.positions == Vector<Position>{3, 7, 9, 1, 0, 0});
-    REQUIRE(after.forced == Marks{0, 0, 0, 0, 1, 1});
+    REQUIRE(after.forced == Flags{0, 0, 0, 0, 1, 1});
     const bool keeps = bias == SurvivorBias::kept;
     REQUIRE(after.key_bias == Values{keeps ? -1.0 : 0.0, keeps ? -2.0 : 0.0, keeps ? -3.0 : 0.0, keeps ? -4.0 : 0.0,
                                      kernels::hidden_score, kernels::hidden_score});
@@ -247,7 +245,7 @@ TEST_CASE("the gradients of a step agree with finite differences", "[DeletionSte
       Values values = gate_values;  // all further from the threshold than a step of the check
       const Step step(before, values, -15.0, options);
       const auto probe = random_matrix<double>(step.after().total(), 3, rng);
-      const auto bias_probe = random_values<double>(static_cast<Index>(step.after().key_bias.size()), rng);
+      const auto bias_probe = random_values<double>(step.after().key_bias.size(), rng);
 
       Matrix<double> grad_x = step.backward(probe);
       Values grad_values = {1};  // to be overwritten
@@ -261,13 +259,13 @@ TEST_CASE("the gradients of a step agree with finite differences", "[DeletionSte
       grad_values.resize(7, 0.0);
 
       const auto view = [](const char* name, Values& list) {
-        return ParameterView<double>{name, list.data(), 1, static_cast<Index>(list.size()), true};
+        return ParameterView<double>{name, list.data(), 1, list.size(), true};
       };
       require_gradients(
           [&] {
             const Step moved(before, values, -15.0, options);
             double loss = probe_sum(probe, moved.forward(x));
-            for (std::size_t i = 0; i < bias_probe.size(); ++i) {
+            for (Index i = 0; i < bias_probe.size(); ++i) {
               const double bias = moved.after().key_bias[i];
               if (bias > kernels::hidden_score) loss += bias_probe[i] * bias;  // a filler's is constant, and huge
             }
@@ -390,7 +388,7 @@ struct SureEncoder {
     const auto removed = run(options), weakened = run(soft);
     Matrix<Scalar> survivors(removed.hidden.total(), removed.hidden.values.cols());
     for (Index row = 0; row < survivors.rows(); ++row)
-      survivors.row(row) = weakened.hidden.values.row(removed.kept[static_cast<std::size_t>(row)]);
+      survivors.row(row) = weakened.hidden.values.row(removed.kept[row]);
     return relative_difference(survivors, removed.hidden.values);
   }
 };
@@ -413,8 +411,8 @@ TEMPLATE_TEST_CASE("in an encoder, soft deletion with saturated gates is hard de
     REQUIRE(sure.difference(hard) <= agreement<TestType>);
     REQUIRE(removed.hidden.offsets.length(2) == 0);
     for (Index row = 0; row < removed.hidden.total(); ++row) {
-      const auto i = static_cast<std::size_t>(row), origin = static_cast<std::size_t>(removed.kept[i]);
-      REQUIRE(removed.hidden.positions[i] == sure.input.embedded.positions[origin]);
+      const Index origin = removed.kept[row];
+      REQUIRE(removed.hidden.positions[row] == sure.input.embedded.positions[origin]);
     }
   }
 }

@@ -17,7 +17,7 @@ using Catch::Matchers::WithinAbs;
 namespace {
 
 using Values = Vector<double>;
-using Marks = Vector<std::uint8_t>;
+using Flags = Vector<std::uint8_t>;
 
 constexpr GateRegulariser all_kinds[] = {GateRegulariser::mean_gate, GateRegulariser::clamped_logits,
                                          GateRegulariser::logits, GateRegulariser::variance};
@@ -27,13 +27,11 @@ bool reads_logits(GateRegulariser kind) {
 }
 
 RegulariserResult<double> run(GateRegulariser kind, const Values& values, const Values& logits,
-                              const Marks& forced = {}, double threshold = -1.0) {
+                              const Flags& forced = {}, double threshold = -1.0) {
   return regularise<double>(kind, values, logits, forced, threshold);
 }
 
-ParameterView<double> view(const char* name, Values& values) {
-  return {name, values.data(), 1, static_cast<Index>(values.size()), true};
-}
+ParameterView<double> view(const char* name, Values& values) { return {name, values.data(), 1, values.size(), true}; }
 
 }  // namespace
 
@@ -58,7 +56,7 @@ TEST_CASE("deleting more lowers every regulariser of the amount, deciding lowers
 
 TEST_CASE("the gradients of the regularisers agree with finite differences", "[GateRegulariser]") {
   for (const GateRegulariser kind : all_kinds)
-    for (const Marks& forced : {Marks{}, Marks{0, 1, 0, 0, 1, 0, 0}}) {
+    for (const Flags& forced : {Flags{}, Flags{0, 1, 0, 0, 1, 0, 0}}) {
       Values values = {-29, -20, -7, -3, -1, -0.5, -11}, logits = {-4, -3, -2.5, -1, 0.5, 2, 6};  // floor at -2
       const auto result = run(kind, values, logits, forced);
       Values grad_values = result.grad_values, grad_logits = result.grad_logits;
@@ -112,9 +110,9 @@ TEST_CASE("the regularisers in float follow those in double", "[GateRegulariser]
     const auto twice = run(kind, values, logits);
     const auto single = regularise<float>(kind, single_values, single_logits, {}, -1.0);
     REQUIRE_THAT(single.value, WithinAbs(twice.value, 1e-9));  // sums are double in both
-    for (std::size_t t = 0; t < twice.grad_values.size(); ++t)
+    for (Index t = 0; t < twice.grad_values.size(); ++t)
       REQUIRE_THAT(single.grad_values[t], WithinAbs(twice.grad_values[t], 1e-6));
-    for (std::size_t t = 0; t < twice.grad_logits.size(); ++t)
+    for (Index t = 0; t < twice.grad_logits.size(); ++t)
       REQUIRE_THAT(single.grad_logits[t], WithinAbs(twice.grad_logits[t], 1e-6));
   }
 }

@@ -19,7 +19,7 @@ using namespace merganser::testing;
 namespace {
 
 using Ids = Vector<TokenId>;
-using Marks = Vector<std::uint8_t>;
+using Flags = Vector<std::uint8_t>;
 
 GateConfig config_of(GateKind kind) {
   GateConfig config;
@@ -42,7 +42,7 @@ struct Setup {
     x = random_matrix<Scalar>(7, 5, rng);
   }
 
-  GateInput input(const Marks& forced = {}) const { return {offsets, ids, forced}; }
+  GateInput input(const Flags& forced = {}) const { return {offsets, ids, forced}; }
 };
 
 constexpr GateKind all_kinds[] = {GateKind::learned, GateKind::random, GateKind::fixed};
@@ -66,7 +66,7 @@ TEST_CASE("a learned gate is a delete gate", "[Gate]") {
   REQUIRE(gate.learned.bias[0] == 2.5);
 
   const Setup<double> s(GateKind::learned);
-  const Marks forced = {0, 1, 0, 0, 0, 0, 1};
+  const Flags forced = {0, 1, 0, 0, 0, 0, 1};
   const auto got = s.gate.forward(s.x, s.input(forced), nullptr), expected = s.gate.learned.forward(s.x, forced);
   REQUIRE(got.values == expected.values);
   REQUIRE(got.logits == expected.logits);
@@ -123,7 +123,7 @@ TEST_CASE("a random gate deletes forced tokens whatever it draws", "[Gate]") {
   const Gate<float> gate(config, 5);
   const Setup<float> s(GateKind::random);
   Rng rng(1);
-  REQUIRE(gate.forward(s.x, s.input(Marks{0, 1, 0, 0, 0, 9, 0}), &rng).values == Vector<float>{0, -7, 0, 0, 0, -7, 0});
+  REQUIRE(gate.forward(s.x, s.input(Flags{0, 1, 0, 0, 0, 9, 0}), &rng).values == Vector<float>{0, -7, 0, 0, 0, -7, 0});
 }
 
 TEMPLATE_TEST_CASE("a fixed gate goes by the ids, and its logits are its values", "[Gate]", float, double) {
@@ -178,7 +178,7 @@ TEST_CASE("a gate says what it lacks", "[Gate]") {
   REQUIRE(argument_error([&] { random.gate.forward(random.x, random.input(), nullptr); }) ==
           "Gate::forward: rng: got none, expected a generator, because the gate is random");
   Rng rng(1);
-  REQUIRE(argument_error([&] { random.gate.forward(random.x, random.input(Marks(8, 1)), &rng); }) ==
+  REQUIRE(argument_error([&] { random.gate.forward(random.x, random.input(Flags(8, 1)), &rng); }) ==
           "Gate::forward: forced.size(): got 8, expected 7");
   REQUIRE(argument_error([&] { fixed.gate.forward(fixed.x, {fixed.offsets}, nullptr); }) ==
           "Gate::forward: ids.size() for a fixed-rule gate: got 0, expected 7");
@@ -193,10 +193,10 @@ TEST_CASE("a gate says what it lacks", "[Gate]") {
 TEST_CASE("a fixed gate counts the words of a sequence without its pads", "[Gate]") {
   Setup<double> s(GateKind::fixed);
   s.ids = {9, 5, 6, 9, 0, 1, 9};
-  const Marks forced = {1, 0, 0, 1, 0, 0, 1};
+  const Flags forced = {1, 0, 0, 1, 0, 0, 1};
   // Without pads: 5 6 and 0 1, of which half are kept.
   REQUIRE(s.gate.forward(s.x, s.input(forced), nullptr).values == Vector<double>{-30, 0, -30, -30, 0, -30, -30});
-  REQUIRE(argument_error([&] { s.gate.forward(s.x, s.input(Marks(8, 1)), nullptr); }) ==
+  REQUIRE(argument_error([&] { s.gate.forward(s.x, s.input(Flags(8, 1)), nullptr); }) ==
           "Gate::forward: forced.size(): got 8, expected 7");
 }
 

@@ -76,18 +76,18 @@ TEST_CASE("for any values a target rate keeps exactly the rest, and no deleted r
   Rng rng(5);
   for (int round = 0; round < 200; ++round) {
     const auto count = 1 + static_cast<Index>(rng.below(20));
-    Vector<double> values(static_cast<std::size_t>(count));
+    Vector<double> values(count);
     for (double& value : values) value = -static_cast<double>(rng.below(5));  // many ties
     const double rate = rng.uniform();
     const Rows kept = survivors<double>(values, with_rate(rate));
     const auto deleted = static_cast<Index>(std::floor(rate * static_cast<double>(count) + 0.5));
     CAPTURE(round, count, rate);
-    REQUIRE(static_cast<Index>(kept.size()) == std::max<Index>(count - deleted, 1));
+    REQUIRE(kept.size() == std::max<Index>(count - deleted, 1));
     REQUIRE(std::is_sorted(kept.begin(), kept.end()));
     for (Index row = 0; row < count; ++row) {
       if (std::binary_search(kept.begin(), kept.end(), row)) continue;
       for (const Index other : kept) {
-        const double gone = values[static_cast<std::size_t>(row)], stays = values[static_cast<std::size_t>(other)];
+        const double gone = values[row], stays = values[other];
         REQUIRE((gone < stays || (gone == stays && row > other)));
       }
     }

@@ -76,7 +76,7 @@ TEST_CASE("the controller follows the reference", "[PiController][golden]") {
     const auto alpha_float = example.at("alpha_float32").get<Vector<double>>();
     const auto proportional = example.at("p_acc").get<Vector<double>>();
     const auto integral = example.at("i_acc").get<Vector<double>>();
-    for (std::size_t step = 0; step < rates.size(); ++step, ++compared) {
+    for (Index step = 0; step < rates.size(); ++step, ++compared) {
       CAPTURE(example.at("name").get<std::string>(), settings.target, step);
       const double got = controller.update(rates[step]);
       REQUIRE_THAT(got, WithinAbs(alpha[step], 1e-14));

@@ -25,23 +25,22 @@ struct PoolingSurrogate {
   Matrix<double> means(const Matrix<double>& x, const Vector<double>& soft) const {
     const merge::Compaction<double> groups = segments();
     Matrix<double> sums = Matrix<double>::Zero(groups.output_offsets().total(), x.cols());
-    Vector<double> weights(static_cast<std::size_t>(sums.rows()), 0.0), counts = weights;
+    Vector<double> weights(sums.rows(), 0.0), counts = weights;
     for (Index i = 0; i < offsets.count(); ++i) {
       double moved = 0;
       for (Index row = 0; row < offsets.length(i); ++row) {
-        const auto t = static_cast<std::size_t>(offsets.begin(i) + row);
-        const Index group = groups.plan(i).group[static_cast<std::size_t>(row)];
+        const Index t = offsets.begin(i) + row;
+        const Index group = groups.plan(i).group[row];
         if (group < 0) continue;
         const Index out = groups.output_offsets().begin(i) + group;
-        sums.row(out) += (1 + moved) * x.row(static_cast<Index>(t));
-        weights[static_cast<std::size_t>(out)] += 1 + moved;
-        counts[static_cast<std::size_t>(out)] += 1;
+        sums.row(out) += (1 + moved) * x.row(t);
+        weights[out] += 1 + moved;
+        counts[out] += 1;
         if (start.settled[t] == 0) moved += soft[t] - start.soft[t];
       }
     }
     for (Index row = 0; row < sums.rows(); ++row) {
-      const auto out = static_cast<std::size_t>(row);
-      sums.row(row) *= counts[out] / (counts[out] + 1e-9) / weights[out];
+      sums.row(row) *= counts[row] / (counts[row] + 1e-9) / weights[row];
     }
     return sums;
   }
@@ -49,7 +48,7 @@ struct PoolingSurrogate {
   /// sum of weights [T] times the boundaries that are the predictor's choice.
   double weighted(const Vector<double>& weights, const Vector<double>& soft) const {
     double sum = 0;
-    for (std::size_t t = 0; t < weights.size(); ++t)
+    for (Index t = 0; t < weights.size(); ++t)
       if (start.settled[t] == 0) sum += weights[t] * soft[t];
     return sum;
   }

@@ -13,17 +13,17 @@ using namespace merganser::testing;
 
 namespace {
 
-using Marks = Vector<std::uint8_t>;
+using Flags = Vector<std::uint8_t>;
 using Rows = Vector<Index>;
 
 }  // namespace
 
 TEST_CASE("segments are filled up: the mean of the pads first, then rows without a member", "[reference_pooling]") {
   const auto offsets = SequenceOffsets::from_lengths(Rows{4, 4, 4, 0});
-  const Marks pads{0, 0, 0, 0, /**/ 0, 0, 255, 1, /**/ 0, 0, 0, 0};
-  auto plans = segment_plans<double>(Marks{1, 1, 0, 1, /**/ 0, 1, 0, 0, /**/ 0, 0, 0, 1}, offsets, pads);
-  const Marks fillers = fill_up_segments(plans, offsets, pads);
-  REQUIRE(fillers == Marks{0, 0, 0, /**/ 0, 1, 1, /**/ 0, 1, 1});
+  const Flags pads{0, 0, 0, 0, /**/ 0, 0, 255, 1, /**/ 0, 0, 0, 0};
+  auto plans = segment_plans<double>(Flags{1, 1, 0, 1, /**/ 0, 1, 0, 0, /**/ 0, 0, 0, 1}, offsets, pads);
+  const Flags fillers = fill_up_segments(plans, offsets, pads);
+  REQUIRE(fillers == Flags{0, 0, 0, /**/ 0, 1, 1, /**/ 0, 1, 1});
   REQUIRE(plans[0].group == Rows{0, 1, 2, 2});
   REQUIRE(plans[1].group == Rows{0, 0, 1, 1});
   REQUIRE(plans[1].weight[2] == segment_weight<double>(2));
@@ -36,9 +36,9 @@ TEST_CASE("segments are filled up: the mean of the pads first, then rows without
 
 TEST_CASE("pads of the longest sequence stay in no segment", "[reference_pooling]") {
   const auto offsets = SequenceOffsets::from_lengths(Rows{3, 2});
-  const Marks pads{0, 0, 1, /**/ 0, 0};
-  auto plans = segment_plans<double>(Marks{1, 1, 0, /**/ 0, 1}, offsets, pads);
-  REQUIRE(fill_up_segments(plans, offsets, pads) == Marks{0, 0, /**/ 0, 1});
+  const Flags pads{0, 0, 1, /**/ 0, 0};
+  auto plans = segment_plans<double>(Flags{1, 1, 0, /**/ 0, 1}, offsets, pads);
+  REQUIRE(fill_up_segments(plans, offsets, pads) == Flags{0, 0, /**/ 0, 1});
   REQUIRE(plans[0].group == Rows{0, 1, -1});
 }
 
@@ -56,8 +56,8 @@ TEST_CASE("lengths that differ and a rate of 0 are named", "[reference_pooling]"
   Vector<MergePlan<double>> none;
   REQUIRE(argument_error([&] { fill_up_segments(none, SequenceOffsets::single(1), {}); }) ==
           "fill_up_segments: plans.size(): got 0, expected 1");
-  auto plans = segment_plans<double>(Marks{1, 1}, SequenceOffsets::single(2));
-  REQUIRE(argument_error([&] { fill_up_segments(plans, SequenceOffsets::single(2), Marks{1}); }) ==
+  auto plans = segment_plans<double>(Flags{1, 1}, SequenceOffsets::single(2));
+  REQUIRE(argument_error([&] { fill_up_segments(plans, SequenceOffsets::single(2), Flags{1}); }) ==
           "fill_up_segments: pads.size(): got 1, expected 2");
   REQUIRE(argument_error([] { whole_group_plans<double>(SequenceOffsets::single(2), 0); }) ==
           "whole_group_plans: rate: got 0, expected at least 1");

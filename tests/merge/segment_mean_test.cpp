@@ -15,10 +15,10 @@ using Catch::Matchers::ContainsSubstring;
 
 namespace {
 
-using Marks = Vector<std::uint8_t>;
+using Flags = Vector<std::uint8_t>;
 using Rows = Vector<Index>;
 
-Vector<MergePlan<double>> plans_of(const Marks& boundaries, const Rows& lengths, const Marks& pads = {}) {
+Vector<MergePlan<double>> plans_of(const Flags& boundaries, const Rows& lengths, const Flags& pads = {}) {
   return segment_plans<double>(boundaries, SequenceOffsets::from_lengths(lengths), pads);
 }
 
@@ -52,7 +52,7 @@ TEMPLATE_TEST_CASE("segments become their means", "[segment_mean]", float, doubl
   Rng rng(1);
   const auto x = random_matrix<TestType>(6, 3, rng);
   const auto offsets = SequenceOffsets::from_lengths(Rows{4, 2});
-  const Compaction<TestType> segments(segment_plans<TestType>(Marks{0, 1, 1, 1, 0, 1}, offsets), offsets);
+  const Compaction<TestType> segments(segment_plans<TestType>(Flags{0, 1, 1, 1, 0, 1}, offsets), offsets);
   Matrix<TestType> expected(4, 3);
   expected << (x.row(0) + x.row(1)) / 2, x.row(2), x.row(3), (x.row(4) + x.row(5)) / 2;
   REQUIRE(relative_difference(segments.compact(x), expected) < 1e-6);
@@ -72,7 +72,7 @@ TEST_CASE("the gradient of boundaries is that of the surrogate with moved weight
   const auto probe = random_matrix<double>(segments.output_offsets().total(), 3, rng);
   Vector<double> soft = surrogate.start.soft;
   Vector<double> gradient = segment_boundary_gradient<double>(x, segments, probe);
-  for (std::size_t t = 0; t < 22; ++t) {
+  for (Index t = 0; t < 22; ++t) {
     if (surrogate.start.hard[t] != 0) REQUIRE(gradient[t] == 0.0);  // nothing of the segment is behind its end
     if (surrogate.pads[t] != 0) REQUIRE(gradient[t] == 0.0);
   }

@@ -16,13 +16,13 @@ using Catch::Matchers::WithinAbs;
 
 namespace {
 
-using Marks = Vector<std::uint8_t>;
+using Flags = Vector<std::uint8_t>;
 using Rows = Vector<Index>;
 
 template <Real Scalar>
 struct Setup {
   SequenceOffsets offsets = SequenceOffsets::from_lengths(Rows{6, 0, 1, 8});
-  Marks pads{0, 0, 0, 0, 0, 0, /**/ 0, /**/ 0, 1, 0, 1, 1, 1, 0, 1};
+  Flags pads{0, 0, 0, 0, 0, 0, /**/ 0, /**/ 0, 1, 0, 1, 1, 1, 0, 1};
   StridedConvolution<Scalar> layer{{5, 3}};
   Matrix<Scalar> x;
 
@@ -40,7 +40,7 @@ struct Setup {
 TEST_CASE("groups are consecutive rows; pads are in none, and the last may be short", "[StridedConvolution]") {
   const auto plans =
       strided_plans<double>(SequenceOffsets::from_lengths(Rows{6, 1, 0, 7, 8}), 3,
-                            Marks{0, 0, 0, 0, 0, 0, /**/ 0, /**/ 0, 0, 0, 0, 0, 0, 0, /**/ 0, 1, 0, 1, 1, 1, 0, 1});
+                            Flags{0, 0, 0, 0, 0, 0, /**/ 0, /**/ 0, 0, 0, 0, 0, 0, 0, /**/ 0, 1, 0, 1, 1, 1, 0, 1});
   REQUIRE(plans[0].group == Rows{0, 0, 0, 1, 1, 1});
   REQUIRE(plans[0].representative == Rows{0, 3});
   REQUIRE(plans[1].group == Rows{0});
@@ -61,7 +61,7 @@ TEMPLATE_TEST_CASE("a group becomes the gelu of its convolution, missing rows ar
     for (Index o = 0; o < 5; ++o) {
       double sum = static_cast<double>(s.layer.bias[o]);
       for (Index k = 0; k < 3; ++k) {
-        const Index row = members[static_cast<std::size_t>(g)][static_cast<std::size_t>(k)];
+        const Index row = members[g][k];
         for (Index c = 0; c < 5 && row >= 0; ++c)
           sum += static_cast<double>(s.layer.weight(o, c * 3 + k)) * static_cast<double>(s.x(row, c));
       }
@@ -116,7 +116,7 @@ TEST_CASE("no rows make no groups, and what does not fit is named", "[StridedCon
   REQUIRE_THAT(argument_error([&] { s.layer.forward(s.x, longer); }), ContainsSubstring("row of a group: got 3"));
   REQUIRE_THAT(argument_error([] { strided_plans<float>(SequenceOffsets::single(2), 0); }),
                ContainsSubstring("rate: got 0"));
-  REQUIRE_THROWS_AS(strided_plans<float>(SequenceOffsets::single(2), 2, Marks{0}), std::invalid_argument);
+  REQUIRE_THROWS_AS(strided_plans<float>(SequenceOffsets::single(2), 2, Flags{0}), std::invalid_argument);
   REQUIRE_THROWS_AS(StridedConvolution<float>({5, 0}), std::invalid_argument);
 }
 

@@ -16,7 +16,7 @@ using Catch::Matchers::ContainsSubstring;
 
 namespace {
 
-using Marks = Vector<std::uint8_t>;
+using Flags = Vector<std::uint8_t>;
 using Rows = Vector<Index>;
 
 PoolingConfig config_of(PoolingKind kind) {
@@ -67,8 +67,8 @@ TEST_CASE("a boundary predictor reads norm(x) and makes means of x", "[TokenPool
   REQUIRE(output.report.prior == 0.4);
   REQUIRE(SequenceOffsets::from_lengths(output.report.lengths) == output.state.offsets);
   REQUIRE(output.state.origin == segments.representatives());
-  for (std::size_t row = 0; row < output.state.origin.size(); ++row)
-    REQUIRE(output.state.positions[row] == s.state.positions[static_cast<std::size_t>(output.state.origin[row])]);
+  for (Index row = 0; row < output.state.origin.size(); ++row)
+    REQUIRE(output.state.positions[row] == s.state.positions[output.state.origin[row]]);
   REQUIRE(output.report.positions == output.state.positions);
   REQUIRE(output.hidden.empty());
 }
@@ -97,7 +97,7 @@ TEST_CASE("the gradients of a pooling are those of its surrogate", "[TokenPoolin
   const auto weights = random_values<double>(17, rng);
   TokenPooling<double> gradients = zeros_like(s.pooling);
   Matrix<double> grad_x = s.pooling.backward(probe, weights, cache, gradients);
-  Marks marks(17, 0);
+  Flags marks(17, 0);
   marks[5] = marks[6] = marks[10] = 1;
   const PoolingSurrogate surrogate{s.state.offsets, marks, output.report.boundaries};
   Matrix<double> real_probe(surrogate.segments().output_offsets().total(), 4), pad_probe = Matrix<double>::Zero(4, 4);
@@ -105,8 +105,8 @@ TEST_CASE("the gradients of a pooling are those of its surrogate", "[TokenPoolin
   for (Index i = 0; i < 4; ++i)
     for (Index slot = 0; slot < output.state.offsets.length(i); ++slot) {
       const Index at = output.state.offsets.begin(i) + slot;
-      if (slot < output.report.lengths[static_cast<std::size_t>(i)]) real_probe.row(row++) = probe.row(at);
-      if (slot == output.report.lengths[static_cast<std::size_t>(i)]) pad_probe.row(i) = probe.row(at);
+      if (slot < output.report.lengths[i]) real_probe.row(row++) = probe.row(at);
+      if (slot == output.report.lengths[i]) pad_probe.row(i) = probe.row(at);
     }
   auto parameters = parameter_views(s.pooling), analytic = parameter_views(gradients);
   parameters.push_back(tensor_view("x", s.x));
@@ -168,7 +168,7 @@ TEST_CASE("the reference's fillers are seen by self-attention but by no reader",
   REQUIRE(output.report.lengths == Rows{5, 1});
   REQUIRE(output.state.offsets.length(1) == 5);
   REQUIRE(output.state.hidden.empty());
-  REQUIRE(output.hidden == Marks{0, 0, 0, 0, 0, /**/ 0, 1, 1, 1, 1});
+  REQUIRE(output.hidden == Flags{0, 0, 0, 0, 0, /**/ 0, 1, 1, 1, 1});
   REQUIRE(relative_difference(output.values.row(6), s.x.bottomRows(4).colwise().mean()) < 1e-8);
   REQUIRE(output.values.bottomRows(3).isZero(0));
   REQUIRE(output.report.positions == Vector<Position>{1, 3, 5, 7, 9, /**/ 1, 1, 1, 1, 1});
@@ -180,8 +180,8 @@ TEST_CASE("the reference's groups are hidden by their first row, from readers by
   s.state.forced = {1, 0, 0, 0, 1, 1, 0, 0, /**/ 0, 0, 1, 1, 1, 1};
   const auto output = s.pooling.forward(s.x, s.state, s.input(PooledPads::pooled));
   REQUIRE(output.report.lengths == Rows{2, 2});
-  REQUIRE(output.state.hidden == Marks{1, 0, /**/ 0, 1});
-  REQUIRE(output.hidden == Marks{0, 0, /**/ 0, 1});
+  REQUIRE(output.state.hidden == Flags{1, 0, /**/ 0, 1});
+  REQUIRE(output.hidden == Flags{0, 0, /**/ 0, 1});
 }
 
 TEMPLATE_TEST_CASE("training draws its noise, inference has none", "[TokenPooling]", float, double) {

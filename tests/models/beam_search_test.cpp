@@ -35,21 +35,21 @@ Vector<Hypothesis> search(const BeamSearchOptions& options, const NextLogits& ne
   while (!beams.running().empty()) {
     Vector<RowVector<double>> rows;
     for (const auto& beam : beams.running()) rows.push_back(next(beam.ids));
-    Matrix<double> logits(static_cast<Index>(rows.size()), rows.front().size());
-    for (std::size_t b = 0; b < rows.size(); ++b) logits.row(static_cast<Index>(b)) = rows[b];
+    Matrix<double> logits(rows.size(), rows.front().size());
+    for (Index b = 0; b < rows.size(); ++b) logits.row(b) = rows[b];
     const auto before = beams.running();
     const Vector<Index> parents = beams.advance(logits);
     REQUIRE(parents.size() == beams.running().size());
-    REQUIRE(parents.size() <= static_cast<std::size_t>(options.beams));
-    for (std::size_t b = 0; b < parents.size(); ++b) {
+    REQUIRE(parents.size() <= options.beams);
+    for (Index b = 0; b < parents.size(); ++b) {
       const Ids& child = beams.running()[b].ids;
-      REQUIRE(Ids(child.begin(), child.end() - 1) == before[static_cast<std::size_t>(parents[b])].ids);
+      REQUIRE(Ids(child.begin(), child.end() - 1) == before[parents[b]].ids);
     }
   }
   return beams.ended();
 }
 
-double score_of(double log_probability, std::size_t tokens, double penalty) {
+double score_of(double log_probability, Index tokens, double penalty) {
   return log_probability / std::pow(static_cast<double>(tokens), penalty);
 }
 
@@ -57,7 +57,7 @@ double score_of(double log_probability, std::size_t tokens, double penalty) {
 Vector<Hypothesis> all_sequences(const BeamSearchOptions& options, const NextLogits& next) {
   Vector<Hypothesis> found;
   const std::function<void(const Ids&, double)> grow = [&](const Ids& ids, double log_probability) {
-    if (static_cast<Index>(ids.size()) == options.max_length || ids.back() == end) {
+    if (ids.size() == options.max_length || ids.back() == end) {
       found.push_back({ids, log_probability, score_of(log_probability, ids.size() - 1, options.length_penalty)});
       return;
     }
@@ -88,7 +88,7 @@ NextLogits random_logits(Index vocabulary, std::uint64_t seed) {
 
 void require_same(const Vector<Hypothesis>& got, const Vector<Hypothesis>& expected, double tolerance) {
   REQUIRE(got.size() == expected.size());
-  for (std::size_t i = 0; i < got.size(); ++i) {
+  for (Index i = 0; i < got.size(); ++i) {
     CAPTURE(i);
     REQUIRE(got[i].ids == expected[i].ids);
     REQUIRE_THAT(got[i].log_probability, WithinAbs(expected[i].log_probability, tolerance));
@@ -149,7 +149,7 @@ TEST_CASE("enough beams find the best of all sequences", "[beam_search]") {
       // Not enough for all, but for every one that is cut: only what has ended is thrown away.
       options.beams = 300;
       options.early_stopping = EarlyStopping::when_impossible;
-      expected.resize(std::min<std::size_t>(expected.size(), 300));
+      expected.resize(std::min<Index>(expected.size(), 300));
       require_same(search(options, next), expected, 1e-12);
     }
 }
@@ -163,15 +163,15 @@ TEST_CASE("narrow beams return true scores, in order, each sequence once", "[bea
         std::map<Ids, Hypothesis> all;
         for (const Hypothesis& hypothesis : all_sequences(options, next)) all[hypothesis.ids] = hypothesis;
         const Vector<Hypothesis> found = search(options, next);
-        REQUIRE(found.size() == static_cast<std::size_t>(beams));
+        REQUIRE(found.size() == beams);
         std::set<Ids> different;
-        for (std::size_t i = 0; i < found.size(); ++i) {
+        for (Index i = 0; i < found.size(); ++i) {
           REQUIRE(all.contains(found[i].ids));
           require_same({found[i]}, {all[found[i].ids]}, 1e-12);
           REQUIRE((i == 0 || found[i].score <= found[i - 1].score));
           different.insert(found[i].ids);
         }
-        REQUIRE(different.size() == found.size());
+        REQUIRE(std::ssize(different) == found.size());
       }
 }
 
@@ -264,10 +264,9 @@ TEMPLATE_TEST_CASE("a beam search of a batch is, in bits, that of its sequences,
       batches.push_back(beam_search(model, source, options, forward));
     }
     for (Index i = 0; i < 4; ++i) {
-      const auto n = static_cast<std::size_t>(i);
-      REQUIRE(same_bits(batches[0].hypotheses[n], batches[1].hypotheses[n]));
+      REQUIRE(same_bits(batches[0].hypotheses[i], batches[1].hypotheses[i]));
       const auto single = beam_search(model, alone(source, i), options, forward);
-      REQUIRE(same_bits(batches[0].hypotheses[n], single.hypotheses.at(0)));
+      REQUIRE(same_bits(batches[0].hypotheses[i], single.hypotheses.at(0)));
     }
     REQUIRE(batches[0].encoded.hidden.count() == 4);
   }

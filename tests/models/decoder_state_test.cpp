@@ -79,19 +79,19 @@ TEMPLATE_TEST_CASE("sequences that are chosen, left out, swapped and branched go
       Rng rng(5);
       const Vector<Vector<Index>> choices{{0, 1, 2, 3}, {3, 2, 2, 0, 2}, {4, 0, 1, 1, 3, 2, 2, 2}, {1, 6}, {1, 0}};
       for (const Vector<Index>& chosen : choices) {
-        Matrix<TestType> embedded(static_cast<Index>(tracks.size()), stack.width);
-        for (std::size_t n = 0; n < tracks.size(); ++n) {
+        Matrix<TestType> embedded(tracks.size(), stack.width);
+        for (Index n = 0; n < tracks.size(); ++n) {
           tracks[n].given.push_back(static_cast<Index>(rng.below(8)));
-          embedded.row(static_cast<Index>(n)) = s.inputs.row(tracks[n].given.back());
+          embedded.row(n) = s.inputs.row(tracks[n].given.back());
         }
         const Matrix<TestType> y = s.decoder.step(embedded, state);
-        for (std::size_t n = 0; n < tracks.size(); ++n)
-          REQUIRE(identical(y.row(static_cast<Index>(n)), s.alone(tracks[n].source, tracks[n].given)));
+        for (Index n = 0; n < tracks.size(); ++n)
+          REQUIRE(identical(y.row(n), s.alone(tracks[n].source, tracks[n].given)));
         state.select(chosen);
         Vector<Track> next;
-        for (const Index from : chosen) next.push_back(tracks[static_cast<std::size_t>(from)]);
+        for (const Index from : chosen) next.push_back(tracks[from]);
         tracks = next;
-        REQUIRE(state.sequences == static_cast<Index>(tracks.size()));
+        REQUIRE(state.sequences == tracks.size());
       }
     }
 }
@@ -121,8 +121,8 @@ TEST_CASE("a state takes memory as it grows, and loses nothing", "[DecoderState]
   Matrix<float> embedded(4, 6), y;
   for (Index t = 0; t < first + 20; ++t) {
     for (Index n = 0; n < 4; ++n) {
-      given[static_cast<std::size_t>(n)].push_back(static_cast<Index>(rng.below(8)));
-      embedded.row(n) = s.inputs.row(given[static_cast<std::size_t>(n)].back());
+      given[n].push_back(static_cast<Index>(rng.below(8)));
+      embedded.row(n) = s.inputs.row(given[n].back());
     }
     y = s.decoder.step(embedded, state);
   }
@@ -130,8 +130,7 @@ TEST_CASE("a state takes memory as it grows, and loses nothing", "[DecoderState]
   REQUIRE(state.self[0].keys.rows() == 8 * first);
   Matrix<float> all(4 * (first + 20), 6);
   for (Index n = 0; n < 4; ++n)
-    for (Index t = 0; t < first + 20; ++t)
-      all.row(n * (first + 20) + t) = s.inputs.row(given[static_cast<std::size_t>(n)][static_cast<std::size_t>(t)]);
+    for (Index t = 0; t < first + 20; ++t) all.row(n * (first + 20) + t) = s.inputs.row(given[n][t]);
   const Matrix<float> whole =
       s.decoder.forward(RaggedBatch<float>(all, SequenceOffsets::from_lengths(Vector<Index>(4, first + 20))), s.memory);
   for (Index n = 0; n < 4; ++n)

@@ -95,8 +95,8 @@ TEST_CASE("the gradients of a decoder agree with finite differences", "[Decoder]
   };
   input("embedded", s.embedded.values, inputs.embedded);
   input("memory", s.memory.hidden.values, inputs.memory);
-  Eigen::Map<PlainRowVector<double>> key_bias(s.memory.key_bias.data(), static_cast<Index>(s.memory.key_bias.size()));
-  Eigen::Map<PlainRowVector<double>> grad_bias(inputs.key_bias.data(), static_cast<Index>(inputs.key_bias.size()));
+  Eigen::Map<PlainRowVector<double>> key_bias(s.memory.key_bias.data(), s.memory.key_bias.size());
+  Eigen::Map<PlainRowVector<double>> grad_bias(inputs.key_bias.data(), inputs.key_bias.size());
   input("key bias", key_bias, grad_bias);
   require_gradients(
       [&] {

@@ -36,7 +36,7 @@ struct Setup {
         block(config),
         offsets(SequenceOffsets::from_lengths(lengths)),
         positions(counting_positions(offsets)),
-        hidden(static_cast<std::size_t>(offsets.total()), 0) {
+        hidden(offsets.total(), 0) {
     fill_model(block, 1);
     Rng rng(2);
     key_bias = random_values<Scalar>(offsets.total(), rng);

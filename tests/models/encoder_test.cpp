@@ -69,7 +69,7 @@ struct Probe {
   explicit Probe(const EncoderOutput<double>& output) {
     Rng rng(5);
     hidden = random_matrix<double>(output.hidden.values.rows(), output.hidden.values.cols(), rng);
-    key_bias = random_values<double>(static_cast<Index>(output.key_bias.size()), rng);
+    key_bias = random_values<double>(output.key_bias.size(), rng);
     for (const auto& report : output.gates)
       gates.push_back(
           {random_values<double>(report.offsets.total(), rng), random_values<double>(report.offsets.total(), rng)});
@@ -80,7 +80,7 @@ struct Probe {
       return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
     };
     double total = probe_sum(hidden, output.hidden.values) + sum(key_bias, output.key_bias);
-    for (std::size_t g = 0; g < gates.size(); ++g)
+    for (Index g = 0; g < gates.size(); ++g)
       total += sum(gates[g].values, output.gates[g].gate.values) + sum(gates[g].logits, output.gates[g].gate.logits);
     return total + excess * std::accumulate(excess_means.begin(), excess_means.end(), 0.0);
   }
@@ -131,7 +131,7 @@ Setup<Scalar> decided(double scale = -30) {
   gate.weight(0, 0) = 31;
   gate.bias(0) = -29;
   const Vector<Index> signs{1, -1, -1, 1, /**/ 1, /**/ -1, 1, 1, -1, 1, -1};
-  for (Index t = 0; t < s.rows.rows(); ++t) s.rows(t, 0) = static_cast<Scalar>(signs[static_cast<std::size_t>(t)]);
+  for (Index t = 0; t < s.rows.rows(); ++t) s.rows(t, 0) = static_cast<Scalar>(signs[t]);
   return s;
 }
 
@@ -223,7 +223,7 @@ TEMPLATE_TEST_CASE("a sequence alone gives the bits that it gives in a batch", "
       single.rows = rows_of(s.rows, s.ids.offsets, i);
       const EncoderOutput<TestType> own = single.forward(options);
       REQUIRE(identical(own.hidden.values, rows_of(together.hidden.values, together.hidden.offsets, i)));
-      REQUIRE(own.deletion.kept[0] == together.deletion.kept[static_cast<std::size_t>(i)]);
+      REQUIRE(own.deletion.kept[0] == together.deletion.kept[i]);
     }
   }
 }
@@ -310,8 +310,7 @@ TEST_CASE("soft deletion with a saturated gate tends to hard deletion with survi
     const double gap = relative_difference(survivors, kept.hidden.values);
     REQUIRE(gap < last);
     REQUIRE(relative_difference(survivors, dropped.hidden.values) > 1e-3);  // survivors stand at scale * sigmoid(-2)
-    for (std::size_t i = 0; i < kept.kept.size(); ++i)
-      REQUIRE(kept.key_bias[i] == soft.key_bias[static_cast<std::size_t>(kept.kept[i])]);
+    for (Index i = 0; i < kept.kept.size(); ++i) REQUIRE(kept.key_bias[i] == soft.key_bias[kept.kept[i]]);
     last = std::max(gap, 1e-13);
   }
   REQUIRE(last < 1e-12);
@@ -321,15 +320,14 @@ TEST_CASE("two soft gates add up, and the second sees only what the first left w
   const Setup<double> s(config_of<double>(three_blocks(), {0, 2}));
   const EncoderOutput<double> soft = s.forward(deletion(DeletionMode::soft));
   REQUIRE(soft.gates.size() == 2);
-  for (std::size_t t = 0; t < 9; ++t)
+  for (Index t = 0; t < 9; ++t)
     REQUIRE(soft.key_bias[t] == soft.gates[0].gate.values[t] + soft.gates[1].gate.values[t]);
   const EncoderOutput<double> hard = s.forward(deletion(DeletionMode::hard));
   REQUIRE(hard.gates[0].block == 0);
   REQUIRE(hard.gates[1].block == 2);
-  REQUIRE(hard.gates[1].offsets.total() == static_cast<Index>(hard.gates[0].kept.size()));
-  REQUIRE(hard.hidden.total() == static_cast<Index>(hard.gates[1].kept.size()));
-  for (std::size_t i = 0; i < hard.kept.size(); ++i)
-    REQUIRE(hard.kept[i] == hard.gates[0].kept[static_cast<std::size_t>(hard.gates[1].kept[i])]);
+  REQUIRE(hard.gates[1].offsets.total() == hard.gates[0].kept.size());
+  REQUIRE(hard.hidden.total() == hard.gates[1].kept.size());
+  for (Index i = 0; i < hard.kept.size(); ++i) REQUIRE(hard.kept[i] == hard.gates[0].kept[hard.gates[1].kept[i]]);
 }
 
 TEST_CASE("a threshold or a rate of the call overrides the trained threshold", "[Encoder]") {
@@ -343,7 +341,7 @@ TEST_CASE("a threshold or a rate of the call overrides the trained threshold", "
     REQUIRE(output.gates[0].threshold == -29.0);
     Vector<Index> expected;
     for (Index t = 0; t < 48; ++t)
-      if (output.gates[0].gate.values[static_cast<std::size_t>(t)] > -29.0 || t == 30) expected.push_back(t);
+      if (output.gates[0].gate.values[t] > -29.0 || t == 30) expected.push_back(t);
     REQUIRE(output.gates[0].kept == expected);
     REQUIRE(expected.size() > trained.gates[0].kept.size());
 

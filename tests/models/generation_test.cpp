@@ -56,7 +56,7 @@ Vector<TokenId> decode_slowly(const EncoderDecoder<Scalar>& model, const TokenBa
                               const typename EncoderDecoder<Scalar>::ForwardOptions& options) {
   Vector<TokenId> ids{model.config().start};
   const EncoderOutput<Scalar> encoded = model.encode(source, options);
-  while (static_cast<Index>(ids.size()) < max_length) {
+  while (ids.size() < max_length) {
     TokenBatch input;
     input.push_back(ids);
     Index best = 0;
@@ -97,12 +97,11 @@ TEMPLATE_TEST_CASE("greedy generation with the key/value cache is greedy decodin
 
       // The logits of every step are those of a whole pass, too; 0 once a sequence has ended.
       const Matrix<TestType> whole = model.decode(result.ids, result.encoded);
-      REQUIRE(static_cast<Index>(result.step_logits.size()) == result.ids.offsets.max_length() - 1);
-      for (std::size_t step = 0; step < result.step_logits.size(); ++step)
+      REQUIRE(result.step_logits.size() == result.ids.offsets.max_length() - 1);
+      for (Index step = 0; step < result.step_logits.size(); ++step)
         for (Index i = 0; i < 4; ++i) {
-          const auto t = static_cast<Index>(step);
           Matrix<TestType> expected = Matrix<TestType>::Zero(1, 11);
-          if (t + 1 < result.ids.offsets.length(i)) expected = whole.row(result.ids.offsets.begin(i) + t);
+          if (step + 1 < result.ids.offsets.length(i)) expected = whole.row(result.ids.offsets.begin(i) + step);
           REQUIRE(relative_difference(Matrix<TestType>(result.step_logits[step].row(i)), expected) <=
                   agreement<TestType>);
         }
@@ -156,8 +155,8 @@ TEMPLATE_TEST_CASE("a sequence of a batch has the bits that it has alone, with a
         options.first_stream = static_cast<std::uint64_t>(i);
         const Generation<TestType> single = generate(model, alone(source, i), options, forward);
         REQUIRE(ids_of(single.ids, 0) == ids_of(batches[0].ids, i));
-        REQUIRE(single.endings[0] == batches[0].endings[static_cast<std::size_t>(i)]);
-        for (std::size_t step = 0; step < single.step_logits.size(); ++step)
+        REQUIRE(single.endings[0] == batches[0].endings[i]);
+        for (Index step = 0; step < single.step_logits.size(); ++step)
           for (const auto& batch : batches)
             REQUIRE(identical(single.step_logits[step], batch.step_logits[step].row(i)));
         shortest = std::min(shortest, single.ids.total());
@@ -194,8 +193,7 @@ TEST_CASE("the callback sees every token of every sequence once, in order", "[ge
     Vector<Index> callers;
     GenerationOptions options = sampled(12);
     options.on_tokens = [&](Index sequence, std::span<const TokenId> ids) {
-      seen.at(static_cast<std::size_t>(sequence))
-          .insert(seen[static_cast<std::size_t>(sequence)].end(), ids.begin(), ids.end());
+      seen.at(sequence).append(ids.begin(), ids.end());
       callers.push_back(sequence);
       return Continue::yes;
     };
@@ -205,7 +203,7 @@ TEST_CASE("the callback sees every token of every sequence once, in order", "[ge
     for (Index i = 0; i < 4; ++i) {
       const Vector<TokenId> ids = ids_of(result.ids, i);
       const Ending expected = ids.back() == model.config().end ? Ending::end_id : Ending::max_length;
-      REQUIRE(result.endings[static_cast<std::size_t>(i)] == expected);
+      REQUIRE(result.endings[i] == expected);
     }
     options.on_tokens = {};
     REQUIRE(generate(model, source, options).ids == result.ids);
@@ -226,15 +224,15 @@ TEST_CASE("a sequence that is cancelled at step k keeps k tokens, and the others
       const Generation<double> result = generate(model, source, options);
       for (Index i = 0; i < 5; ++i) {
         Vector<TokenId> expected = ids_of(whole.ids, i);
-        Ending ending = whole.endings[static_cast<std::size_t>(i)];
-        if (i == cancelled && static_cast<Index>(expected.size()) > k + 1) {
-          expected.resize(static_cast<std::size_t>(k) + 1);  // the start id and k tokens
+        Ending ending = whole.endings[i];
+        if (i == cancelled && expected.size() > k + 1) {
+          expected.resize(k + 1);  // the start id and k tokens
           ending = Ending::callback;
-        } else if (i == cancelled && static_cast<Index>(expected.size()) == k + 1 && ending == Ending::max_length) {
+        } else if (i == cancelled && expected.size() == k + 1 && ending == Ending::max_length) {
           ending = Ending::callback;
         }
         REQUIRE(ids_of(result.ids, i) == expected);
-        REQUIRE(result.endings[static_cast<std::size_t>(i)] == ending);
+        REQUIRE(result.endings[i] == ending);
       }
     }
   Index calls = 0;
@@ -254,15 +252,13 @@ TEST_CASE("streamed bytes are the bytes of the whole", "[generation]") {
   options.max_length = 60;
   options.sampling.method = Sampling::random;
   options.on_tokens = [&](Index sequence, std::span<const TokenId> ids) {
-    const auto n = static_cast<std::size_t>(sequence);
-    texts[n] += streams[n].push(ids);
+    texts[sequence] += streams[sequence].push(ids);
     return Continue::yes;
   };
   const TokenBatch ids = generate(model, source, options).ids;
   for (Index i = 0; i < 4; ++i) {
-    const auto n = static_cast<std::size_t>(i);
-    REQUIRE(texts[n] + streams[n].finish() == data::ByteTokenizer().decode(ids.sequence(i)));
-    REQUIRE(texts[n].size() > 3);
+    REQUIRE(texts[i] + streams[i].finish() == data::ByteTokenizer().decode(ids.sequence(i)));
+    REQUIRE(texts[i].size() > 3);
   }
 }
 
@@ -278,10 +274,10 @@ TEST_CASE("eight threads generate from one model what one generates", "[generati
   for (std::uint64_t seed = 0; seed < 8; ++seed) expected.push_back(run(seed));
   Vector<TokenBatch> got(8);
   Vector<std::thread> threads;
-  for (std::uint64_t seed = 0; seed < 8; ++seed)
+  for (Index seed = 0; seed < 8; ++seed)
     threads.emplace_back([&, seed] {
       const Threads one(1);
-      for (int repeat = 0; repeat < 5; ++repeat) got[seed] = run(seed);
+      for (int repeat = 0; repeat < 5; ++repeat) got[seed] = run(static_cast<std::uint64_t>(seed));
     });
   for (std::thread& thread : threads) thread.join();
   REQUIRE(got == expected);
@@ -294,9 +290,9 @@ TEST_CASE("memory is taken as sequences grow, whatever they may reach", "[genera
   const Index wanted = 150;  // more than a state has room for at first
   const auto generated = [&](Index max_length) {
     options.max_length = max_length;
-    Vector<Index> counts(static_cast<std::size_t>(std::ssize(lengths)), 1);
+    Vector<Index> counts(std::ssize(lengths), 1);
     options.on_tokens = [&](Index sequence, std::span<const TokenId>) {
-      Index& count = counts[static_cast<std::size_t>(sequence)];
+      Index& count = counts[sequence];
       return ++count < wanted - 10 * sequence ? Continue::yes
                                               : Continue::no;  // they leave the batch at different times
     };
@@ -309,7 +305,7 @@ TEST_CASE("memory is taken as sequences grow, whatever they may reach", "[genera
   const Matrix<float> logits = model.decode(ids, model.encode(random_tokens(lengths, 11, 2)));
   for (Index i = 0; i < ids.count(); ++i)
     for (Index t = ids.offsets.begin(i); t + 1 < ids.offsets.end(i); ++t) {
-      const float chosen = logits(t, ids.ids[static_cast<std::size_t>(t) + 1]);
+      const float chosen = logits(t, ids.ids[t + 1]);
       REQUIRE(chosen >= logits.row(t).maxCoeff() - 1e-4F);
     }
 }
@@ -322,9 +318,9 @@ TEST_CASE("each of several ids can end a sequence", "[generation]") {
   std::set<TokenId> seen;
   for (Index i = 0; i < result.ids.count(); ++i) {
     const auto ids = ids_of(result.ids, i);
-    for (std::size_t t = 1; t < ids.size(); ++t) {
+    for (Index t = 1; t < ids.size(); ++t) {
       const bool ends = ids[t] == 1 || ids[t] == 4 || ids[t] == 7;
-      REQUIRE(ends == (t + 1 == ids.size() && result.endings[static_cast<std::size_t>(i)] == Ending::end_id));
+      REQUIRE(ends == (t + 1 == ids.size() && result.endings[i] == Ending::end_id));
       if (ends) seen.insert(ids[t]);
     }
   }
@@ -360,7 +356,7 @@ TEST_CASE("generation says what does not fit", "[generation]") {
 
 TEST_CASE("nothing is generated from logits that are no numbers", "[generation]") {
   EncoderDecoder<float> model = model_of<float>(1);
-  model.lm_head.weight(7, 0) = std::numeric_limits<float>::quiet_NaN();
+  model.lm_head.weight.matrix()(7, 0) = std::numeric_limits<float>::quiet_NaN();
   const TokenBatch source = random_tokens(lengths, 11, 2);
   REQUIRE(argument_error([&] { generate(model, source); }) ==
           "generate: logits: got nan, expected numbers; are the model's weights finite, and none far too large?");
@@ -368,7 +364,7 @@ TEST_CASE("nothing is generated from logits that are no numbers", "[generation]"
           "beam_search: logits: got nan, expected numbers; are the model's weights finite, and none far too large?");
 
   EncoderDecoder<float> large = model_of<float>(1);  // of finite weights, which make infinite numbers
-  for (Index row = 0; row < large.lm_head.weight.rows(); ++row)
-    large.lm_head.weight.row(row).setConstant(row % 2 == 0 ? 3e38F : -3e38F);
+  for (Index row = 0; row < large.lm_head.weight.matrix().rows(); ++row)
+    large.lm_head.weight.matrix().row(row).setConstant(row % 2 == 0 ? 3e38F : -3e38F);
   REQUIRE_THAT(argument_error([&] { generate(large, source); }), Catch::Matchers::StartsWith("generate: logits: got"));
 }

@@ -78,9 +78,9 @@ Matrix<double> surrogate_forward(const Setup<double>& s, const Encoder<double>::
   Matrix<double> x = s.rows;
   encoder.position.add(x, positions, nullptr);
   const auto bias = encoder.position.bias(positions);
-  std::size_t state = 0;
-  for (std::size_t b = 0; b < encoder.blocks.size(); ++b) {
-    if (static_cast<Index>(b) == encoder.pooling->config().block) {
+  Index state = 0;
+  for (Index b = 0; b < encoder.blocks.size(); ++b) {
+    if (b == encoder.pooling->config().block) {
       soft =
           encoder.pooling->predictor.forward(encoder.pooling->norm.forward(x), s.ids.offsets, surrogate.pads, s.noise)
               .soft;
@@ -163,7 +163,7 @@ TEST_CASE("the prior loss reaches the boundary predictor through the whole model
   REQUIRE(s.evaluate(cache).part("boundary_prior") > 0);
   const auto prior = merge::boundary_prior_loss<double>(report.boundaries.hard, report.offsets, report.trials, 0.2);
   double expected = 0;  // d loss / d b2, through the sigmoids
-  for (std::size_t t = 0; t < 18; ++t)
+  for (Index t = 0; t < 18; ++t)
     if (report.boundaries.settled[t] == 0)
       expected += prior.grad_boundaries[t] * report.boundaries.soft[t] * (1 - report.boundaries.soft[t]) / 0.5;
   const auto with = gradients_at(3), without = gradients_at(0);
@@ -171,7 +171,8 @@ TEST_CASE("the prior loss reaches the boundary predictor through the whole model
   REQUIRE(
       std::abs((with.encoder.pooling->predictor.outer_bias[0] - without.encoder.pooling->predictor.outer_bias[0]) / 3 -
                expected) < 1e-12);
-  if (s.deletion.mode == DeletionMode::everything) REQUIRE(without.encoder.pooling->predictor.outer.weight.isZero(0));
+  if (s.deletion.mode == DeletionMode::everything)
+    REQUIRE(without.encoder.pooling->predictor.outer.weight.matrix().isZero(0));
 }
 
 TEMPLATE_TEST_CASE("training and inference agree, in every deletion mode alike", "[pooling]", float, double) {
@@ -230,7 +231,7 @@ TEMPLATE_TEST_CASE("hidden pads change nothing that the decoder says, generation
       hidden.resize(hidden.size() + row.size(), 0);
       row.resize(9, 0);
       padded.push_back(row);
-      hidden.resize(9 * static_cast<std::size_t>(i + 1), 1);
+      hidden.resize(9 * (i + 1), 1);
     }
     typename EncoderDecoder<TestType>::ForwardOptions options;
     options.hidden = hidden;

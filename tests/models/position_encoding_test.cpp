@@ -51,8 +51,7 @@ TEST_CASE("the absolute scheme adds the vector of each position and has no bias"
   REQUIRE(cache == positions);
   for (Index t = 0; t < 5; ++t)
     REQUIRE(identical(Matrix<double>(x.row(t)),
-                      Matrix<double>(RowVector<double>::Ones(6) +
-                                     position.absolute.weight.row(positions[static_cast<std::size_t>(t)]))));
+                      Matrix<double>(RowVector<double>::Ones(6) + position.absolute.weight.row(positions[t]))));
   REQUIRE(position.bias(positions).values.size() == 0);
   REQUIRE(position.bias_up_to(5).values.size() == 0);
 

@@ -38,31 +38,30 @@ RowVector<double> random_row(Index size, Rng& rng, double deviation = 2.0) {
 
 /// The definition, without care for speed: the probability of every id, 0 for those that are left out.
 Vector<double> defined_distribution(const RowVector<double>& logits, const SamplingOptions& options) {
-  const auto count = static_cast<std::size_t>(logits.size());
+  const Index count = logits.size();
   Vector<double> p(count);
   double total = 0;
-  for (std::size_t id = 0; id < count; ++id)
-    total += p[id] = std::exp(logits[static_cast<Index>(id)] / options.temperature);
-  const auto rank = [&](std::size_t id) {  // how many come before it
-    std::size_t before = 0;
-    for (std::size_t other = 0; other < count; ++other)
+  for (Index id = 0; id < count; ++id) total += p[id] = std::exp(logits[id] / options.temperature);
+  const auto rank = [&](Index id) {  // how many come before it
+    Index before = 0;
+    for (Index other = 0; other < count; ++other)
       if (p[other] > p[id] || (p[other] == p[id] && other < id)) ++before;
     return before;
   };
-  Vector<std::size_t> ranks(count);
-  for (std::size_t id = 0; id < count; ++id) ranks[id] = rank(id);
+  Vector<Index> ranks(count);
+  for (Index id = 0; id < count; ++id) ranks[id] = rank(id);
   const auto keep = [&](const auto& wanted) {
     Vector<double> next = p;
-    for (std::size_t id = 0; id < count; ++id)
+    for (Index id = 0; id < count; ++id)
       if (!wanted(id)) next[id] = 0;
     total = std::accumulate(next.begin(), next.end(), 0.0);
     p = next;
   };
-  if (options.top_k > 0) keep([&](std::size_t id) { return ranks[id] < static_cast<std::size_t>(options.top_k); });
+  if (options.top_k > 0) keep([&](Index id) { return ranks[id] < options.top_k; });
   // A token stays when those before it hold less than top_p.
-  keep([&](std::size_t id) {
+  keep([&](Index id) {
     double before = 0;
-    for (std::size_t other = 0; other < count; ++other) before += ranks[other] < ranks[id] ? p[other] / total : 0.0;
+    for (Index other = 0; other < count; ++other) before += ranks[other] < ranks[id] ? p[other] / total : 0.0;
     return before < options.top_p;
   });
   for (double& value : p) value /= total;
@@ -71,9 +70,8 @@ Vector<double> defined_distribution(const RowVector<double>& logits, const Sampl
 
 /// By id, all V of them.
 Vector<double> given_distribution(const RowVector<double>& logits, const SamplingOptions& options) {
-  Vector<double> p(static_cast<std::size_t>(logits.size()), 0.0);
-  for (const TokenProbability& token : token_distribution<double>(logits, options))
-    p[static_cast<std::size_t>(token.id)] += token.probability;
+  Vector<double> p(logits.size(), 0.0);
+  for (const TokenProbability& token : token_distribution<double>(logits, options)) p[token.id] += token.probability;
   return p;
 }
 
@@ -90,7 +88,7 @@ TEST_CASE("a token is drawn from the distribution of the definition", "[sampling
           const Vector<double> given = given_distribution(logits, options);
           const Vector<double> defined = defined_distribution(logits, options);
           CAPTURE(size, temperature, top_k, top_p);
-          for (std::size_t id = 0; id < given.size(); ++id) {
+          for (Index id = 0; id < given.size(); ++id) {
             REQUIRE_THAT(given[id], WithinAbs(defined[id], 1e-12));
             REQUIRE((given[id] == 0) == (defined[id] == 0));
           }
@@ -167,8 +165,7 @@ TEST_CASE("log probabilities are those of the softmax, also far from 0", "[sampl
     const RowVector<double> shifted = logits.array() + shift;
     const Vector<double> got = log_probabilities<double>(shifted);
     REQUIRE(got.size() == 9);
-    for (std::size_t id = 0; id < 9; ++id)
-      REQUIRE_THAT(got[id], WithinAbs(logits[static_cast<Index>(id)] - std::log(total), 1e-10));
+    for (Index id = 0; id < 9; ++id) REQUIRE_THAT(got[id], WithinAbs(logits[id] - std::log(total), 1e-10));
   }
   REQUIRE(log_probabilities<float>(RowVector<float>::Constant(1, 7.0F)) == Vector<double>{0});
 }

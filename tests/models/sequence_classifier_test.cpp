@@ -37,9 +37,9 @@ Config<Scalar> config_of(const Vector<Index>& gates, Readout readout = Readout::
   return config;
 }
 
-TokenBatch classes_for(std::size_t sequences) {
+TokenBatch classes_for(Index sequences) {
   TokenBatch classes;
-  for (std::size_t i = 0; i < sequences; ++i) classes.push_back(Vector<TokenId>{static_cast<TokenId>((3 * i + 1) % 4)});
+  for (Index i = 0; i < sequences; ++i) classes.push_back(Vector<TokenId>{static_cast<TokenId>((3 * i + 1) % 4)});
   return classes;
 }
 
@@ -83,9 +83,7 @@ TEST_CASE("the gradients of a classifier's objective agree with finite differenc
 }
 
 TEST_CASE("the mean weighs survivors by softmax of their key bias, first takes the first", "[SequenceClassifier]") {
-  const auto survives = [](const auto& encoded, Index t) {
-    return encoded.deleted.empty() || encoded.deleted[static_cast<std::size_t>(t)] == 0;
-  };
+  const auto survives = [](const auto& encoded, Index t) { return encoded.deleted.empty() || encoded.deleted[t] == 0; };
   for (const DeletionOptions& options : all_deletions()) {
     const Setup<double> mean(config_of<double>({1}), options), first(config_of<double>({1}, Readout::first), options);
     const auto output = mean.inferred();
@@ -96,8 +94,7 @@ TEST_CASE("the mean weighs survivors by softmax of their key bias, first takes t
       for (Index t = hidden.offsets.begin(i); t < hidden.offsets.end(i); ++t) {
         if (!survives(output.encoded, t)) continue;
         if (total == 0) of_first.row(i) = hidden.values.row(t);
-        const double weight =
-            output.encoded.key_bias.empty() ? 1.0 : std::exp(output.encoded.key_bias[static_cast<std::size_t>(t)]);
+        const double weight = output.encoded.key_bias.empty() ? 1.0 : std::exp(output.encoded.key_bias[t]);
         of_mean.row(i) += weight * hidden.values.row(t);
         total += weight;
       }
@@ -182,8 +179,7 @@ TEST_CASE("soft deletion gives the logits of hard deletion, by either readout", 
       deleted += hard.encoded.deletion.deleted();
       for (Index i = 0; i < s.source.count(); ++i)
         if (hard.encoded.hidden.offsets.length(i) > 0 &&
-            hard.encoded.kept[static_cast<std::size_t>(hard.encoded.hidden.offsets.begin(i))] !=
-                s.source.offsets.begin(i))
+            hard.encoded.kept[hard.encoded.hidden.offsets.begin(i)] != s.source.offsets.begin(i))
           ++first_deleted;
     }
   REQUIRE(deleted > 100);
@@ -261,7 +257,7 @@ TEST_CASE("a classifier takes over the encoder of a model that writes", "[Sequen
 
   SequenceClassifier<float> classifier(config_of<float>({1}));
   classifier.initialize(rng);
-  const auto head = classifier.head.weight;
+  const auto head = classifier.head.weight.matrix();
   CHECK(copy_parameters(writer.shared, classifier.embedding).empty());
   CHECK(copy_parameters(writer.encoder, classifier.encoder).empty());
 
@@ -270,5 +266,5 @@ TEST_CASE("a classifier takes over the encoder of a model that writes", "[Sequen
   EncoderDecoder<float>::ForwardOptions writing;
   reading.deletion = writing.deletion = deletion(DeletionMode::soft);
   CHECK(identical(classifier.forward(ids, reading).encoded.hidden.values, writer.encode(ids, writing).hidden.values));
-  CHECK(identical(classifier.head.weight, head));
+  CHECK(identical(classifier.head.weight.matrix(), head));
 }

@@ -10,12 +10,12 @@ using namespace merganser;
 using namespace merganser::models;
 using namespace merganser::testing;
 
-TEST_CASE("the default stack is a small T5 1.1 with softmax1 and without dropout", "[StackConfig]") {
+TEST_CASE("the default stack is a small T5 1.1 with bounded scores, softmax1 and no dropout", "[StackConfig]") {
   const StackConfig stack;
   REQUIRE(stack.heads * stack.head_width == stack.width);
   REQUIRE(stack.activation == nn::Activation::gated_gelu);
   REQUIRE(stack.softmax == nn::SoftmaxKind::softmax1);
-  REQUIRE(stack.score_bound == nn::ScoreBound::none());
+  REQUIRE(stack.score_bound == nn::ScoreBound::soft_cap(8));
   REQUIRE(stack.dropout == 0.0);
   REQUIRE(stack.norm_epsilon == 1e-6);
   REQUIRE(stack.positions == PositionScheme::relative);
@@ -45,7 +45,7 @@ TEST_CASE("both kinds of block take their sizes and choices from the stack", "[S
   REQUIRE(encoder_block.attention.config().score_bound == stack.score_bound);
   REQUIRE(decoder_block.self_attention.config().heads == 2);
   REQUIRE(decoder_block.cross_attention.config().head_width == 4);
-  REQUIRE(decoder_block.feed_forward.wi.weight.rows() == 5);
+  REQUIRE(decoder_block.feed_forward.wi.out_features() == 5);
 }
 
 TEST_CASE("a stack that cannot be is refused by its block", "[StackConfig]") {

@@ -49,6 +49,7 @@ inline models::StackConfig tiny_stack() {
   stack.buckets = 6;
   stack.max_distance = 4;
   stack.max_positions = 7;
+  stack.score_bound = nn::ScoreBound::none();  // a test that wants one says so
   return stack;
 }
 
@@ -88,7 +89,7 @@ inline TokenBatch random_tokens(const Vector<Index>& lengths, Index vocabulary, 
   Rng rng(seed);
   TokenBatch batch;
   for (const Index length : lengths) {
-    Vector<TokenId> sequence(static_cast<std::size_t>(length));
+    Vector<TokenId> sequence(length);
     for (TokenId& id : sequence) id = static_cast<TokenId>(2 + rng.below(static_cast<std::uint64_t>(vocabulary - 2)));
     batch.push_back(sequence);
   }
@@ -100,9 +101,9 @@ inline TokenBatch with_pads(const TokenBatch& batch, TokenId pad, std::uint64_t 
   Rng rng(seed);
   TokenBatch result;
   for (Index i = 0; i < batch.count(); ++i) {
-    Vector<TokenId> ids(rng.below(4), pad);
+    Vector<TokenId> ids(static_cast<Index>(rng.below(4)), pad);
     ids.append(batch.sequence(i).begin(), batch.sequence(i).end());
-    ids.resize(ids.size() + rng.below(11), pad);
+    ids.resize(ids.size() + static_cast<Index>(rng.below(11)), pad);
     result.push_back(ids);
   }
   return result;
@@ -141,7 +142,7 @@ double largest_difference(const Model& first, const Model& second) {
   const auto a = numbers_of(first), b = numbers_of(second);
   if (a.size() != b.size()) return std::numeric_limits<double>::infinity();
   double largest = 1, difference = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
+  for (Index i = 0; i < a.size(); ++i) {
     if (!std::isfinite(a[i]) || !std::isfinite(b[i])) return std::numeric_limits<double>::infinity();
     largest = std::max({largest, std::abs(static_cast<double>(a[i])), std::abs(static_cast<double>(b[i]))});
     difference = std::max(difference, std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
@@ -157,13 +158,12 @@ double plan_margin(const models::EncoderOutput<Scalar>& encoded, const merge::De
   if (options.mode != merge::DeletionMode::hard) return margin;
   for (const auto& report : encoded.gates) {
     Vector<bool> kept(report.gate.values.size(), false);
-    for (const Index row : report.kept) kept[static_cast<std::size_t>(row)] = true;
+    for (const Index row : report.kept) kept[row] = true;
     for (Index i = 0; i < report.offsets.count(); ++i) {
       double lowest_kept = std::numeric_limits<double>::infinity(), highest_deleted = -lowest_kept;
       for (Index t = report.offsets.begin(i); t < report.offsets.end(i); ++t) {
-        const auto row = static_cast<std::size_t>(t);
-        const auto value = static_cast<double>(report.gate.values[row]);
-        if (kept[row])
+        const auto value = static_cast<double>(report.gate.values[t]);
+        if (kept[t])
           lowest_kept = std::min(lowest_kept, value);
         else
           highest_deleted = std::max(highest_deleted, value);

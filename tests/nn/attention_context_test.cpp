@@ -1,5 +1,6 @@
 #include <merganser/nn/attention_context.hpp>
 
+#include <cstdint>
 #include <limits>
 #include <stdexcept>
 #include <vector>
@@ -67,6 +68,59 @@ TEST_CASE("every misfit of a context is an error that names the place and the ar
   constexpr Index most = std::numeric_limits<Index>::max();
   context.keys[1] = {most, most};
   CHECK(message(3, 7).starts_with("here: context.keys: got"));
+}
+
+TEST_CASE("every head of every sequence that has queries and keys is visited once, with its own blocks") {
+  AttentionContext<double> context = two_sequences();
+  context.queries.push_back({3, 2});
+  context.keys.push_back({7, 0});  // nothing to read
+  CHECK(context.pairs() == 2 * 3 + 1 * 4);
+  constexpr Index heads = 3, width = 2;
+  Matrix<double> queries = Matrix<double>::Zero(5, heads * width), keys = Matrix<double>::Zero(7, heads * width);
+  Vector<int> visits(9, 0);
+  context.for_each_head(heads, width, [&](const HeadOfSequence& part, Index task) {
+    ++visits[task];
+    CHECK(part.head == task % heads);
+    CHECK(part.queries == context.queries[task / heads]);
+    part.query_block(queries).array() += static_cast<double>(task + 1);
+    part.key_block(keys).array() += static_cast<double>(task + 1);
+  });
+  CHECK(visits == Vector<int>{1, 1, 1, 1, 1, 1, 0, 0, 0});
+  for (Index head = 0; head < heads; ++head) {
+    const auto first = static_cast<double>(head + 1), second = static_cast<double>(heads + head + 1);
+    for (Index row = 0; row < 5; ++row) CHECK(queries(row, 2 * head) == (row < 2 ? first : row < 3 ? second : 0));
+    for (Index row = 0; row < 7; ++row) CHECK(keys(row, 2 * head + 1) == (row < 3 ? first : second));
+  }
+}
+
+TEST_CASE("a head gets the positions, biases and hidden keys of its sequence") {
+  AttentionContext<double> context = two_sequences();
+  const HeadOfSequence part{1, 4, context.queries[1], context.keys[1]};
+  const auto bare = context.head_scores(part);
+  CHECK(bare.distance_bias == nullptr);
+  CHECK(bare.key_bias.empty());
+  CHECK(bare.hidden_keys.empty());
+  CHECK(bare.query_positions.empty());
+
+  const Vector<Position> queries{0, 1, 5}, keys{0, 1, 2, 3, 4, 5, 6};
+  const Vector<double> bias{0, 1, 2, 3, 4, 5, 6};
+  const Vector<std::uint8_t> hidden{0, 0, 0, 1, 0, 0, 0};
+  const DistanceBias<double> distances{Matrix<double>::Random(2, 5), 2};
+  context.query_positions = queries;
+  context.key_positions = keys;
+  context.key_bias = bias;
+  context.hidden_keys = hidden;
+  context.position_bias = &distances;
+  context.visibility = Visibility::causal;
+  const auto scores = context.head_scores(part);
+  CHECK_NOTHROW(scores.check("here", 1, 4));
+  CHECK(scores.visibility == Visibility::causal);
+  CHECK(scores.query_positions.front() == 5);
+  CHECK(scores.key_positions.front() == 3);
+  CHECK(scores.key_bias.front() == 3);
+  CHECK(scores.hidden_keys.front() == 1);
+  CHECK(scores.distance_bias == distances.values.row(1).data());
+  CHECK(scores.radius == 2);
 }
 
 }  // namespace

@@ -43,15 +43,14 @@ TEMPLATE_TEST_CASE("cross entropy is the mean of -log softmax over the labels", 
   const double tolerance = 20 * static_cast<double>(std::numeric_limits<TestType>::epsilon());
   double sum = 0;
   for (Index t = 0; t < 7; ++t) {
-    const auto i = static_cast<std::size_t>(t);
-    if (some_labels[i] == ignored_label) {
-      REQUIRE(result.per_label[i] == TestType{0});
+    if (some_labels[t] == ignored_label) {
+      REQUIRE(result.per_label[t] == TestType{0});
       continue;
     }
     double total = 0;
     for (Index v = 0; v < 5; ++v) total += std::exp(static_cast<double>(logits(t, v)));
-    const double nats = std::log(total) - static_cast<double>(logits(t, some_labels[i]));
-    REQUIRE_THAT(static_cast<double>(result.per_label[i]), WithinAbs(nats, tolerance));
+    const double nats = std::log(total) - static_cast<double>(logits(t, some_labels[t]));
+    REQUIRE_THAT(static_cast<double>(result.per_label[t]), WithinAbs(nats, tolerance));
     sum += nats;
   }
   REQUIRE(result.counted == 5);
@@ -78,7 +77,7 @@ TEMPLATE_TEST_CASE("ignored labels have no gradient, and the others sum to 0", "
   const Matrix<TestType> grad = gradient(some_logits<TestType>(), some_labels);
   for (const Index t : {1, 4}) REQUIRE((grad.row(t).array() == TestType{0}).all());
   for (const Index t : {0, 2, 3, 5, 6}) {
-    REQUIRE(grad(t, some_labels[static_cast<std::size_t>(t)]) < TestType{0});
+    REQUIRE(grad(t, some_labels[t]) < TestType{0});
     REQUIRE_THAT(static_cast<double>(grad.row(t).sum()), WithinAbs(0.0, 1e-6));
   }
 }
@@ -144,7 +143,7 @@ TEMPLATE_TEST_CASE("cross entropy has the same bits in any batch and with any nu
                    float, double) {
   const Matrix<TestType> logits = some_logits<TestType>(200, 37);
   Labels labels(200);
-  for (std::size_t t = 0; t < labels.size(); ++t) labels[t] = static_cast<TokenId>(t % 37);
+  for (Index t = 0; t < labels.size(); ++t) labels[t] = static_cast<TokenId>(t % 37);
   const CrossEntropy<TestType> loss;
   const auto nats = [&] {
     const auto result = loss.forward(logits, labels);
@@ -153,7 +152,7 @@ TEMPLATE_TEST_CASE("cross entropy has the same bits in any batch and with any nu
   require_same_bits_with_threads(nats);
   require_same_bits_with_threads([&] { return gradient(logits, labels); });
   for (const Index t : {0, 63, 64, 199}) {
-    const auto alone = loss.forward(Matrix<TestType>(logits.row(t)), Labels{labels[static_cast<std::size_t>(t)]});
+    const auto alone = loss.forward(Matrix<TestType>(logits.row(t)), Labels{labels[t]});
     REQUIRE(alone.per_label[0] == nats()(0, t));
   }
 }

@@ -26,7 +26,7 @@ struct Setup {
   Setup() : layer({7, 5}) {
     Rng rng(1);
     randomise(layer, rng);
-    probe = random_matrix<Scalar>(static_cast<Index>(some_ids.size()), 5, rng);
+    probe = random_matrix<Scalar>(some_ids.size(), 5, rng);
   }
 
   Matrix<Scalar> trained() const {
@@ -47,8 +47,7 @@ TEMPLATE_TEST_CASE("an embedding gives every id its row", "[Embedding]", float, 
   const Setup<TestType> s;
   const Matrix<TestType> y = s.layer.forward(some_ids);
   REQUIRE(y.rows() == 7);
-  for (std::size_t t = 0; t < some_ids.size(); ++t)
-    REQUIRE(y.row(static_cast<Index>(t)) == s.layer.weight.row(some_ids[t]));
+  for (Index t = 0; t < some_ids.size(); ++t) REQUIRE(y.row(t) == s.layer.weight.row(some_ids[t]));
   REQUIRE(s.layer.forward(Ids{}).rows() == 0);
   REQUIRE(s.layer.forward(Ids{}).cols() == 5);
   REQUIRE(identical(s.layer.forward(Ids{6}), Matrix<TestType>(s.layer.weight.row(6))));

@@ -99,7 +99,7 @@ TEMPLATE_TEST_CASE("the feed-forward layer keeps the laws", "[FeedForward]", flo
     REQUIRE(identical(s.x, same.x));
     FeedForward<TestType> mine = s.layer, its = same.layer;
     const auto views = parameter_views(mine), untouched = parameter_views(its);
-    for (std::size_t p = 0; p < views.size(); ++p) REQUIRE((views[p].array() == untouched[p].array()).all());
+    for (Index p = 0; p < views.size(); ++p) REQUIRE((views[p].array() == untouched[p].array()).all());
   }
 }
 
@@ -115,7 +115,7 @@ TEST_CASE("the feed-forward layer in float follows the one in double", "[FeedFor
                                  [&] { return twice.backward(double_gradients); });
     const auto mine = parameter_views(single_gradients);
     const auto its = parameter_views(double_gradients);
-    for (std::size_t p = 0; p < mine.size(); ++p)
+    for (Index p = 0; p < mine.size(); ++p)
       require_float_follows_double([&] { return mine[p].array(); }, [&] { return its[p].array(); });
   }
 }
@@ -143,7 +143,7 @@ TEMPLATE_TEST_CASE("the feed-forward layer gives a row the same bits in any batc
     require_same_bits_with_threads([&] {
       FeedForward<TestType> own = zeros_like(s.layer);
       dropping.backward(own);
-      return own.wi.weight;
+      return own.wi.weight.matrix();
     });
   }
 }
@@ -171,11 +171,11 @@ TEST_CASE("the feed-forward layer is initialised as in T5", "[FeedForward]") {
     Rng rng(1);
     layer.initialize(0.5, rng);
     // 6400 numbers each: standard error 0.9 %
-    REQUIRE_THAT(measured_deviation(layer.wi.weight), WithinRel(0.5 / 8, 0.04));
-    REQUIRE_THAT(measured_deviation(layer.wo.weight), WithinRel(0.5 / 10, 0.04));
+    REQUIRE_THAT(measured_deviation(layer.wi.weight.matrix()), WithinRel(0.5 / 8, 0.04));
+    REQUIRE_THAT(measured_deviation(layer.wo.weight.matrix()), WithinRel(0.5 / 10, 0.04));
     if (activation != Activation::gated_gelu) continue;
-    REQUIRE_THAT(measured_deviation(layer.wi_gate.weight), WithinRel(0.5 / 8, 0.04));
-    REQUIRE_FALSE(identical(layer.wi.weight, layer.wi_gate.weight));
+    REQUIRE_THAT(measured_deviation(layer.wi_gate.weight.matrix()), WithinRel(0.5 / 8, 0.04));
+    REQUIRE_FALSE(identical(layer.wi.weight.matrix(), layer.wi_gate.weight.matrix()));
   }
 }
 
@@ -224,13 +224,12 @@ TEST_CASE("a feed-forward layer made without its weights gets the inner maps tog
     const FeedForward<float>& source;
     std::string names = {};
     void operator()(const std::string& name, Matrix<float>&) { names += name + " "; }
-    void absent(Linear<float>& linear, const std::string& prefix) {
-      const auto& weight = prefix.ends_with("wo.") ? source.wo.weight : source.wi.weight;
-      linear.prepare_with(weight, kernels::Precision::full);
-      names += "absent " + prefix + " ";
+    void absent(Weight<float>& weight, const std::string& name) {
+      weight.bring((name.ends_with("wo.weight") ? source.wo : source.wi).weight.matrix(), kernels::Precision::full);
+      names += "absent " + name + " ";
     }
     void absent(FeedForward<float>& layer, const std::string& prefix) {
-      layer.prepare_inner_with(source.wi.weight, source.wi_gate.weight, kernels::Precision::full);
+      layer.prepare_inner_with(source.wi.weight.matrix(), source.wi_gate.weight.matrix(), kernels::Precision::full);
       names += "absent " + prefix + " ";
     }
   };
@@ -246,10 +245,11 @@ TEST_CASE("a feed-forward layer made without its weights gets the inner maps tog
 
     Bringer bringer{s.layer};
     layer.visit(bringer, "f.");
-    REQUIRE(bringer.names == (gated ? "absent f. absent f.wo. " : "absent f.wi. absent f.wo. "));
+    REQUIRE(bringer.names == (gated ? "absent f. absent f.wo.weight " : "absent f.wi.weight absent f.wo.weight "));
     REQUIRE_THROWS_AS(layer.visit(bringer, "f."), std::invalid_argument);
-    REQUIRE_THROWS_AS(layer.prepare_inner_with(s.layer.wi.weight, s.layer.wi_gate.weight, kernels::Precision::full),
-                      std::invalid_argument);
+    REQUIRE_THROWS_AS(
+        layer.prepare_inner_with(s.layer.wi.weight.matrix(), s.layer.wi_gate.weight.matrix(), kernels::Precision::full),
+        std::invalid_argument);
     FeedForward<float> prepared = s.layer;
     REQUIRE(prepared.weight_bytes() == (gated ? 3 : 2) * 19 * 43 * sizeof(float));
     prepared.prepare_for_inference(kernels::Precision::full);

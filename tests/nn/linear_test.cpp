@@ -45,8 +45,8 @@ struct Setup {
 
 TEMPLATE_TEST_CASE("a linear layer multiplies every row by its weight", "[Linear]", float, double) {
   Linear<TestType> layer({3, 2});
-  REQUIRE((layer.weight.array() == TestType{0}).all());
-  layer.weight << 1, 2, 3, -1, 0, TestType(0.5);
+  REQUIRE((layer.weight.matrix().array() == TestType{0}).all());
+  layer.weight.matrix() << 1, 2, 3, -1, 0, TestType(0.5);
   Matrix<TestType> x(2, 3), expected(2, 2);
   x << 1, 1, 1, 2, 0, -4;
   expected << 6, TestType(-0.5), -10, -4;
@@ -76,7 +76,7 @@ TEMPLATE_TEST_CASE("a linear layer keeps the laws", "[Linear]", float, double) {
   Linear<TestType> gradients = zeros_like(s.layer);
   s.backward(gradients);
   REQUIRE(identical(s.x, same.x));
-  REQUIRE(identical(s.layer.weight, same.layer.weight));
+  REQUIRE(identical(s.layer.weight.matrix(), same.layer.weight.matrix()));
 }
 
 TEST_CASE("a linear layer in float follows the one in double", "[Linear]") {
@@ -88,7 +88,8 @@ TEST_CASE("a linear layer in float follows the one in double", "[Linear]") {
                                [&] { return twice.layer.forward(twice.x); });
   require_float_follows_double([&] { return single.backward(single_gradients); },
                                [&] { return twice.backward(double_gradients); });
-  require_float_follows_double([&] { return single_gradients.weight; }, [&] { return double_gradients.weight; });
+  require_float_follows_double([&] { return single_gradients.weight.matrix(); },
+                               [&] { return double_gradients.weight.matrix(); });
 }
 
 TEMPLATE_TEST_CASE("a linear layer gives a row the same bits in any batch, with any number of threads", "[Linear]",
@@ -112,7 +113,7 @@ TEMPLATE_TEST_CASE("a linear layer gives a row the same bits in any batch, with 
   require_same_bits_with_threads([&] {
     Linear<TestType> own = zeros_like(s.layer);
     s.backward(own);
-    return own.weight;
+    return own.weight.matrix();
   });
 }
 
@@ -126,12 +127,12 @@ TEMPLATE_TEST_CASE("the weight gradient of a batch is the sum over its rows", "[
     alone.probe = s.probe.row(row);
     alone.backward(one_by_one);
   }
-  REQUIRE(relative_difference(one_by_one.weight, together.weight) <= agreement<TestType>);
+  REQUIRE(relative_difference(one_by_one.weight.matrix(), together.weight.matrix()) <= agreement<TestType>);
 
   const Setup<TestType> nothing(0);
   Linear<TestType> empty = zeros_like(s.layer);
   REQUIRE(nothing.backward(empty).rows() == 0);
-  REQUIRE((empty.weight.array() == TestType{0}).all());
+  REQUIRE((empty.weight.matrix().array() == TestType{0}).all());
 }
 
 TEST_CASE("a linear layer is initialised with the deviation it is given", "[Linear]") {
@@ -139,10 +140,10 @@ TEST_CASE("a linear layer is initialised with the deviation it is given", "[Line
   Rng rng(1), twin(1);
   layer.initialize(0.25, rng);
   same.initialize(0.25, twin);
-  REQUIRE(identical(layer.weight, same.weight));
+  REQUIRE(identical(layer.weight.matrix(), same.weight.matrix()));
   // 6300 numbers: the standard errors of deviation and mean are 0.9 % and 1.3 % of the deviation
-  REQUIRE_THAT(measured_deviation(layer.weight), WithinRel(0.25, 0.04));
-  REQUIRE_THAT(static_cast<double>(layer.weight.mean()), WithinAbs(0.0, 0.013));
+  REQUIRE_THAT(measured_deviation(layer.weight.matrix()), WithinRel(0.25, 0.04));
+  REQUIRE_THAT(static_cast<double>(layer.weight.matrix().mean()), WithinAbs(0.0, 0.013));
 }
 
 TEST_CASE("a linear layer names its parameter", "[Linear]") {
@@ -173,19 +174,23 @@ TEMPLATE_TEST_CASE("a linear layer prepared for inference gives the same bits an
   Setup<TestType> s(9, 21, 35);
   const Matrix<TestType> before = s.layer.forward(s.x);
   Linear<TestType> prepared = s.layer;
-  REQUIRE_FALSE(prepared.is_prepared());
+  REQUIRE_FALSE(prepared.weight.is_packed());
   prepared.prepare_for_inference(kernels::Precision::full);
   prepared.prepare_for_inference(kernels::Precision::full);  // twice is once
-  REQUIRE(prepared.is_prepared());
-  REQUIRE(prepared.weight.size() == 0);
+  REQUIRE(prepared.weight.is_packed());
   REQUIRE(prepared.in_features() == 21);
   REQUIRE(prepared.out_features() == 35);
   REQUIRE(identical(prepared.forward(s.x), before));
-  REQUIRE(identical(Linear<TestType>::prepared_from(s.layer.weight, kernels::Precision::full).forward(s.x), before));
+  const Linear<TestType> of_table(Weight<TestType>::packed_from(s.layer.weight.matrix(), kernels::Precision::full));
+  REQUIRE(identical(of_table.forward(s.x), before));
   REQUIRE(argument_error([&] { prepared.visit([](const std::string&, auto&) {}, "block.0."); }) ==
-          "Linear::visit: block.0.weight: got a model prepared for inference, expected one that can be trained or "
+          "Weight::visit: block.0.weight: got a model prepared for inference, expected one that can be trained or "
           "saved");
   REQUIRE_THROWS_AS(prepared.forward(Matrix<TestType>::Zero(2, 20)), std::invalid_argument);
+  Linear<TestType> gradients = zeros_like(s.layer);
+  REQUIRE(argument_error([&] { prepared.backward(s.probe, s.x, gradients); }) ==
+          "Weight::matrix: weight: got a model prepared for inference, expected one that can be trained or saved");
+  REQUIRE((gradients.weight.matrix().array() == TestType{0}).all());
 }
 
 TEST_CASE("a linear layer in bfloat16 is near the one in float", "[Linear]") {
@@ -200,36 +205,20 @@ TEST_CASE("a linear layer in bfloat16 is near the one in float", "[Linear]") {
 TEST_CASE("a linear layer made without its weight waits for it", "[Linear]") {
   const Setup<float> s(9, 21, 35);
   Linear<float> layer({21, 35}, Weights::absent);
-  REQUIRE(layer.lacks_weight());
-  REQUIRE(layer.weight_bytes() == 0);
+  REQUIRE(layer.weight.is_absent());
+  REQUIRE(layer.in_features() == 21);
+  REQUIRE(layer.out_features() == 35);
   REQUIRE(argument_error([&] { layer.visit([](const std::string&, auto&) {}, "o."); }) ==
-          "Linear::visit: o.weight: got an absent weight, expected a weight");
-  REQUIRE(argument_error([&] { layer.forward(s.x); }) == "Linear::forward: x.cols(): got 21, expected 0");
+          "Weight::visit: o.weight: got an absent weight, expected a weight");
+  REQUIRE(argument_error([&] { layer.forward(s.x); }) ==
+          "Weight::matrix: weight: got an absent weight, expected a weight");
   layer.prepare_for_inference(kernels::Precision::full);
-  REQUIRE(layer.lacks_weight());
+  REQUIRE(layer.weight.is_absent());
 
-  struct Bringer {
-    const Matrix<float>& weight;
-    std::string names = {};
-    void operator()(const std::string& name, Matrix<float>&) { names += name + " "; }
-    void absent(Linear<float>& linear, const std::string& prefix) {
-      REQUIRE(linear.absent().in_features == weight.cols());
-      REQUIRE(linear.absent().out_features == weight.rows());
-      linear.prepare_with(weight, kernels::Precision::full);
-      names += "absent " + prefix + " ";
-    }
-  } bringer{s.layer.weight};
-  REQUIRE(argument_error([&] { layer.prepare_with(Matrix<float>(34, 21), kernels::Precision::full); }) ==
-          "Linear::prepare_with: brought.rows(): got 34, expected 35");
-  layer.visit(bringer, "o.");
-  REQUIRE(bringer.names == "absent o. ");
-  REQUIRE_FALSE(layer.lacks_weight());
-  REQUIRE(layer.is_prepared());
-  REQUIRE_THROWS_AS(layer.visit(bringer, "o."), std::invalid_argument);
-  REQUIRE_THROWS_AS(layer.prepare_with(s.layer.weight, kernels::Precision::full), std::invalid_argument);
+  layer.weight.bring(s.layer.weight.matrix(), kernels::Precision::full);
   Linear<float> prepared = s.layer;
   prepared.prepare_for_inference(kernels::Precision::full);
-  REQUIRE(layer.weight_bytes() == prepared.weight_bytes());
+  REQUIRE(layer.weight.bytes() == prepared.weight.bytes());
   REQUIRE(identical(layer.forward(s.x), s.layer.forward(s.x)));
   REQUIRE_THROWS_AS(Linear<float>({0, 35}, Weights::absent), std::invalid_argument);
 }

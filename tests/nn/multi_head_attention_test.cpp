@@ -179,8 +179,9 @@ struct Plain {
 Plain plain_forward(Scene<double>& s) {
   const AttentionContext<double> context = s.context();
   const Index width = s.options.head_width;
-  const Matrix<double> q = s.x * s.layer.q.weight.transpose(), k = s.memory() * s.layer.k.weight.transpose(),
-                       v = s.memory() * s.layer.v.weight.transpose();
+  const Matrix<double> q = s.x * s.layer.q.weight.matrix().transpose(),
+                       k = s.memory() * s.layer.k.weight.matrix().transpose(),
+                       v = s.memory() * s.layer.v.weight.matrix().transpose();
   Matrix<double> attended = Matrix<double>::Zero(q.rows(), q.cols());
   Plain result;
   for (Index n = 0; n < s.query_offsets.count(); ++n)
@@ -189,9 +190,8 @@ Plain plain_forward(Scene<double>& s) {
         RowVector<double> sum = RowVector<double>::Zero(width);
         double total = s.options.softmax == SoftmaxKind::softmax1 ? 1.0 : 0.0;
         for (Index j = s.key_offsets.begin(n); j < s.key_offsets.end(n); ++j) {
-          const auto qi = static_cast<std::size_t>(i), kj = static_cast<std::size_t>(j);
-          const Index distance = s.key_positions[kj] - s.query_positions[qi];
-          if ((!s.hidden.empty() && s.hidden[kj] != 0) || (s.options.kind == Kind::causal && distance > 0)) continue;
+          const Index distance = s.key_positions[j] - s.query_positions[i];
+          if ((!s.hidden.empty() && s.hidden[j] != 0) || (s.options.kind == Kind::causal && distance > 0)) continue;
           double score =
               plain_content(s.options.bound, q.row(i).segment(h * width, width), k.row(j).segment(h * width, width));
           if (context.position_bias != nullptr)
@@ -200,13 +200,13 @@ Plain plain_forward(Scene<double>& s) {
                     distance, {8, 6, 2, s.options.kind == Kind::causal ? Direction::backward : Direction::both}),
                 h);
           if (s.excess_limit) result.excess += std::max(score - *s.excess_limit, 0.0);
-          if (!s.key_bias.empty()) score += s.key_bias[kj];
+          if (!s.key_bias.empty()) score += s.key_bias[j];
           total += std::exp(score);
           sum += std::exp(score) * v.row(j).segment(h * width, width);
         }
         if (total > 0) attended.row(i).segment(h * width, width) = sum / total;
       }
-  result.y = attended * s.layer.o.weight.transpose();
+  result.y = attended * s.layer.o.weight.matrix().transpose();
   return result;
 }
 
@@ -221,7 +221,7 @@ Vector<Options> all_options() {
           options.softmax = softmax;
           options.bound = bound;
           options.extras = extras;
-          options.seed = result.size() + 1;
+          options.seed = static_cast<std::uint64_t>(result.size() + 1);
           result.push_back(options);
         }
   return result;
@@ -259,7 +259,7 @@ Vector<ParameterView<Scalar>> views_of(Gradients<Scalar>& gradients) {
       {"position bias", gradients.position_bias.weight.data(), 1, gradients.position_bias.weight.size(), true});
   views.push_back({"x", gradients.x.data(), gradients.x.rows(), gradients.x.cols(), false});
   views.push_back({"memory", gradients.memory.data(), gradients.memory.rows(), gradients.memory.cols(), false});
-  views.push_back({"key bias", gradients.key_bias.data(), 1, static_cast<Index>(gradients.key_bias.size()), true});
+  views.push_back({"key bias", gradients.key_bias.data(), 1, gradients.key_bias.size(), true});
   return views;
 }
 
@@ -281,7 +281,7 @@ void check_gradients_of(const Options& options) {
   also("x", s.x.data(), gradients.x.data(), s.x.size());
   if (s.crosses()) also("memory", s.cross_memory.data(), gradients.memory.data(), s.cross_memory.size());
   REQUIRE(gradients.key_bias.size() == s.key_bias.size());
-  also("key bias", s.key_bias.data(), gradients.key_bias.data(), static_cast<Index>(s.key_bias.size()));
+  also("key bias", s.key_bias.data(), gradients.key_bias.data(), s.key_bias.size());
   const auto f = [&] {
     const Result<double> result = s.train();
     return probe_sum(s.probe, result.y) + weight * result.cache.excess;
@@ -365,7 +365,7 @@ TEMPLATE_TEST_CASE("attention keeps the laws", "[MultiHeadAttention]", float, do
     REQUIRE(s.key_bias == before.key_bias);
     for (const auto part : {&MultiHeadAttention<TestType>::q, &MultiHeadAttention<TestType>::k,
                             &MultiHeadAttention<TestType>::v, &MultiHeadAttention<TestType>::o})
-      REQUIRE(identical((s.layer.*part).weight, (before.layer.*part).weight));
+      REQUIRE(identical((s.layer.*part).weight.matrix(), (before.layer.*part).weight.matrix()));
   }
 }
 
@@ -382,7 +382,7 @@ TEST_CASE("attention in float follows the one in double", "[MultiHeadAttention]"
     Gradients<double> double_gradients = twice.backward_once(0.3);
     const auto mine = views_of(single_gradients);
     const auto its = views_of(double_gradients);
-    for (std::size_t p = 0; p < mine.size(); ++p) {
+    for (Index p = 0; p < mine.size(); ++p) {
       INFO(mine[p].name);
       REQUIRE(relative_difference(mine[p].array(), its[p].array()) <= agreement<float>);
     }
@@ -416,7 +416,7 @@ TEMPLATE_TEST_CASE("a batch of sequences is the sequences one by one", "[MultiHe
     one_by_one.memory = together.memory;
     one_by_one.key_bias = together.key_bias;
     const auto sums = views_of(one_by_one), totals = views_of(together);
-    for (std::size_t p = 0; p < sums.size(); ++p) {
+    for (Index p = 0; p < sums.size(); ++p) {
       INFO(sums[p].name);
       REQUIRE(relative_difference(sums[p].array(), totals[p].array()) <= agreement<TestType>);
     }
@@ -430,7 +430,7 @@ TEMPLATE_TEST_CASE("attention has the same bits with one thread and with two", "
     require_same_bits_with_threads([&] { return s.infer(); });
     require_same_bits_with_threads(
         [&] { return Matrix<double>(Matrix<double>::Constant(1, 1, s.train().cache.excess)); });
-    for (std::size_t p = 0; p < 8; ++p)
+    for (Index p = 0; p < 8; ++p)
       require_same_bits_with_threads([&] {
         Gradients<TestType> gradients = s.backward_once(0.3);
         return Matrix<TestType>(views_of(gradients)[p].array().matrix());
@@ -461,21 +461,21 @@ TEMPLATE_TEST_CASE("decoding token by token gives what the causal layer gives at
       Vector<Position> positions;
       for (Index n = 0; n < s.query_offsets.count(); ++n) {
         if (step >= s.query_offsets.length(n)) continue;
-        context.queries.push_back({static_cast<Index>(rows.size()), 1});
+        context.queries.push_back({rows.size(), 1});
         context.keys.push_back({s.key_offsets.begin(n), step + 1});
         rows.push_back(s.query_offsets.begin(n) + step);
-        positions.push_back(s.query_positions[static_cast<std::size_t>(rows.back())]);
+        positions.push_back(s.query_positions[rows.back()]);
       }
       context.query_positions = positions;
-      Matrix<TestType> tokens(static_cast<Index>(rows.size()), options.width);
-      for (std::size_t r = 0; r < rows.size(); ++r) tokens.row(static_cast<Index>(r)) = s.x.row(rows[r]);
+      Matrix<TestType> tokens(rows.size(), options.width);
+      for (Index r = 0; r < rows.size(); ++r) tokens.row(r) = s.x.row(rows[r]);
       const KeyValues<TestType> fresh = s.layer.project(tokens);
-      for (std::size_t r = 0; r < rows.size(); ++r) {
-        store.keys.row(rows[r]) = fresh.keys.row(static_cast<Index>(r));
-        store.values.row(rows[r]) = fresh.values.row(static_cast<Index>(r));
+      for (Index r = 0; r < rows.size(); ++r) {
+        store.keys.row(rows[r]) = fresh.keys.row(r);
+        store.values.row(rows[r]) = fresh.values.row(r);
       }
       const Matrix<TestType> y = s.layer.attend(tokens, store, context);
-      for (std::size_t r = 0; r < rows.size(); ++r) step_by_step.row(rows[r]) = y.row(static_cast<Index>(r));
+      for (Index r = 0; r < rows.size(); ++r) step_by_step.row(rows[r]) = y.row(r);
     }
     REQUIRE(relative_difference(step_by_step, at_once) <= agreement<TestType>);
   }
@@ -499,22 +499,22 @@ TEMPLATE_TEST_CASE("a hidden key is a key that is not there", "[MultiHeadAttenti
     Scene<TestType> compact = s;
     Vector<Index> kept;
     for (Index k = 0; k < 12; ++k)
-      if (s.hidden[static_cast<std::size_t>(k)] == 0) kept.push_back(k);
+      if (s.hidden[k] == 0) kept.push_back(k);
     compact.hidden.clear();
     compact.key_offsets = SequenceOffsets::from_lengths(Lengths{3, 1, 4});
     compact.cross_memory = s.cross_memory(kept, Eigen::all);
     compact.key_bias.clear();
     compact.key_positions.clear();
     for (const Index k : kept) {
-      compact.key_bias.push_back(s.key_bias[static_cast<std::size_t>(k)]);
-      compact.key_positions.push_back(s.key_positions[static_cast<std::size_t>(k)]);
+      compact.key_bias.push_back(s.key_bias[k]);
+      compact.key_positions.push_back(s.key_positions[k]);
     }
     REQUIRE(relative_difference(s.infer(), compact.infer()) <= agreement<TestType>);
     const Gradients<TestType> gradients = s.backward_once();
     for (Index k = 0; k < 12; ++k) {
-      if (s.hidden[static_cast<std::size_t>(k)] == 0) continue;
+      if (s.hidden[k] == 0) continue;
       REQUIRE((gradients.memory.row(k).array() == TestType{0}).all());
-      REQUIRE(gradients.key_bias[static_cast<std::size_t>(k)] == TestType{0});
+      REQUIRE(gradients.key_bias[k] == TestType{0});
     }
   }
 }
@@ -557,7 +557,7 @@ TEST_CASE("bounded scores stay within their bound", "[MultiHeadAttention]") {
     Options options;
     options.bound = bound;
     Scene<double> s(options);
-    s.layer.q.weight *= 100;
+    s.layer.q.weight.matrix() *= 100;
     REQUIRE(excess_at(s, 2.0 + 1e-9) == 0.0);
     REQUIRE(excess_at(s, 1.5) > 0.0);
   }
@@ -579,11 +579,11 @@ TEST_CASE("attention is initialised as in T5", "[MultiHeadAttention]") {
   Rng rng(1);
   layer.initialize(0.5, rng);
   // 4800 numbers each: standard error 1 %
-  REQUIRE_THAT(measured_deviation(layer.q.weight), WithinRel(0.5 / std::sqrt(60.0 * 16), 0.04));
-  REQUIRE_THAT(measured_deviation(layer.k.weight), WithinRel(0.5 / std::sqrt(60.0), 0.04));
-  REQUIRE_THAT(measured_deviation(layer.v.weight), WithinRel(0.5 / std::sqrt(60.0), 0.04));
-  REQUIRE_THAT(measured_deviation(layer.o.weight), WithinRel(0.5 / std::sqrt(80.0), 0.04));
-  REQUIRE_FALSE(identical(layer.k.weight, layer.v.weight));
+  REQUIRE_THAT(measured_deviation(layer.q.weight.matrix()), WithinRel(0.5 / std::sqrt(60.0 * 16), 0.04));
+  REQUIRE_THAT(measured_deviation(layer.k.weight.matrix()), WithinRel(0.5 / std::sqrt(60.0), 0.04));
+  REQUIRE_THAT(measured_deviation(layer.v.weight.matrix()), WithinRel(0.5 / std::sqrt(60.0), 0.04));
+  REQUIRE_THAT(measured_deviation(layer.o.weight.matrix()), WithinRel(0.5 / std::sqrt(80.0), 0.04));
+  REQUIRE_FALSE(identical(layer.k.weight.matrix(), layer.v.weight.matrix()));
 }
 
 TEST_CASE("attention names its parameters as published checkpoints do", "[MultiHeadAttention]") {
@@ -592,7 +592,7 @@ TEST_CASE("attention names its parameters as published checkpoints do", "[MultiH
   const char* names[] = {"SelfAttention.q.weight", "SelfAttention.k.weight", "SelfAttention.v.weight",
                          "SelfAttention.o.weight"};
   REQUIRE(views.size() == 4);
-  for (std::size_t p = 0; p < 4; ++p) {
+  for (Index p = 0; p < 4; ++p) {
     REQUIRE(views[p].name == names[p]);
     REQUIRE(views[p].rows == (p < 3 ? 6 : 5));
     REQUIRE(views[p].cols == (p < 3 ? 5 : 6));

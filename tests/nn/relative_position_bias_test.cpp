@@ -52,8 +52,8 @@ TEST_CASE("distances fall into the golden buckets", "[RelativePositionBias]") {
     const auto expected = example.at("buckets").get<Vector<Index>>();
     REQUIRE(expected.size() == 641);
     Vector<Index> single, twice;
-    for (std::size_t i = 0; i < expected.size(); ++i) {
-      const Index distance = first + static_cast<Index>(i);
+    for (Index i = 0; i < expected.size(); ++i) {
+      const Index distance = first + i;
       single.push_back(RelativePositionBias<float>::bucket(distance, config));
       twice.push_back(
           RelativePositionBias<double>::bucket(distance, {config.buckets, config.max_distance, 3, config.direction}));

@@ -1,4 +1,5 @@
-# Fails when a header includes against the room table, or opens the namespace without the instruction set.
+# Fails when a header includes against the room table, opens the namespace without the instruction set, or names what Eigen
+# keeps for itself.
 #   cmake -DROOT=<project> -P room_includes.cmake
 cmake_minimum_required(VERSION 3.24)
 
@@ -12,8 +13,9 @@ set(may_include_data core)
 set(may_include_training core kernels nn merge data)
 set(may_include_evaluation core merge data)
 set(may_include_io core kernels nn merge models data training evaluation)
+set(may_include_runs core kernels nn merge models data training evaluation io)
 
-set(rooms core kernels nn merge models data training evaluation io)
+set(rooms core kernels nn merge models data training evaluation io runs)
 set(include_dir ${ROOT}/include)
 set(faults "")
 
@@ -40,7 +42,11 @@ foreach(header IN LISTS headers)
       string(APPEND faults "  ${header}: ${line}: open it as namespace merganser::inline MERGANSER_ISA::room {\n")
     endif()
   endforeach()
-  file(STRINGS ${include_dir}/merganser/${header} ours REGEX "^#include <merganser/[a-z_]+/[a-z0-9_]+\\.hpp>$")
+  file(STRINGS ${include_dir}/merganser/${header} inside_eigen REGEX "Eigen::internal")
+  if(inside_eigen AND NOT header STREQUAL "kernels/packets.hpp")
+    string(APPEND faults "  ${header}: ${inside_eigen}: names of Eigen::internal are in kernels/packets.hpp\n")
+  endif()
+  file(STRINGS ${include_dir}/merganser/${header} ours REGEX "^#include <merganser/[a-z_/]+/[a-z0-9_]+\\.hpp>$")
   if(NOT ours AND NOT header STREQUAL "core/instruction_set.hpp")
     string(APPEND faults "  ${header}: does not include <merganser/core/instruction_set.hpp>\n")
   endif()

@@ -1,4 +1,4 @@
-# Fails when merganser.hpp is not the sorted list of every header but those of io.
+# Fails when merganser.hpp is not the sorted list of every header but those of io and runs.
 #   cmake -DROOT=<project> -P umbrella.cmake
 cmake_minimum_required(VERSION 3.24)
 
@@ -8,7 +8,7 @@ list(TRANSFORM found REPLACE "^#include <(.*)>$" "\\1")
 
 file(GLOB_RECURSE expected RELATIVE ${ROOT}/include ${ROOT}/include/merganser/*.hpp)
 list(REMOVE_ITEM expected merganser/merganser.hpp)
-list(FILTER expected EXCLUDE REGEX "^merganser/io/")
+list(FILTER expected EXCLUDE REGEX "^merganser/(io|runs)/")
 list(SORT expected)
 
 set(missing ${expected})

@@ -6,7 +6,6 @@
 #include <limits>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/parameter.hpp>
@@ -70,12 +69,12 @@ template <class Function>
 GradientCheck check_gradients(Function&& f, const Vector<ParameterView<double>>& parameters,
                               const Vector<ParameterView<double>>& gradients) {
   check_equal("check_gradients", "gradients", gradients.size(), parameters.size());
-  std::vector<std::vector<double>> numeric;
+  Vector<Vector<double>> numeric;
   double largest = 0;
-  for (std::size_t p = 0; p < parameters.size(); ++p) {
+  for (Index p = 0; p < parameters.size(); ++p) {
     check_equal("check_gradients", "name", gradients[p].name, parameters[p].name);
     check_equal("check_gradients", "size of " + parameters[p].name, gradients[p].size(), parameters[p].size());
-    std::vector<double>& values = numeric.emplace_back();
+    Vector<double>& values = numeric.emplace_back();
     for (Index i = 0; i < parameters[p].size(); ++i) {
       values.push_back(numeric_derivative(f, parameters[p].data[i]));
       largest = std::max(largest, std::abs(values.back()));
@@ -84,10 +83,10 @@ GradientCheck check_gradients(Function&& f, const Vector<ParameterView<double>>&
 
   const double floor = std::max(1e-3 * largest, 1e-4 * std::max(1.0, std::abs(static_cast<double>(f()))));
   GradientCheck worst;
-  for (std::size_t p = 0; p < parameters.size(); ++p)
+  for (Index p = 0; p < parameters.size(); ++p)
     for (Index i = 0; i < parameters[p].size(); ++i) {
       const double a = gradients[p].data[i];
-      const double n = numeric[p][static_cast<std::size_t>(i)];
+      const double n = numeric[p][i];
       double error = std::abs(a - n) / std::max({std::abs(a), std::abs(n), floor});
       if (!std::isfinite(error)) error = std::numeric_limits<double>::infinity();
       if (worst.coordinates++ == 0 || error > worst.worst_relative_error) {

@@ -61,7 +61,7 @@ void require_backward_adds(const Layer& layer, Backward&& backward) {
   const auto single = parameter_views(once), doubled = parameter_views(twice);
   REQUIRE(single.size() == doubled.size());
   Scalar largest = 0;
-  for (std::size_t p = 0; p < single.size(); ++p) {
+  for (Index p = 0; p < single.size(); ++p) {
     INFO(single[p].name);
     REQUIRE(relative_difference(Scalar{2} * single[p].array(), doubled[p].array()) <= agreement<Scalar>);
     if (single[p].size() > 0) largest = std::max(largest, single[p].array().abs().maxCoeff());

@@ -55,7 +55,7 @@ TEMPLATE_TEST_CASE("AdamW follows its formula over several steps, with decay on 
   Model<TestType> model = random_model<TestType>(1);
   AdamW<Model<TestType>> optimizer(model, {b1, b2, epsilon, decay});
   const Model<TestType> start = model;
-  const auto count = static_cast<std::size_t>(parameter_count(model));
+  const Index count = parameter_count(model);
   Vector<double> p, m(count, 0), v(count, 0);
   for (const TestType value : numbers_of(start)) p.push_back(static_cast<double>(value));
   for (int step = 1; step <= 5; ++step) {
@@ -65,7 +65,7 @@ TEMPLATE_TEST_CASE("AdamW follows its formula over several steps, with decay on 
     optimizer.step(model, gradients, rate);
     REQUIRE(optimizer.steps == step);
     REQUIRE(numbers_of(gradients) == g);
-    for (std::size_t i = 0; i < count; ++i) {
+    for (Index i = 0; i < count; ++i) {
       const auto gradient = static_cast<double>(g[i]);
       m[i] = b1 * m[i] + (1 - b1) * gradient;
       v[i] = b2 * v[i] + (1 - b2) * gradient * gradient;
@@ -74,7 +74,7 @@ TEMPLATE_TEST_CASE("AdamW follows its formula over several steps, with decay on 
     }
   }
   const Vector<TestType> result = numbers_of(model);
-  for (std::size_t i = 0; i < count; ++i) {
+  for (Index i = 0; i < count; ++i) {
     CAPTURE(i);
     REQUIRE_THAT(static_cast<double>(result[i]),
                  Catch::Matchers::WithinAbs(p[i], 20 * static_cast<double>(std::numeric_limits<TestType>::epsilon())));
@@ -85,7 +85,7 @@ TEST_CASE("the first step of AdamW goes by the learning rate against the sign of
   Model<double> model, gradients = random_model<double>(2);
   AdamW<Model<double>> optimizer(model, {});
   optimizer.step(model, gradients, 0.25);
-  for (std::size_t i = 0; i < 10; ++i)
+  for (Index i = 0; i < 10; ++i)
     REQUIRE_THAT(numbers_of(model)[i], WithinRel(numbers_of(gradients)[i] > 0 ? -0.25 : 0.25, 1e-6));
 }
 

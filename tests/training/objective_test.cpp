@@ -36,7 +36,7 @@ struct Setup {
 double cross_entropy(const Setup& s) {
   double sum = 0;
   for (Index t = 0; t < 4; ++t)
-    if (const TokenId label = s.labels[static_cast<std::size_t>(t)]; label != ignored_label)
+    if (const TokenId label = s.labels[t]; label != ignored_label)
       sum += std::log(s.output.logits.row(t).array().exp().sum()) - s.output.logits(t, label);
   return sum / 3;
 }
@@ -81,9 +81,9 @@ TEST_CASE("the gradients of every regulariser agree with finite differences, tim
     REQUIRE_THAT(numeric_derivative(value, s.output.score_excess), WithinRel(result.grad.score_excess, 1e-9));
     for (Index i = 0; i < 12; ++i)
       REQUIRE_THAT(numeric_derivative(value, s.output.logits.data()[i]), WithinAbs(result.grad.logits.data()[i], 1e-9));
-    for (std::size_t g = 0; g < 2; ++g) {
+    for (Index g = 0; g < 2; ++g) {
       auto& gate = s.output.encoded.gates[g].gate;
-      for (std::size_t t = 0; t < gate.values.size(); ++t) {
+      for (Index t = 0; t < gate.values.size(); ++t) {
         const auto at = [t](const Vector<double>& grad) { return grad.empty() ? 0.0 : grad[t]; };
         CAPTURE(static_cast<int>(kind), g, t);
         REQUIRE_THAT(numeric_derivative(value, gate.values[t]), WithinAbs(at(result.grad.gates[g].values), 1e-9));
@@ -155,7 +155,7 @@ TEST_CASE("the prior loss of boundaries is a part of the objective", "[objective
   REQUIRE_THAT(result.total, WithinRel(std::log(3.0) + 0.6 * prior, 1e-12));
   const auto whole = merge::boundary_prior_loss<double>(output.encoded.pooling->boundaries.hard,
                                                         output.encoded.pooling->offsets, Vector<Index>{4, 1}, 0.3);
-  for (std::size_t t = 0; t < 5; ++t)
+  for (Index t = 0; t < 5; ++t)
     REQUIRE_THAT(result.grad.boundaries[t], WithinRel(0.6 * 0.5 * whole.grad_boundaries[t], 1e-12));
   output.encoded.pooling->trials.clear();  // a pooling without a boundary predictor
   REQUIRE(evaluate_objective<PooledModel>(output, labels, config, 0.0).parts.size() == 3);

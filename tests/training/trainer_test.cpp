@@ -117,7 +117,7 @@ TEST_CASE("training on copying lowers the loss and raises the accuracy", "[Train
   REQUIRE(listener.steps.front().total > 2.0);
   REQUIRE(listener.steps.back().parts[0].value < 0.5 * listener.steps.front().parts[0].value);
   double accuracy = 0;  // one batch of a few tokens says little
-  for (std::size_t i = 380; i < 400; ++i) accuracy += listener.steps[i].token_accuracy / 20;
+  for (Index i = 380; i < 400; ++i) accuracy += listener.steps[i].token_accuracy / 20;
   REQUIRE(listener.steps.front().token_accuracy < 0.3);
   REQUIRE(accuracy > 0.6);
   REQUIRE(all_finite(model));
@@ -208,7 +208,7 @@ TEST_CASE("the gate is held open until its step", "[Trainer]") {
   trainer.run(5, scripted_batch);
   const auto& asked = model.script->asked;
   REQUIRE(asked.size() == 5);
-  for (std::size_t step = 0; step < 5; ++step)
+  for (Index step = 0; step < 5; ++step)
     REQUIRE(asked[step].deletion.mode == (step < 3 ? DeletionMode::none : DeletionMode::hard));
   REQUIRE(asked[4].deletion.survivor_bias == merge::SurvivorBias::dropped);
   REQUIRE_FALSE(asked[4].excess_limit.has_value());
@@ -586,7 +586,7 @@ TEST_CASE("the gradient of parts of any size is that of the whole", "[Trainer]")
   Vector<double> at_once, in_parts;
   const StepReport a = after_one(1, {whole}, at_once), b = after_one(2, {small, large}, in_parts);
   double product = 0, first = 0, second = 0;
-  for (std::size_t i = 0; i < at_once.size(); ++i) {
+  for (Index i = 0; i < at_once.size(); ++i) {
     product += at_once[i] * in_parts[i];
     first += at_once[i] * at_once[i];
     second += in_parts[i] * in_parts[i];
@@ -597,7 +597,7 @@ TEST_CASE("the gradient of parts of any size is that of the whole", "[Trainer]")
   REQUIRE_THAT(second, WithinRel(first, 1e-12));
   REQUIRE_THAT(b.total, WithinRel(a.total, 1e-12));
   REQUIRE(b.parts.size() == a.parts.size());
-  for (std::size_t i = 0; i < a.parts.size(); ++i) {
+  for (Index i = 0; i < a.parts.size(); ++i) {
     CAPTURE(a.parts[i].name);
     REQUIRE_THAT(b.parts[i].value, WithinAbs(a.parts[i].value, 1e-12));
   }

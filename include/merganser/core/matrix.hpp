@@ -25,10 +25,12 @@ namespace merganser::inline MERGANSER_ISA {
 /// an Eigen::Ref of the plain type binds to it without a copy.
 ///
 /// It is used like the plain matrix: elements are not initialised, an assignment takes the shape of its right-hand
-/// side. The rules of aliasing are Eigen's, made wider: what is assigned may be a product of this matrix, a part of it
-/// or its transpose, or anything that needs more memory; what else reads other elements than it writes (2 *
-/// m.transpose()) needs eval(). What Eigen resizes in other ways (setIdentity, applyOnTheLeft, ...) is here with the
-/// same result or does not compile; only a function that resizes an Eigen::MatrixBase finds a shape that is fixed.
+/// side, and what changes the matrix returns it and no view of it. The rules of aliasing are Eigen's, made wider: what
+/// is assigned may be a product of this matrix, a part of it or its transpose; what else reads other elements than it
+/// writes (2 * m.transpose(), m.replicate(2, 1)) needs eval(). What Eigen resizes in other ways (setIdentity,
+/// applyOnTheLeft, ...) is here with the same result or does not compile. Two things Eigen does not let us forbid: a
+/// function that resizes an Eigen::MatrixBase finds a shape that is fixed, and an Eigen::Ref that writes takes a const
+/// matrix as it takes a view.
 ///
 /// Memory comes from `MemoryReserve`; a matrix that becomes smaller keeps it, one without elements gives it back.
 template <class PlainMatrix>
@@ -37,6 +39,7 @@ class OwningMatrix : public Eigen::Map<PlainMatrix, Eigen::Aligned64> {
   static constexpr bool is_row = PlainMatrix::RowsAtCompileTime == 1;
   static_assert(PlainMatrix::ColsAtCompileTime == Eigen::Dynamic &&
                 (is_row || PlainMatrix::RowsAtCompileTime == Eigen::Dynamic));
+  static_assert(PlainMatrix::IsRowMajor && std::is_floating_point_v<typename PlainMatrix::Scalar>);
 
  public:
   using Plain = PlainMatrix;
@@ -78,7 +81,8 @@ class OwningMatrix : public Eigen::Map<PlainMatrix, Eigen::Aligned64> {
   }
 
   /// The elements mean nothing afterwards.
-  /// @throws std::bad_alloc if there is not enough memory; the matrix is then without elements
+  /// @throws std::bad_alloc if there is not enough memory: the matrix is then without elements; or if there is no such
+  /// size: it is then as before
   void resize(Index rows, Index cols) {
     if constexpr (is_row) {
       eigen_assert((rows == 1 || cols == 0) && "a row vector has one row");
@@ -95,23 +99,33 @@ class OwningMatrix : public Eigen::Map<PlainMatrix, Eigen::Aligned64> {
   void resize(Index size) requires is_row { resize(1, size); }
 
   /// Keeps the elements that both shapes have.
+  /// @throws std::bad_alloc if there is not enough memory or no such size; the matrix is then as before
   void conservativeResize(Index rows, Index cols) {
-    if (cols == this->cols() && fits(rows, cols) && rows > 0 && cols > 0) return show(this->data(), rows, cols);
-    OwningMatrix before = std::move(*this);
-    resize(rows, cols);
-    const Index same_rows = std::min(rows, before.rows()), same_cols = std::min(cols, before.cols());
-    this->topLeftCorner(same_rows, same_cols) = before.topLeftCorner(same_rows, same_cols);
+    const Index same_rows = std::min(rows, this->rows()), same_cols = std::min(cols, this->cols());
+    if (cols <= this->cols() && fits(rows, cols) && rows > 0 && cols > 0) {
+      for (Index r = 1; cols < this->cols() && r < same_rows; ++r)
+        std::copy_n(this->data() + r * this->cols(), cols, this->data() + r * cols);
+      return show(this->data(), rows, cols);
+    }
+    OwningMatrix other(rows, cols);
+    other.topLeftCorner(same_rows, same_cols) = this->topLeftCorner(same_rows, same_cols);
+    swap(other);
   }
   void conservativeResize(Index rows, Eigen::NoChange_t) { conservativeResize(rows, this->cols()); }
   void conservativeResize(Index size) requires is_row { conservativeResize(1, size); }
 
-  using View::setConstant;
-  using View::setOnes;
-  using View::setZero;
+  OwningMatrix& setConstant(const Scalar& value) {
+    View::setConstant(value);
+    return *this;
+  }
+  OwningMatrix& setZero() {
+    View::setZero();
+    return *this;
+  }
+  OwningMatrix& setOnes() { return setConstant(Scalar(1)); }
   OwningMatrix& setConstant(Index rows, Index cols, const Scalar& value) {
     resize(rows, cols);
-    this->setConstant(value);
-    return *this;
+    return setConstant(value);
   }
   OwningMatrix& setZero(Index rows, Index cols) { return setConstant(rows, cols, Scalar(0)); }
   OwningMatrix& setOnes(Index rows, Index cols) { return setConstant(rows, cols, Scalar(1)); }
@@ -126,6 +140,8 @@ class OwningMatrix : public Eigen::Map<PlainMatrix, Eigen::Aligned64> {
     return setIdentity();
   }
   template <class... Arguments>
+  void setRandom(const Arguments&...) = delete;
+  template <class... Arguments>
   void setLinSpaced(const Arguments&...) = delete;
   template <class... Arguments>
   void setUnit(const Arguments&...) = delete;
@@ -136,7 +152,30 @@ class OwningMatrix : public Eigen::Map<PlainMatrix, Eigen::Aligned64> {
   }
   void adjointInPlace() requires(!is_row) { transposeInPlace(); }
 
-  using View::operator*=;
+  Eigen::CommaInitializer<OwningMatrix> operator<<(const Scalar& first) { return {*this, first}; }
+  template <class Derived>
+  Eigen::CommaInitializer<OwningMatrix> operator<<(const Eigen::DenseBase<Derived>& first) {
+    return {*this, first};
+  }
+
+  template <class Derived>
+  OwningMatrix& operator+=(const Eigen::EigenBase<Derived>& other) {
+    View::operator+=(other.derived());
+    return *this;
+  }
+  template <class Derived>
+  OwningMatrix& operator-=(const Eigen::EigenBase<Derived>& other) {
+    View::operator-=(other.derived());
+    return *this;
+  }
+  OwningMatrix& operator*=(const Scalar& factor) {
+    View::operator*=(factor);
+    return *this;
+  }
+  OwningMatrix& operator/=(const Scalar& divisor) {
+    View::operator/=(divisor);
+    return *this;
+  }
   template <class Derived>
   OwningMatrix& operator*=(const Eigen::EigenBase<Derived>& other) {
     return *this = *this * other.derived();
@@ -207,6 +246,15 @@ class OwningMatrix : public Eigen::Map<PlainMatrix, Eigen::Aligned64> {
       resize(expression.rows(), expression.cols());
   }
 
+  /// Whether an expression shows numbers in memory, as blocks and maps do.
+  template <class Expression>
+  static constexpr bool shows_memory() {
+    if constexpr (requires { Expression::Flags; })
+      return (static_cast<unsigned>(Expression::Flags) & Eigen::DirectAccessBit) != 0;
+    else
+      return false;
+  }
+
   /// Whether an expression is a block, the transpose or another view of the memory of this matrix.
   template <class Expression>
   bool is_shown_by(const Expression& expression) const {
@@ -216,7 +264,7 @@ class OwningMatrix : public Eigen::Map<PlainMatrix, Eigen::Aligned64> {
 
   template <class Expression>
   OwningMatrix& assign(const Expression& expression) {
-    if constexpr (Eigen::internal::has_direct_access<Expression>::ret)
+    if constexpr (shows_memory<Expression>())
       if (is_shown_by(expression)) return assign(static_cast<const View&>(OwningMatrix(expression)));
     OwningMatrix before;  // can still be read while larger memory is filled
     if (!fits(expression.rows(), expression.cols())) swap(before);

@@ -14,7 +14,7 @@ namespace merganser::inline MERGANSER_ISA {
 /// The positions 0, 1, 2, ... of every sequence. Shape [T].
 inline Vector<Position> counting_positions(const SequenceOffsets& offsets) {
   Vector<Position> positions;
-  positions.reserve(static_cast<std::size_t>(offsets.total()));
+  positions.reserve(offsets.total());
   for (Index i = 0; i < offsets.count(); ++i)
     for (Index t = 0; t < offsets.length(i); ++t) positions.push_back(static_cast<Position>(t));
   return positions;
@@ -39,16 +39,15 @@ struct TokenBatch {
   /// Appends a sequence.
   void push_back(std::span<const TokenId> sequence) {
     ids.append(sequence.begin(), sequence.end());
-    offsets.push_back(static_cast<Index>(sequence.size()));
+    offsets.push_back(std::ssize(sequence));
   }
 
   /// The ids of one sequence.
   /// @throws std::invalid_argument if there is no such sequence or the offsets are not those of the ids
   std::span<const TokenId> sequence(Index i) const& {
     offsets.check_number("TokenBatch::sequence", i);
-    check_equal("TokenBatch::sequence", "ids.size()", static_cast<Index>(ids.size()), total());
-    return std::span(ids).subspan(static_cast<std::size_t>(offsets.begin(i)),
-                                  static_cast<std::size_t>(offsets.length(i)));
+    check_equal("TokenBatch::sequence", "ids.size()", ids.size(), total());
+    return offsets.range(i).of(std::span(ids));
   }
   std::span<const TokenId> sequence(Index i) const&& = delete;  // the ids would be gone
 
@@ -78,7 +77,7 @@ struct RaggedBatch {
   RaggedBatch(Matrix<Scalar> rows, SequenceOffsets sequence_offsets, Vector<Position> original_positions)
       : values(std::move(rows)), offsets(std::move(sequence_offsets)), positions(std::move(original_positions)) {
     check_equal("RaggedBatch", "values.rows()", values.rows(), offsets.total());
-    check_equal("RaggedBatch", "positions.size()", static_cast<Index>(positions.size()), offsets.total());
+    check_equal("RaggedBatch", "positions.size()", positions.size(), offsets.total());
     for (const Position position : positions)
       check_argument(position >= 0, "RaggedBatch", "positions", position, "positions from 0 on");
   }

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <functional>
+#include <iterator>
 #include <limits>
 #include <span>
 #include <utility>
@@ -17,6 +19,14 @@ struct RowRange {
   Index begin = 0;
   Index length = 0;
 
+  Index end() const { return begin + length; }
+
+  /// What belongs to the rows, of one value a row.
+  template <class Value>
+  std::span<Value> of(std::span<Value> values) const {
+    return values.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(length));
+  }
+
   bool operator==(const RowRange&) const = default;
 };
 
@@ -25,7 +35,7 @@ inline bool are_disjoint(std::span<const RowRange> ranges) {
   const auto rise = [](const auto& list) {
     Index end = std::numeric_limits<Index>::min();
     return std::all_of(list.begin(), list.end(), [&end](const RowRange& range) {
-      return range.length == 0 || range.begin >= std::exchange(end, range.begin + range.length);
+      return range.length == 0 || range.begin >= std::exchange(end, range.end());
     });
   };
   if (rise(ranges)) return true;
@@ -49,7 +59,7 @@ class SequenceOffsets {
   /// @throws std::invalid_argument if a length is negative
   static SequenceOffsets from_lengths(std::span<const Index> lengths) {
     SequenceOffsets result;
-    result.offsets_.reserve(lengths.size() + 1);
+    result.offsets_.reserve(std::ssize(lengths) + 1);
     for (const Index length : lengths) result.push_back(length);
     return result;
   }
@@ -77,11 +87,11 @@ class SequenceOffsets {
   }
 
   /// N, the number of sequences.
-  Index count() const { return offsets_.empty() ? 0 : static_cast<Index>(offsets_.size()) - 1; }
+  Index count() const { return offsets_.empty() ? 0 : offsets_.size() - 1; }
   /// T, the number of rows in all.
   Index total() const { return offsets_.empty() ? 0 : offsets_.back(); }
-  Index begin(Index sequence) const { return offsets_[static_cast<std::size_t>(sequence)]; }
-  Index end(Index sequence) const { return offsets_[static_cast<std::size_t>(sequence) + 1]; }
+  Index begin(Index sequence) const { return offsets_[sequence]; }
+  Index end(Index sequence) const { return offsets_[sequence + 1]; }
   Index length(Index sequence) const { return end(sequence) - begin(sequence); }
   RowRange range(Index sequence) const { return {begin(sequence), length(sequence)}; }
 
@@ -100,7 +110,7 @@ class SequenceOffsets {
   /// One range a sequence.
   Vector<RowRange> ranges() const {
     Vector<RowRange> result;
-    result.reserve(static_cast<std::size_t>(count()));
+    result.reserve(count());
     for (Index i = 0; i < count(); ++i) result.push_back(range(i));
     return result;
   }

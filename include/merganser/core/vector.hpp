@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <compare>
 #include <cstddef>
+#include <cstdint>
 #include <initializer_list>
 #include <iterator>
 #include <limits>
+#include <memory>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -20,24 +22,25 @@ namespace merganser::inline MERGANSER_ISA {
 /// What a standard vector is, in memory from the reserve and with less to compile: iterators are pointers, values that
 /// are plain bytes are copied as such, and bool is a value like any other.
 ///
-/// Values move without throwing. Growing leaves iterators behind that point nowhere. Only `push_back` takes one of its
-/// own values.
+/// Values move without throwing, by construction and by assignment. Growing leaves iterators behind that point nowhere.
+/// Every function that takes one value takes one of the vector's own; a range must be of others.
 template <class Value>
 class Vector {
  public:
   using value_type = Value;
-  using size_type = std::size_t;
-  using difference_type = std::ptrdiff_t;
+  using Index = std::ptrdiff_t;
+  using size_type = Index;
+  using difference_type = Index;
   using reference = Value&;
   using const_reference = const Value&;
   using iterator = Value*;
   using const_iterator = const Value*;
 
   Vector() = default;
-  explicit Vector(std::size_t count) : Vector() {  // delegating: what was made is destroyed if a value throws
+  explicit Vector(Index count) : Vector() {  // delegating: what was made is destroyed if a value throws
     resize(count);
   }
-  Vector(std::size_t count, const Value& value) : Vector() { resize(count, value); }
+  Vector(Index count, const Value& value) : Vector() { resize(count, value); }
   Vector(std::initializer_list<Value> values) : Vector() { append(values.begin(), values.end()); }
   template <std::input_iterator Iterator>
   Vector(Iterator first, Iterator last) : Vector() {
@@ -65,8 +68,8 @@ class Vector {
 
   Value* data() { return data_; }
   const Value* data() const { return data_; }
-  std::size_t size() const { return size_; }
-  std::size_t capacity() const { return capacity_; }
+  Index size() const { return size_; }
+  Index capacity() const { return capacity_; }
   bool empty() const { return size_ == 0; }
 
   Value* begin() { return data_; }
@@ -74,29 +77,30 @@ class Vector {
   const Value* begin() const { return data_; }
   const Value* end() const { return data_ + size_; }
 
-  Value& operator[](std::size_t i) { return data_[i]; }
-  const Value& operator[](std::size_t i) const { return data_[i]; }
+  Value& operator[](Index i) { return data_[i]; }
+  const Value& operator[](Index i) const { return data_[i]; }
   /// @throws std::out_of_range if there is no such value
-  const Value& at(std::size_t i) const {
-    if (i >= size_) throw std::out_of_range("Vector::at: got " + std::to_string(i) + " of " + std::to_string(size_));
+  const Value& at(Index i) const {
+    if (i < 0 || i >= size_)
+      throw std::out_of_range("Vector::at: got " + std::to_string(i) + " of " + std::to_string(size_));
     return data_[i];
   }
-  Value& at(std::size_t i) { return const_cast<Value&>(std::as_const(*this).at(i)); }
+  Value& at(Index i) { return const_cast<Value&>(std::as_const(*this).at(i)); }
   Value& front() { return data_[0]; }
   const Value& front() const { return data_[0]; }
   Value& back() { return data_[size_ - 1]; }
   const Value& back() const { return data_[size_ - 1]; }
 
-  /// @throws std::bad_alloc if there is not so much memory; nothing has changed then
-  void reserve(std::size_t capacity) {
+  /// @throws std::bad_alloc if there is not so much memory or the number is negative; nothing has changed then
+  void reserve(Index capacity) {
+    if (capacity < 0 || capacity > largest) throw std::bad_array_new_length();
     if (capacity <= capacity_) return;
-    if (capacity > std::numeric_limits<std::size_t>::max() / 2 / sizeof(Value)) throw std::bad_array_new_length();
     static_assert(alignof(Value) <= MemoryReserve::alignment && std::is_nothrow_move_constructible_v<Value>);
     if constexpr (std::is_trivially_copyable_v<Value>) {
-      data_ = static_cast<Value*>(MemoryReserve::exchange(data_, size_ * sizeof(Value), capacity * sizeof(Value)));
+      data_ = static_cast<Value*>(MemoryReserve::exchange(data_, bytes(size_), bytes(capacity)));
     } else {
-      auto* const memory = static_cast<Value*>(MemoryReserve::allocate(capacity * sizeof(Value)));
-      for (std::size_t i = 0; i < size_; ++i) {
+      auto* const memory = static_cast<Value*>(MemoryReserve::allocate(bytes(capacity)));
+      for (Index i = 0; i < size_; ++i) {
         ::new (memory + i) Value(std::move(data_[i]));
         data_[i].~Value();
       }
@@ -113,7 +117,7 @@ class Vector {
   }
   void push_back(const Value& value) { push_back(Value(value)); }  // a copy: it may lie in the old memory
   void push_back(Value&& value) {
-    if (size_ == capacity_) reserve(std::max<std::size_t>(1, 2 * capacity_));
+    if (size_ == capacity_) reserve(std::max<Index>(1, 2 * capacity_));
     ::new (data_ + size_) Value(std::move(value));
     ++size_;
   }
@@ -122,17 +126,22 @@ class Vector {
   void clear() { shrink(0); }
 
   /// New values are 0 or what their constructor makes them.
-  void resize(std::size_t size) {
-    shrink(size);
+  /// @throws what `reserve` throws; nothing has changed then
+  void resize(Index size) {
     grow(size);
+    shrink(size);
     for (; size_ < size; ++size_) ::new (data_ + size_) Value();
   }
-  void resize(std::size_t size, const Value& value) {
-    shrink(size);
+  void resize(Index size, const Value& value) {
+    const std::uintptr_t distance =
+        reinterpret_cast<std::uintptr_t>(std::addressof(value)) - reinterpret_cast<std::uintptr_t>(data_);
+    const bool own = distance < bytes(size_);  // then it moves with the others
     grow(size);
-    for (; size_ < size; ++size_) ::new (data_ + size_) Value(value);
+    shrink(size);
+    const Value& source = own ? data_[distance / sizeof(Value)] : value;
+    for (; size_ < size; ++size_) ::new (data_ + size_) Value(source);
   }
-  void assign(std::size_t size, const Value& value) { *this = Vector(size, value); }
+  void assign(Index size, const Value& value) { *this = Vector(size, value); }
   template <std::input_iterator Iterator>
   void assign(Iterator first, Iterator last) {
     clear();
@@ -142,7 +151,7 @@ class Vector {
   /// Adds values at the end.
   template <std::input_iterator Iterator>
   void append(Iterator first, Iterator last) {
-    if constexpr (std::forward_iterator<Iterator>) grow(size_ + static_cast<std::size_t>(std::distance(first, last)));
+    if constexpr (std::forward_iterator<Iterator>) grow(size_ + std::distance(first, last));
     for (; first != last; ++first) {
       if constexpr (!std::forward_iterator<Iterator>) grow(size_ + 1);
       ::new (data_ + size_) Value(static_cast<Value>(*first));
@@ -152,7 +161,8 @@ class Vector {
 
   template <std::input_iterator Iterator>
   iterator insert(const_iterator place, Iterator first, Iterator last) {
-    const std::ptrdiff_t at = place - begin(), before = end() - begin();
+    static_assert(std::is_nothrow_move_assignable_v<Value>);
+    const Index at = place - begin(), before = size_;
     append(first, last);
     std::rotate(begin() + at, begin() + before, end());
     return begin() + at;
@@ -162,8 +172,9 @@ class Vector {
     return insert(place, std::move_iterator(moved), std::move_iterator(moved + 1));
   }
   iterator erase(const_iterator first, const_iterator last) {
+    static_assert(std::is_nothrow_move_assignable_v<Value>);
     Value* const place = begin() + (first - begin());
-    if (first != last) shrink(static_cast<std::size_t>(std::move(begin() + (last - begin()), end(), place) - begin()));
+    if (first != last) shrink(std::move(begin() + (last - begin()), end(), place) - begin());
     return place;
   }
   iterator erase(const_iterator place) { return erase(place, place + 1); }
@@ -176,17 +187,20 @@ class Vector {
   friend void swap(Vector& a, Vector& b) noexcept { a.swap(b); }
 
  private:
-  void shrink(std::size_t size) {
+  static constexpr Index largest = std::numeric_limits<Index>::max() / static_cast<Index>(2 * sizeof(Value));
+  static std::size_t bytes(Index count) { return static_cast<std::size_t>(count) * sizeof(Value); }
+
+  void shrink(Index size) {
     if constexpr (std::is_trivially_destructible_v<Value>)
       size_ = std::min(size_, size);
     else
       while (size_ > size) data_[--size_].~Value();
   }
-  void grow(std::size_t size) {
-    if (size > capacity_) reserve(std::max(size, 2 * capacity_));
+  void grow(Index size) {
+    if (size < 0 || size > capacity_) reserve(size < 0 ? size : std::max(size, 2 * capacity_));
   }
   Value* data_ = nullptr;
-  std::size_t size_ = 0, capacity_ = 0;
+  Index size_ = 0, capacity_ = 0;
 };
 
 /// Also with what another kind of vector holds.
@@ -208,7 +222,7 @@ auto operator<=>(const Vector<Value>& a, const Vector<Value>& b) requires requir
       return x < y ? std::weak_ordering::less : y < x ? std::weak_ordering::greater : std::weak_ordering::equivalent;
   };
   using Order = decltype(compare(*a.begin(), *b.begin()));
-  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i)
+  for (std::ptrdiff_t i = 0; i < std::min(a.size(), b.size()); ++i)
     if (const Order order = compare(a[i], b[i]); order != 0) return order;
   return Order(a.size() <=> b.size());
 }

@@ -74,7 +74,7 @@ class LengthBucketedBatches {
   }
 
   /// Batches in the epoch of the next batch; it can differ between epochs when `max_tokens` cuts.
-  Index batches_in_epoch() const { return static_cast<Index>(plan_.size()); }
+  Index batches_in_epoch() const { return std::ssize(plan_); }
 
   const std::vector<Example>& examples() const { return examples_; }
   const State& state() const { return state_; }
@@ -82,8 +82,8 @@ class LengthBucketedBatches {
   /// Goes on from a stored state. @throws std::invalid_argument if the epoch has no such position; nothing changes then
   void resume(const State& state) {
     Plan plan = plan_epoch(state.seed, state.epoch);
-    check_argument(state.position >= 0 && state.position < static_cast<Index>(plan.size()),
-                   "LengthBucketedBatches::resume", "position", state.position,
+    check_argument(state.position >= 0 && state.position < std::ssize(plan), "LengthBucketedBatches::resume",
+                   "position", state.position,
                    "a batch number below " + std::to_string(plan.size()) + ", the batches of that epoch");
     plan_ = std::move(plan);
     state_ = state;
@@ -110,7 +110,7 @@ class LengthBucketedBatches {
     Index room = 0;  // tokens that still fit into the last batch
     for (const std::size_t i : order) {
       const Index tokens = examples_[i].token_count();
-      if (plan.empty() || tokens > room || static_cast<Index>(plan.back().size()) == config_.batch_size) {
+      if (plan.empty() || tokens > room || std::ssize(plan.back()) == config_.batch_size) {
         plan.emplace_back();
         room = config_.max_tokens;
       }

@@ -36,7 +36,7 @@ class Accuracy {
     for (Index i = 0; i < labels.count(); ++i) {
       Index scored = 0, right = 0;
       for (Index t = labels.offsets.begin(i); t < labels.offsets.end(i); ++t) {
-        const TokenId label = labels.ids[static_cast<std::size_t>(t)];
+        const TokenId label = labels.ids[t];
         if (label == ignored_label) continue;
         ++scored;
         if (is_largest(logits_row(logits, t), label)) ++right;

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <concepts>
 #include <cstddef>
+#include <iterator>
 #include <limits>
 #include <span>
 #include <utility>
@@ -13,6 +14,7 @@
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/executor.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/data/example.hpp>
 #include <merganser/evaluation/calibration.hpp>
@@ -28,7 +30,7 @@ concept GatedModel = EvaluableModel<Model> &&
   {
     model.forward_targets(tokens, tokens, options).encoded.gates.front().gate.values.front()
     } -> std::convertible_to<typename Model::ScalarType>;
-  { model.forward_targets(tokens, tokens, options).encoded.gates.front().forced.empty() } -> std::same_as<bool>;
+  { model.forward_targets(tokens, tokens, options).encoded.gates.front().forced } -> std::convertible_to<Marks>;
 };
 
 struct CalibrateConfig {
@@ -94,11 +96,11 @@ std::vector<typename Model::ScalarType> lowest_gate_values(const Model& model, s
   timed_pass(model, batches, options, [&](const data::Batch&, const auto& output) {
     const auto& gates = output.encoded.gates;
     if (gates.empty()) return;
-    for (std::size_t t = 0; t < gates.front().gate.values.size(); ++t) {
-      const auto& forced = gates.front().forced;
-      if (!forced.empty() && forced[t] != 0) continue;
-      auto lowest = gates.front().gate.values[t];
-      for (const auto& gate : gates) lowest = std::min(lowest, gate.gate.values[t]);
+    const Marks forced = gates.front().forced;
+    for (Index t = 0; t < std::ssize(gates.front().gate.values); ++t) {
+      if (forced[t]) continue;
+      auto lowest = std::data(gates.front().gate.values)[t];
+      for (const auto& gate : gates) lowest = std::min(lowest, std::data(gate.gate.values)[t]);
       all.push_back(lowest);
     }
   });

@@ -46,18 +46,18 @@ void add_window(const Encoded& encoded, std::size_t begin, Index length, Deletio
   for (const Index row : encoded.kept)
     if (row < length) report.kept[begin + static_cast<std::size_t>(row)] = 1;
   report.tokens += length + 1;
-  report.deleted_tokens += length + 1 - static_cast<Index>(encoded.kept.size());
-  std::vector<Index> row_of(static_cast<std::size_t>(length + 1));  // of each token that reaches the gate
+  report.deleted_tokens += length + 1 - encoded.kept.size();
+  Vector<Index> row_of(length + 1);  // of each token that reaches the gate
   std::iota(row_of.begin(), row_of.end(), Index{0});
-  for (std::size_t g = 0; g < encoded.gates.size(); ++g) {
-    const auto& gate = encoded.gates[g];
+  for (std::size_t g = 0; const auto& gate : encoded.gates) {
     if (report.gates.size() <= g) report.gates.push_back({gate.block, gate.threshold, {}});
-    report.gates[g].values.resize(report.kept.size());
-    for (std::size_t i = 0; i < row_of.size(); ++i)
+    std::vector<std::optional<double>>& values = report.gates[g++].values;
+    values.resize(report.kept.size());
+    for (Index i = 0; i < row_of.size(); ++i)
       if (row_of[i] < length)
-        report.gates[g].values[begin + static_cast<std::size_t>(row_of[i])] = static_cast<double>(gate.gate.values[i]);
-    std::vector<Index> survivors;
-    for (const Index kept : gate.kept) survivors.push_back(row_of[static_cast<std::size_t>(kept)]);
+        values[begin + static_cast<std::size_t>(row_of[i])] = static_cast<double>(gate.gate.values[i]);
+    Vector<Index> survivors;
+    for (const Index kept : gate.kept) survivors.push_back(row_of[kept]);
     row_of = std::move(survivors);
   }
 }
@@ -88,7 +88,7 @@ DeletionReport report_deletion(const Model& model, std::span<const TokenId> text
     ids.push_back(model.config().end);
     TokenBatch source;
     source.push_back(ids);
-    detail::add_window(model.encode(source, options), begin, static_cast<Index>(piece.size()), report);
+    detail::add_window(model.encode(source, options), begin, std::ssize(piece), report);
     begin += piece.size();
   } while (begin < text.size());
   return report;

@@ -13,7 +13,7 @@ namespace merganser::inline MERGANSER_ISA::evaluation {
 /// @throws std::invalid_argument otherwise
 template <Real Scalar>
 void check_labels(const char* function, const Matrix<Scalar>& logits, std::span<const TokenId> labels) {
-  check_equal(function, "labels.size()", static_cast<Index>(labels.size()), logits.rows());
+  check_equal(function, "labels.size()", std::ssize(labels), logits.rows());
   for (std::size_t t = 0; t < labels.size(); ++t)
     if (labels[t] != ignored_label && (labels[t] < 0 || labels[t] >= logits.cols()))
       throw_invalid_argument(function, "labels[" + std::to_string(t) + "]", labels[t],

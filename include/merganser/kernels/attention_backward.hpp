@@ -4,144 +4,138 @@
 #include <algorithm>
 
 #include <merganser/core/types.hpp>
-#include <merganser/kernels/attention.hpp>
 #include <merganser/kernels/attention_panels.hpp>
 #include <merganser/kernels/attention_rules.hpp>
+#include <merganser/kernels/gradient_block.hpp>
 #include <merganser/kernels/head_scores.hpp>
 #include <merganser/kernels/packet_loop.hpp>
+#include <merganser/kernels/query_group.hpp>
+#include <merganser/kernels/running_softmax.hpp>
 
 namespace merganser::inline MERGANSER_ISA::kernels {
 
 namespace detail {
 
-/// Queries of one block of gradients; a multiple of both tile heights.
-inline constexpr Index gradient_rows = 48;
-/// Keys of one block of gradients; whole panels.
+/// A call of `attend_backward`: its arguments and the memory that it works in.
 template <Real Scalar>
-inline constexpr Index gradient_keys = key_block<Scalar> / 2;
-
-/// The weights of a block of queries and keys and the gradient of its scores.
-template <Real Scalar>
-class GradientBlock {
+class BlockwiseGradients {
  public:
-  static constexpr Index stride = gradient_keys<Scalar> + PacketOf<Scalar>::size;
-  static constexpr Index numbers = gradient_rows * stride;  ///< of each array
+  BlockwiseGradients(const HeadMatrices<Scalar>& m, const HeadScores<Scalar>& scores, SoftmaxRows<const Scalar> softmax,
+                     const HeadGradients<Scalar>& gradients)
+      : m_(m),
+        gradients_(gradients),
+        softmax_(softmax),
+        table_size_(DistanceTable<Scalar>::size(scores)),
+        memory_({block * depth(), block * width(), block * padded(depth()), gradient_rows * padded(depth()),
+                 gradient_rows * padded(width()), table_size_, table_size_, attention_chunk, part_size, part_size,
+                 scores.soft_cap != 0 ? part_size : 0, gradients.excess_weight != 0 ? part_size : 0}),
+        key_rows_(memory_.take(block * depth())),
+        value_rows_(memory_.take(block * width())),
+        key_columns_(memory_.take(block * padded(depth()))),
+        query_columns_(memory_.take(gradient_rows * padded(depth()))),
+        grad_columns_(memory_.take(gradient_rows * padded(width()))),
+        rules_(scores, m.k.rows(), memory_.take(table_size_)),
+        grad_table_(gradients.distance_bias != nullptr ? memory_.take(table_size_) : nullptr),
+        inner_(memory_.take(attention_chunk)),
+        part_(scores, gradients, memory_) {
+    if (grad_table_ != nullptr) std::fill_n(grad_table_, table_size_, Scalar{0});
+  }
 
-  GradientBlock(const HeadScores<Scalar>& scores, const HeadGradients<Scalar>& gradients, CallMemory<Scalar>& memory)
-      : weights(memory.take(numbers)),
-        grad(memory.take(numbers)),
-        slopes_(scores.soft_cap != 0 ? memory.take(numbers) : nullptr),
-        excess_(gradients.excess_weight != 0 ? memory.take(numbers) : nullptr) {}
-
-  /// Turns q . k in `weights` [rows x width] into weights; keeps what `to_products` needs.
-  void to_weights(AttentionRules<Scalar>& rules, const HeadGradients<Scalar>& gradients, Index query, Index rows,
-                  Index width, bool hides, SoftmaxRows<const Scalar> softmax) {
-    namespace simd = Eigen::internal;
-    const Packet limit = broadcast(gradients.excess_limit), excess = broadcast(gradients.excess_weight);
-    for (Index r = 0; r < rows; ++r) {
-      Scalar* const row = weights + r * stride;
-      if (hides || slopes_ != nullptr || excess_ != nullptr) {
-        rules.score(query + r, row, width, slopes_ != nullptr ? slopes_ + r * stride : nullptr);
-        if (excess_ != nullptr)
-          transform(
-              width, excess_ + r * stride, [&](const auto& s) { return simd::pand(simd::pcmp_lt(limit, s), excess); },
-              static_cast<const Scalar*>(row));
-        rules.weigh(row, width);
-      } else {
-        rules.score_and_weigh(query + r, row, width);
+  /// Adds what the chunk of `rows` queries from `query` on, whose results are in y, has of all gradients.
+  [[gnu::always_inline]] void add(const MatrixRef<Scalar>& y, Index query, Index rows) {
+    for (Index r = 0; r < rows; ++r) inner_[r] = dot(width(), y.row(query + r).data(), m_.grad_y.row(query + r).data());
+    for (Index first = 0; first < m_.k.rows(); first += block) {
+      const Index count = std::min(block, m_.k.rows() - first);
+      rules_.enter(first, count);
+      if (rules_.visible_keys(query, rows) == 0) continue;
+      Keys keys = lay_out(first, count);
+      for (Index row = 0; row < rows; row += gradient_rows) {
+        const auto group = QueryGroup::of(rules_, count, query + row, std::min(gradient_rows, rows - row));
+        if (group.columns == 0) continue;
+        const bool by_pairs = group.hides && !is_finite(keys, group);
+        find_gradients(keys, group, inner_ + row, by_pairs);
+        if (by_pairs)
+          part_.add_by_pairs(rules_, group, first, m_);
+        else
+          add_products(keys, group);
       }
-      const Packet shift = broadcast(softmax.largest[query + r]), factor = broadcast(softmax.factor[query + r]);
-      transform(
-          width, row,
-          [&](const Packet& s) { return simd::pmul(packet_exp<Scalar>(Packet(simd::psub(s, shift))), factor); },
-          static_cast<const Scalar*>(row));
     }
   }
 
-  /// Turns the gradient of weights in `grad` into that of scores with key bias: w (g - sum_j w_j g_j), where the sum is
-  /// `inner` of the query, y . grad_y.
-  void to_scores(Index rows, Index width, const Scalar* inner) {
-    namespace simd = Eigen::internal;
-    for (Index r = 0; r < rows; ++r) {
-      Scalar* const row = grad + r * stride;
-      const Packet shift = broadcast(inner[r]);
-      transform(
-          width, row, [&](const auto& w, const auto& g) { return simd::pmul(w, simd::psub(g, shift)); },
-          static_cast<const Scalar*>(weights + r * stride), static_cast<const Scalar*>(row));
-    }
+  /// Adds the gradient of the distances, after all chunks.
+  void finish() {
+    if (grad_table_ != nullptr) rules_.distances().fold(grad_table_, gradients_.distance_bias);
   }
-
-  /// Sets the gradient of scores that are hidden and weigh nothing to 0, also where a value is not finite.
-  void clear_hidden(AttentionRules<Scalar>& rules, Index query, Index rows, Index width) {
-    for (Index r = 0; r < rows; ++r) {
-      Scalar* const row = grad + r * stride;
-      std::copy_n(row, width, spare_);
-      std::fill_n(row, width, Scalar{0});
-      rules.for_each_part(query + r, weights + r * stride, width, [&](Index key) { row[key] = spare_[key]; });
-    }
-  }
-
-  /// Adds the sums of the columns of `grad` to `sum` [keys].
-  void add_column_sums(Index rows, Index keys, Scalar* sum) const {
-    namespace simd = Eigen::internal;
-    constexpr Index size = PacketOf<Scalar>::size;
-    for (Index k = 0; k < keys; k += size) {
-      Packet total = broadcast(Scalar{0});
-      for (Index r = 0; r < rows; ++r) total = simd::padd(total, simd::ploadu<Packet>(grad + r * stride + k));
-      Scalar lanes[static_cast<std::size_t>(size)];
-      simd::pstoreu(lanes, total);
-      for (Index i = 0; i < std::min(size, keys - k); ++i) sum[k + i] += lanes[i];
-    }
-  }
-
-  /// Turns the gradient of scores with key bias into that of q . k; that of the distances is added to `table`, unless
-  /// null.
-  void to_products(const AttentionRules<Scalar>& rules, Index query, Index rows, Index width, bool hides,
-                   Scalar* table) {
-    namespace simd = Eigen::internal;
-    for (Index r = 0; r < rows; ++r) {
-      Scalar* const row = grad + r * stride;
-      if (excess_ != nullptr)
-        combine(row, excess_ + r * stride, width, [](auto a, auto b) { return simd::padd(a, b); });
-      if (hides) rules.hide(query + r, row, width, Scalar{0});  // a hidden score is a constant
-      if (table != nullptr) rules.add_distance_gradient(query + r, row, width, table);
-      if (slopes_ != nullptr)
-        combine(row, slopes_ + r * stride, width, [](auto a, auto b) { return simd::pmul(a, b); });
-    }
-  }
-
-  /// Adds the gradients of q, k and v pair by pair, without the pairs that are hidden: in place of products, for which
-  /// 0 times what is not finite is not 0. The block's first key is row `first`.
-  void add_by_pairs(AttentionRules<Scalar>& rules, Index query, Index rows, Index first, Index keys,
-                    const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, const MatrixRef<Scalar>& grad_y,
-                    MutableMatrixRef<Scalar>& grad_q, MutableMatrixRef<Scalar>& grad_k,
-                    MutableMatrixRef<Scalar>& grad_v) const {
-    for (Index r = query; r < query + rows; ++r) {
-      const Scalar *const weight = weights + (r - query) * stride, *const slope = grad + (r - query) * stride;
-      rules.for_each_part(r, weight, keys, [&](Index key) {
-        add_scaled(grad_y.cols(), weight[key], grad_y.row(r).data(), grad_v.row(first + key).data());
-      });
-      rules.for_each_visible(r, keys, [&](Index key) {
-        add_scaled(k.cols(), slope[key], k.row(first + key).data(), grad_q.row(r).data());
-        add_scaled(q.cols(), slope[key], q.row(r).data(), grad_k.row(first + key).data());
-      });
-    }
-  }
-
-  Scalar* const weights;
-  Scalar* const grad;
 
  private:
-  using Packet = typename PacketOf<Scalar>::Type;
+  static constexpr Index block = gradient_keys<Scalar>, stride = GradientBlock<Scalar>::stride;
+  static constexpr Index part_size = GradientBlock<Scalar>::numbers;
 
-  template <class Op>
-  static void combine(Scalar* row, const Scalar* other, Index width, Op&& op) {
-    transform(width, row, op, static_cast<const Scalar*>(row), other);
+  /// Keys and values from row `first` on, as they are and whether they are finite.
+  struct Keys {
+    Index first, count;
+    MatrixRef<Scalar> k, v;
+    FiniteBlock<Scalar> finite_k = {}, finite_v = {};
+  };
+
+  Index depth() const { return m_.q.cols(); }
+  Index width() const { return m_.v.cols(); }
+  static Index padded(Index columns) { return whole_panels<Scalar>(columns); }
+
+  [[gnu::always_inline]] Keys lay_out(Index first, Index count) {
+    Keys keys{first, count, m_.k.middleRows(first, count), m_.v.middleRows(first, count)};
+    pack_rows<Scalar>(keys.k, key_rows_);
+    pack_rows<Scalar>(keys.v, value_rows_);
+    pack_columns<Scalar>(keys.k, key_columns_);
+    return keys;
   }
 
-  Scalar spare_[static_cast<std::size_t>(gradient_keys<Scalar>)];
-  Scalar* const slopes_;  // d bound / d (q . k), or none
-  Scalar* const excess_;  // gradient of the excess, or none
+  bool is_finite(Keys& keys, const QueryGroup& group) const {
+    return keys.finite_k.of(keys.k) && keys.finite_v.of(keys.v) &&
+           FiniteBlock<Scalar>().of(m_.q.middleRows(group.first, group.rows)) &&
+           FiniteBlock<Scalar>().of(m_.grad_y.middleRows(group.first, group.rows));
+  }
+
+  /// The weights of a group and a block of keys, and the gradient of q . k; adds those of key bias and distances.
+  /// `inner` is y . grad_y of the group.
+  [[gnu::always_inline]] void find_gradients(const Keys& keys, const QueryGroup& group, const Scalar* inner,
+                                             bool by_pairs) {
+    multiply_panels<Scalar>(group.rows, depth(), group.columns, group.rows_of<Scalar>(m_.q),
+                            Panels<Scalar>::packed(key_rows_, depth()), part_.weights, stride, BlockStart::zero);
+    part_.to_weights(rules_, gradients_, group, softmax_);
+    multiply_panels<Scalar>(group.rows, width(), group.columns, group.rows_of<Scalar>(m_.grad_y),
+                            Panels<Scalar>::packed(value_rows_, width()), part_.grad, stride, BlockStart::zero);
+    part_.to_scores(group, inner);
+    if (by_pairs) part_.clear_hidden(rules_, group);
+    if (gradients_.key_bias != nullptr) part_.add_column_sums(group, gradients_.key_bias + keys.first);
+    part_.to_products(rules_, group, grad_table_);
+  }
+
+  /// Adds the gradients of v by y = weights v, and of q and k by s = q k^T.
+  [[gnu::always_inline]] void add_products(const Keys& keys, const QueryGroup& group) {
+    MutableMatrixRef<Scalar>&q = m_.grad_q, &k = m_.grad_k, &v = m_.grad_v;
+    pack_columns<Scalar>(m_.grad_y.middleRows(group.first, group.rows), grad_columns_);
+    multiply_panels<Scalar>(group.keys, group.rows, width(), {part_.weights, 1, stride},
+                            Panels<Scalar>::packed(grad_columns_, group.rows), v.data() + keys.first * v.outerStride(),
+                            v.outerStride(), BlockStart::add);
+    multiply_panels<Scalar>(group.rows, group.keys, depth(), {part_.grad, stride, 1},
+                            Panels<Scalar>::packed(key_columns_, keys.count), q.data() + group.first * q.outerStride(),
+                            q.outerStride(), BlockStart::add);
+    pack_columns<Scalar>(m_.q.middleRows(group.first, group.rows), query_columns_);
+    multiply_panels<Scalar>(group.keys, group.rows, depth(), {part_.grad, 1, stride},
+                            Panels<Scalar>::packed(query_columns_, group.rows), k.data() + keys.first * k.outerStride(),
+                            k.outerStride(), BlockStart::add);
+  }
+
+  const HeadMatrices<Scalar>& m_;
+  const HeadGradients<Scalar>& gradients_;
+  const SoftmaxRows<const Scalar> softmax_;
+  const Index table_size_;
+  CallMemory<Scalar> memory_;
+  Scalar *const key_rows_, *const value_rows_, *const key_columns_, *const query_columns_, *const grad_columns_;
+  AttentionRules<Scalar> rules_;
+  Scalar *const grad_table_, *const inner_;
+  GradientBlock<Scalar> part_;
 };
 
 }  // namespace detail
@@ -156,7 +150,6 @@ void attend_backward(const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, con
                      const HeadScores<Scalar>& scores, const MatrixRef<Scalar>& y, SoftmaxRows<const Scalar> rows,
                      const MatrixRef<Scalar>& grad_y, MutableMatrixRef<Scalar> grad_q, MutableMatrixRef<Scalar> grad_k,
                      MutableMatrixRef<Scalar> grad_v, const HeadGradients<Scalar>& gradients) {
-  using namespace detail;
   constexpr const char* here = "kernels::attend_backward";
   check_equal(here, "k.cols()", k.cols(), q.cols());
   check_equal(here, "v.rows()", v.rows(), k.rows());
@@ -167,83 +160,12 @@ void attend_backward(const MatrixRef<Scalar>& q, const MatrixRef<Scalar>& k, con
   check_same_shape(here, "grad_k", grad_k, k);
   check_same_shape(here, "grad_v", grad_v, v);
   scores.check(here, q.rows(), k.rows());
-  constexpr Index block = gradient_keys<Scalar>, stride = GradientBlock<Scalar>::stride;
-  const Index keys = k.rows(), depth = q.cols(), width = v.cols();
-  if (keys == 0) return;
-  const Index padded_depth = whole_panels<Scalar>(depth), padded_width = whole_panels<Scalar>(width);
-  const Index table_size = DistanceTable<Scalar>::size(scores);
-  const Index part_size = GradientBlock<Scalar>::numbers;
-  CallMemory<Scalar> memory({block * depth, block * width, block * padded_depth, gradient_rows * padded_depth,
-                             gradient_rows * padded_width, table_size, table_size, attention_chunk, part_size,
-                             part_size, scores.soft_cap != 0 ? part_size : 0,
-                             gradients.excess_weight != 0 ? part_size : 0});
-  Scalar* const key_rows = memory.take(block * depth);
-  Scalar* const value_rows = memory.take(block * width);
-  Scalar* const key_columns = memory.take(block * padded_depth);
-  Scalar* const query_columns = memory.take(gradient_rows * padded_depth);
-  Scalar* const grad_columns = memory.take(gradient_rows * padded_width);
-  AttentionRules<Scalar> rules(scores, keys, memory.take(table_size));
-  Scalar* const grad_table = gradients.distance_bias != nullptr ? memory.take(table_size) : nullptr;
-  if (grad_table != nullptr) std::fill_n(grad_table, table_size, Scalar{0});
-  Scalar* const inner = memory.take(attention_chunk);
-  GradientBlock<Scalar> part(scores, gradients, memory);
-
-  for (Index chunk = 0; chunk < q.rows(); chunk += attention_chunk) {
-    const Index chunk_rows = std::min(attention_chunk, q.rows() - chunk);
-    for (Index r = 0; r < chunk_rows; ++r) inner[r] = dot(width, y.row(chunk + r).data(), grad_y.row(chunk + r).data());
-    for (Index first = 0; first < keys; first += block) {
-      const Index count = std::min(block, keys - first);
-      rules.enter(first, count);
-      if (rules.visible_keys(chunk, chunk_rows) == 0) continue;
-      pack_rows<Scalar>(k.middleRows(first, count), key_rows);
-      pack_rows<Scalar>(v.middleRows(first, count), value_rows);
-      pack_columns<Scalar>(k.middleRows(first, count), key_columns);
-      FiniteBlock<Scalar> finite_keys, finite_values;
-      for (Index row = 0; row < chunk_rows; row += gradient_rows) {
-        const Index query = chunk + row, group = std::min(gradient_rows, chunk_rows - row);
-        const Index visible = rules.visible_keys(query, group);
-        if (visible == 0) continue;
-        const Index columns = whole_panels<Scalar>(visible), used = std::min(columns, count);
-        const bool hides = rules.hides(query, group, used);
-        const auto rows_of = [&](const auto& m) {
-          return Strided<Scalar>{m.data() + query * m.outerStride(), m.outerStride(), 1};
-        };
-
-        const bool by_pairs =
-            hides && !(finite_keys.of(k.middleRows(first, count)) && finite_values.of(v.middleRows(first, count)) &&
-                       FiniteBlock<Scalar>().of(q.middleRows(query, group)) &&
-                       FiniteBlock<Scalar>().of(grad_y.middleRows(query, group)));
-        multiply_panels<Scalar>(group, depth, columns, rows_of(q), Panels<Scalar>::packed(key_rows, depth),
-                                part.weights, stride, BlockStart::zero);
-        part.to_weights(rules, gradients, query, group, columns, hides, rows);
-
-        multiply_panels<Scalar>(group, width, columns, rows_of(grad_y), Panels<Scalar>::packed(value_rows, width),
-                                part.grad, stride, BlockStart::zero);
-        part.to_scores(group, columns, inner + row);
-        if (by_pairs) part.clear_hidden(rules, query, group, used);
-        if (gradients.key_bias != nullptr) part.add_column_sums(group, used, gradients.key_bias + first);
-        part.to_products(rules, query, group, columns, hides, grad_table);
-
-        if (by_pairs) {
-          part.add_by_pairs(rules, query, group, first, used, q, k, grad_y, grad_q, grad_k, grad_v);
-          continue;
-        }
-        pack_columns<Scalar>(grad_y.middleRows(query, group), grad_columns);
-        multiply_panels<Scalar>(used, group, width, {part.weights, 1, stride},
-                                Panels<Scalar>::packed(grad_columns, group),
-                                grad_v.data() + first * grad_v.outerStride(), grad_v.outerStride(),
-                                BlockStart::add);  // y = weights v
-        multiply_panels<Scalar>(group, used, depth, {part.grad, stride, 1}, Panels<Scalar>::packed(key_columns, count),
-                                grad_q.data() + query * grad_q.outerStride(), grad_q.outerStride(),
-                                BlockStart::add);  // s = q k^T
-        pack_columns<Scalar>(q.middleRows(query, group), query_columns);
-        multiply_panels<Scalar>(used, group, depth, {part.grad, 1, stride},
-                                Panels<Scalar>::packed(query_columns, group),
-                                grad_k.data() + first * grad_k.outerStride(), grad_k.outerStride(), BlockStart::add);
-      }
-    }
-  }
-  if (grad_table != nullptr) rules.distances().fold(grad_table, gradients.distance_bias);
+  if (k.rows() == 0) return;
+  const detail::HeadMatrices<Scalar> matrices{q, k, v, grad_y, grad_q, grad_k, grad_v};
+  detail::BlockwiseGradients<Scalar> sums(matrices, scores, rows, gradients);
+  for (Index query = 0; query < q.rows(); query += detail::attention_chunk)
+    sums.add(y, query, std::min(detail::attention_chunk, q.rows() - query));
+  sums.finish();
 }
 
 }  // namespace merganser::kernels

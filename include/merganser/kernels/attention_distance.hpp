@@ -69,7 +69,6 @@ class DistanceTable {
 
   /// Adds the gradient of the scores of a query and `keys` to a gradient table.
   void add(Scalar* table, Position query, std::span<const Position> keys, const Scalar* grad) const {
-    namespace simd = Eigen::internal;
     Scalar* center = table + block + radius_;
     if (order_ == KeyOrder::consecutive) {
       Scalar* out = center + slice(query, keys);

@@ -52,7 +52,6 @@ class CallMemory {
 /// Packs source [rows x cols] into panels of its columns, each [rows x panel], columns past the last as 0.
 template <Real Scalar>
 void pack_columns(const MatrixRef<Scalar>& source, Scalar* out) {
-  namespace simd = Eigen::internal;
   using Packet = typename PacketOf<Scalar>::Type;
   constexpr Index size = PacketOf<Scalar>::size, panel = attention_panel<Scalar>;
   for (Index first = 0; first < source.cols(); first += panel) {

@@ -199,19 +199,15 @@ class AttentionRules {
 
     explicit SoftCap(Scalar c) : cap(broadcast(c)), stretch(broadcast(2 / c)) {}
 
-    Packet tanh(const Packet& s) const {
-      return packet_tanh_of_half<Scalar>(Packet(Eigen::internal::pmul(s, stretch)));
-    }
-    Packet value(const Packet& tanh) const { return rounded(Packet(Eigen::internal::pmul(cap, tanh))); }
+    Packet tanh(const Packet& s) const { return packet_tanh_of_half<Scalar>(Packet(simd::pmul(s, stretch))); }
+    Packet value(const Packet& tanh) const { return rounded(Packet(simd::pmul(cap, tanh))); }
     Packet slope(const Packet& tanh) const {
-      namespace simd = Eigen::internal;
       const Packet one = broadcast(Scalar{1});
       return simd::pmul(simd::psub(one, tanh), simd::padd(one, tanh));
     }
   };
 
   void bound(Scalar* row, Index width, Scalar* slope) const {
-    namespace simd = Eigen::internal;
     const SoftCap cap(scores_.soft_cap);
     for (Index k = 0; k < width; k += PacketOf<Scalar>::size) {
       const Packet tanh = cap.tanh(simd::ploadu<Packet>(row + k));
@@ -223,7 +219,6 @@ class AttentionRules {
   /// Soft cap, distance bias and key bias, the first and last if told so; returns the largest result.
   template <bool capped, bool weighed>
   Scalar pass(Scalar* row, Index width, const Scalar* bias) const {
-    namespace simd = Eigen::internal;
     constexpr Index size = PacketOf<Scalar>::size;
     const SoftCap cap(capped ? scores_.soft_cap : Scalar{1});
     if (bias == nullptr) bias = zeros_;
@@ -255,9 +250,9 @@ class AttentionRules {
   std::span<const Position> positions_;                       // theirs
   Index hidden_count_ = 0;
   std::uint16_t hidden_[static_cast<std::size_t>(block)];
-  Scalar key_bias_[static_cast<std::size_t>(block)];
-  Scalar looked_up_[static_cast<std::size_t>(block)];
-  Scalar zeros_[static_cast<std::size_t>(block)];  // the distance bias where there is none
+  alignas(64) Scalar key_bias_[static_cast<std::size_t>(block)];
+  alignas(64) Scalar looked_up_[static_cast<std::size_t>(block)];
+  alignas(64) Scalar zeros_[static_cast<std::size_t>(block)];  // the distance bias where there is none
 };
 
 }  // namespace merganser::kernels::detail

@@ -32,15 +32,12 @@ struct PacketGelu {
   PacketLogistic<Scalar, Packet> logistic;
 
   explicit PacketGelu(const Packet& input)
-      : x(Eigen::internal::pmax(input, broadcast(Scalar{-20}))),
-        square(Eigen::internal::pmul(x, x)),
-        logistic(twice_u(x, square)) {}
+      : x(simd::pmax(input, broadcast(Scalar{-20}))), square(simd::pmul(x, x)), logistic(twice_u(x, square)) {}
 
-  Packet value() const { return Eigen::internal::pmul(x, logistic.value()); }
+  Packet value() const { return simd::pmul(x, logistic.value()); }
 
   /// s + x s (1 - s) 2 du/dx
   Packet derivative() const {
-    namespace simd = Eigen::internal;
     const Packet s = logistic.value();
     const Packet bend = simd::pmul(simd::pmul(x, s), logistic.complement());
     const Packet inner =
@@ -53,7 +50,6 @@ struct PacketGelu {
 
  private:
   static Packet twice_u(const Packet& x, const Packet& square) {
-    namespace simd = Eigen::internal;
     const Packet stretched = multiply_add(Packet(simd::pmul(broadcast(cubic), square)), x, x);
     return simd::pmul(broadcast(2 * slope), stretched);
   }
@@ -62,7 +58,7 @@ struct PacketGelu {
 /// gelu(x) * gate of packets.
 template <Real Scalar>
 inline constexpr auto gated_gelu_packet = []<class Packet>(const Packet& x, const Packet& gate) {
-  return Eigen::internal::pmul(PacketGelu<Scalar, Packet>(x).value(), gate);
+  return simd::pmul(PacketGelu<Scalar, Packet>(x).value(), gate);
 };
 
 /// y = gelu(x) * gate. All blocks have one shape.
@@ -85,7 +81,6 @@ void gated_gelu_backward(const Matrix<Scalar>& x, const Matrix<Scalar>& gate, co
   check_same_shape("kernels::gated_gelu_backward", "grad_y", grad_y, x);
   check_same_shape("kernels::gated_gelu_backward", "grad_x", grad_x, x);
   check_same_shape("kernels::gated_gelu_backward", "grad_gate", grad_gate, x);
-  namespace simd = Eigen::internal;
   for_each_row(x.rows(), x.cols(), [&](Index r) {
     transform(
         x.cols(), grad_x.row(r).data(),

@@ -39,13 +39,13 @@ inline std::uint32_t half_bits(float value) {
 template <class FloatPacket>
 struct WordsFor {
   using Floats = FloatPacket;
-  static constexpr int size = Eigen::internal::unpacket_traits<Floats>::size;
+  static constexpr int size = simd::unpacket_traits<Floats>::size;
 
   static auto load(const std::uint32_t* in) {
     if constexpr (size == 1)
       return *in;
     else
-      return Eigen::internal::ploadu<typename Eigen::internal::unpacket_traits<Floats>::integer_packet>(
+      return simd::ploadu<typename simd::unpacket_traits<Floats>::integer_packet>(
           reinterpret_cast<const std::int32_t*>(in));
   }
   template <class Packet>
@@ -53,28 +53,28 @@ struct WordsFor {
     if constexpr (size == 1)
       return words & bits;
     else
-      return Eigen::internal::pand(words, Eigen::internal::pset1<Packet>(static_cast<std::int32_t>(bits)));
+      return simd::pand(words, simd::pset1<Packet>(static_cast<std::int32_t>(bits)));
   }
   template <int count, class Packet>
   static Packet left(const Packet& words) {
     if constexpr (size == 1)
       return words << count;
     else
-      return Eigen::internal::plogical_shift_left<count>(words);
+      return simd::plogical_shift_left<count>(words);
   }
   template <int count, class Packet>
   static Packet right(const Packet& words) {
     if constexpr (size == 1)
       return words >> count;
     else
-      return Eigen::internal::plogical_shift_right<count>(words);
+      return simd::plogical_shift_right<count>(words);
   }
   template <class Packet>
   static Floats floats(const Packet& words) {
     if constexpr (size == 1)
       return std::bit_cast<float>(words);
     else
-      return Eigen::internal::preinterpret<Floats>(words);
+      return simd::preinterpret<Floats>(words);
   }
 };
 using Words = WordsFor<PacketOf<float>::Type>;
@@ -100,7 +100,6 @@ struct Half {
  private:
   template <class Packet>
   static Words::Floats lower(const Packet& words) {
-    namespace simd = Eigen::internal;
     const auto magnitude = Words::left<13>(Words::mask(words, 0x7FFFu));
     const Words::Floats sign = Words::floats(Words::left<16>(Words::mask(words, 0x8000u)));
     const Words::Floats finite = simd::pmul(Words::floats(magnitude), broadcast(0x1p112F));
@@ -116,8 +115,8 @@ void expand(Index count, const std::uint32_t* in, float* out) {
   Words::Floats floats[2];
   for (Index i = 0; i < count; i += Words::size, out += 2 * Words::size) {
     Format::expand(in + i, floats);
-    Eigen::internal::pstoreu(out, floats[0]);
-    Eigen::internal::pstoreu(out + Words::size, floats[1]);
+    simd::pstoreu(out, floats[0]);
+    simd::pstoreu(out + Words::size, floats[1]);
   }
 }
 

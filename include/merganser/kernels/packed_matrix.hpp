@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 #include <utility>
 
 #include <merganser/core/check.hpp>
@@ -27,7 +28,6 @@ namespace detail {
 template <Real Scalar>
 void pack_transposed(Index rows, Index depth, const Scalar* source, Index source_stride, Scalar* out,
                      Index out_stride) {
-  namespace simd = Eigen::internal;
   using Packet = typename PacketOf<Scalar>::Type;
   constexpr int size = PacketOf<Scalar>::size;
   Index k = 0;
@@ -115,7 +115,7 @@ class PackedMatrix {
 
   /// Bytes of memory held.
   std::size_t bytes() const {
-    return static_cast<std::size_t>(data_.size()) * sizeof(Scalar) + words_.size() * sizeof(std::uint32_t);
+    return static_cast<std::size_t>(data_.size()) * sizeof(Scalar) + std::span(words_).size_bytes();
   }
 
   /// The panel that starts at column `first` (a multiple of `panel_width`), [K x panel_width] row-major. In full
@@ -149,7 +149,7 @@ class PackedMatrix {
     cols_ = cols;
     precision_ = precision;
     data_.resize(full ? depth_ * padded_cols() : 0);
-    words_.resize(static_cast<std::size_t>(full ? 0 : depth_ * padded_cols() / 2));
+    words_.resize(full ? 0 : depth_ * padded_cols() / 2);
   }
 
   /// Calls pack(column, out) for every packet of columns, whose rows go to out, a panel's width apart. In 16 bits one
@@ -158,7 +158,7 @@ class PackedMatrix {
   void pack_panels(Pack&& pack) {
     if (depth_ == 0) return;
     const bool full = precision_ == Precision::full;
-    Vector<Scalar> unrounded(static_cast<std::size_t>(full ? 0 : depth_ * panel_width));
+    Vector<Scalar> unrounded(full ? 0 : depth_ * panel_width);
     for (Index first = 0; first < padded_cols(); first += panel_width) {
       Scalar* const out = full ? data_.data() + first * depth_ : unrounded.data();
       pack(first, out);
@@ -169,7 +169,6 @@ class PackedMatrix {
 
   /// The source as it is, row by row: the rows of a tall one are far apart for a panel, but its own numbers are not.
   void copy_rows(const MatrixRef<Scalar>& source) {
-    namespace simd = Eigen::internal;
     using Packet = typename PacketOf<Scalar>::Type;
     constexpr Index task_rows = 256;
     parallel_for((depth_ + task_rows - 1) / task_rows, depth_ * cols_, [&](Index task) {

@@ -20,7 +20,7 @@ template <Real Scalar>
 auto load_tail(const Scalar* in, Index count) {
   Scalar lanes[PacketOf<Scalar>::size] = {};
   std::copy_n(in, count, lanes);
-  return Eigen::internal::ploadu<typename PacketOf<Scalar>::Type>(lanes);
+  return simd::ploadu<typename PacketOf<Scalar>::Type>(lanes);
 }
 
 }  // namespace detail
@@ -31,7 +31,6 @@ auto load_tail(const Scalar* in, Index count) {
 /// differ in the last bit from the packet functions; here every element takes the same way.
 template <Real Scalar, class Op, class... In>
 void transform(Index count, Scalar* out, Op&& op, const In*... in) {
-  namespace simd = Eigen::internal;
   using Packet = typename PacketOf<Scalar>::Type;
   constexpr Index size = PacketOf<Scalar>::size;
   Index i = 0;
@@ -55,7 +54,6 @@ void add_scaled(Index count, Scalar factor, const Scalar* x, Scalar* y) {
 /// packets to a packet and adds nothing for zeros.
 template <Real Scalar, class Add, class... In>
 Scalar sum(Index count, Add&& add, const Scalar* first, const In*... in) {
-  namespace simd = Eigen::internal;
   using Packet = typename PacketOf<Scalar>::Type;
   constexpr Index size = PacketOf<Scalar>::size;
   Packet total = broadcast(Scalar{0});
@@ -70,7 +68,7 @@ Scalar sum(Index count, Add&& add, const Scalar* first, const In*... in) {
 template <Real Scalar>
 Scalar sum(Index count, const Scalar* a) {
   return sum<Scalar>(
-      count, [](const auto& total, const auto& x) { return Eigen::internal::padd(total, x); }, a);
+      count, [](const auto& total, const auto& x) { return simd::padd(total, x); }, a);
 }
 
 /// sum_i a_i b_i, in one fixed order.
@@ -86,7 +84,7 @@ Scalar dot_difference(Index count, const Scalar* a, const Scalar* b, const Scala
   return sum<Scalar>(
       count,
       [](const auto& total, const auto& x, const auto& y, const auto& z) {
-        return multiply_add(x, Eigen::internal::psub(y, z), total);
+        return multiply_add(x, simd::psub(y, z), total);
       },
       a, b, c);
 }

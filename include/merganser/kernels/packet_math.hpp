@@ -7,26 +7,14 @@
 #include <numbers>
 
 #include <merganser/core/types.hpp>
+#include <merganser/kernels/packets.hpp>
 
 namespace merganser::inline MERGANSER_ISA::kernels {
-
-/// The widest packet of this build for a scalar type, from Eigen's packet primitives (size 1 where there are none).
-template <Real Scalar>
-struct PacketOf {
-  using Type = typename Eigen::internal::packet_traits<Scalar>::type;
-  static constexpr int size = Eigen::internal::unpacket_traits<Type>::size;
-};
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wignored-attributes"  // a packet as a template argument: its alignment is not lost
 #endif
-
-/// A packet with the same value in every lane.
-template <Real Scalar>
-auto broadcast(Scalar value) {
-  return Eigen::internal::pset1<typename PacketOf<Scalar>::Type>(value);
-}
 
 /// Whether there is an instruction for a b + c with one rounding: then a compiler may use it wherever it sees a product
 /// and a sum, and GCC does so in some copies of an inlined function and not in others.
@@ -35,20 +23,6 @@ inline constexpr bool products_may_fuse = true;
 #else
 inline constexpr bool products_may_fuse = false;
 #endif
-
-/// The same for the packets of Eigen: pmadd is that instruction.
-#if defined(EIGEN_HAS_SINGLE_INSTRUCTION_MADD)
-inline constexpr bool pmadd_fuses = true;
-#else
-inline constexpr bool pmadd_fuses = false;
-#endif
-
-/// The value, of which the compiler knows nothing.
-template <class Value>
-Value opaque(Value value) {
-  EIGEN_OPTIMIZATION_BARRIER(value)
-  return value;
-}
 
 /// A product, rounded: no compiler merges it with a sum that it goes into.
 template <class Value>
@@ -63,10 +37,9 @@ Value rounded(const Value& product) {
 /// bits in every copy of the code. Whatever adds a product to something is written with it, or with `rounded`.
 template <class Value>
 Value multiply_add(const Value& a, const Value& b, const Value& c) {
-  namespace simd = Eigen::internal;
   if constexpr (std::floating_point<Value> && products_may_fuse)
     return std::fma(a, b, c);
-  else if constexpr (pmadd_fuses || !products_may_fuse)
+  else if constexpr (simd::pmadd_fuses || !products_may_fuse)
     return simd::pmadd(a, b, c);
   else
     return simd::padd(rounded(Value(simd::pmul(a, b))), rounded(c));
@@ -77,12 +50,11 @@ namespace detail {
 /// Whether a type of packet has integers of the same width, so that its bits can be computed with.
 template <class Packet>
 concept HasBits = requires(Packet p) {
-  requires std::same_as < typename Eigen::internal::unpacket_traits<Packet>::type,
+  requires std::same_as < typename simd::unpacket_traits<Packet>::type,
   float > ;
-  requires Eigen::internal::unpacket_traits<Packet>::size >
+  requires simd::unpacket_traits<Packet>::size >
   1;
-  Eigen::internal::plogical_shift_left<23>(
-      Eigen::internal::preinterpret<typename Eigen::internal::unpacket_traits<Packet>::integer_packet>(p));
+  simd::plogical_shift_left<23>(simd::preinterpret<typename simd::unpacket_traits<Packet>::integer_packet>(p));
 };
 
 /// e^x as 2^n e^r with |r| <= ln(2) / 2 and e^r = 1 + r slope.
@@ -98,7 +70,6 @@ struct SplitExp {
 /// x log2(e) + magic, whose last are n + 116. 0 below -80.
 template <HasBits Packet>
 SplitExp<Packet> split_exp(const Packet& x) {
-  namespace simd = Eigen::internal;
   using Bits = typename simd::unpacket_traits<Packet>::integer_packet;
   constexpr float raise = SplitExp<Packet>::raise, magic = 12582912 + 116;
   const Packet bounded = simd::pmax(x, broadcast(-80.5F));
@@ -119,7 +90,6 @@ SplitExp<Packet> split_exp(const Packet& x) {
 /// (Cephes mathematical library). 0 below -700 (float: -80).
 template <class Packet>
 SplitExp<Packet> split_exp(const Packet& x) {
-  namespace simd = Eigen::internal;
   using Scalar = typename simd::unpacket_traits<Packet>::type;
   constexpr bool single = std::same_as<Scalar, float>;
   const auto number = [](double value) { return broadcast(static_cast<Scalar>(value)); };
@@ -142,8 +112,7 @@ SplitExp<Packet> split_exp(const Packet& x) {
 /// take longer than everything else in tanh. Elsewhere the division is faster, and tanh by half a unit better with it.
 template <class Packet>
 Packet quotient_by_minus(const Packet& a, const Packet& b) {
-  namespace simd = Eigen::internal;
-  if constexpr (HasBits<Packet> && pmadd_fuses) {
+  if constexpr (HasBits<Packet> && simd::pmadd_fuses) {
     using Bits = typename simd::unpacket_traits<Packet>::integer_packet;
     const int sign = std::numeric_limits<int>::min();
     const Bits guess = simd::psub(simd::pset1<Bits>(0x7EF311C7 + sign), simd::preinterpret<Bits>(b));
@@ -168,7 +137,7 @@ template <Real Scalar, class Packet>
 Packet packet_exp(const Packet& x) {
   const detail::SplitExp<Packet> e = detail::split_exp(x);
   const Packet mantissa = multiply_add(e.slope, e.r, broadcast(Scalar{detail::SplitExp<Packet>::raise}));
-  return Eigen::internal::pmul(mantissa, e.power);  // exact
+  return simd::pmul(mantissa, e.power);  // exact
 }
 
 /// exp(x) - 1 of a packet, in the range of `packet_exp`, to 4 ULP: as good near 0 as far from it.
@@ -176,7 +145,7 @@ template <Real Scalar, class Packet>
 Packet packet_expm1(const Packet& x) {
   constexpr Scalar raise{detail::SplitExp<Packet>::raise};
   const detail::SplitExp<Packet> e = detail::split_exp(x);
-  const Packet growth = Eigen::internal::pmul(e.slope, e.r);
+  const Packet growth = simd::pmul(e.slope, e.r);
   return multiply_add(growth, e.power, multiply_add(e.power, broadcast(raise), broadcast(Scalar{-1})));
 }
 
@@ -187,8 +156,8 @@ struct PacketLogistic {
   Packet exponential, minus_both;
 
   explicit PacketLogistic(const Packet& x)
-      : exponential(packet_exp<Scalar>(Packet(Eigen::internal::pmin(x, broadcast(Scalar{40}))))),
-        minus_both(Eigen::internal::psub(broadcast(Scalar{-1}), exponential)) {}
+      : exponential(packet_exp<Scalar>(Packet(simd::pmin(x, broadcast(Scalar{40}))))),
+        minus_both(simd::psub(broadcast(Scalar{-1}), exponential)) {}
 
   Packet value() const { return detail::quotient_by_minus(exponential, minus_both); }
   Packet complement() const { return detail::quotient_by_minus(broadcast(Scalar{1}), minus_both); }
@@ -197,7 +166,6 @@ struct PacketLogistic {
 /// tanh(x / 2) of a packet, to 4 ULP: with e = exp(x) - 1 it is e / (e + 2).
 template <Real Scalar, class Packet>
 Packet packet_tanh_of_half(const Packet& x) {
-  namespace simd = Eigen::internal;
   const Packet e = packet_expm1<Scalar>(Packet(simd::pmin(x, broadcast(Scalar{40}))));
   return detail::quotient_by_minus(e, Packet(simd::psub(broadcast(Scalar{-2}), e)));
 }
@@ -205,7 +173,7 @@ Packet packet_tanh_of_half(const Packet& x) {
 /// tanh of a packet, to 4 ULP.
 template <Real Scalar, class Packet>
 Packet packet_tanh(const Packet& x) {
-  return packet_tanh_of_half<Scalar>(Packet(Eigen::internal::padd(x, x)));
+  return packet_tanh_of_half<Scalar>(Packet(simd::padd(x, x)));
 }
 
 #if defined(__GNUC__) && !defined(__clang__)

@@ -15,7 +15,7 @@
 namespace merganser::inline MERGANSER_ISA::kernels::detail {
 
 /// Packets of sums that the register file holds beside two packets of B and a factor of A.
-inline constexpr int register_sums = EIGEN_ARCH_DEFAULT_NUMBER_OF_REGISTERS >= 32 ? 24 : 12;
+inline constexpr int register_sums = simd::registers >= 32 ? 24 : 12;
 /// Rows of the tallest block: two packets a row.
 inline constexpr int block_rows = register_sums / 2;
 /// Rows of a lower block for the last rows.
@@ -77,8 +77,8 @@ struct FullPrecision {
 
   static void load(const Word* row, typename PacketOf<Scalar>::Type* out) {
     using Packet = typename PacketOf<Scalar>::Type;
-    out[0] = Eigen::internal::ploadu<Packet>(row);
-    out[1] = Eigen::internal::ploadu<Packet>(row + PacketOf<Scalar>::size);
+    out[0] = simd::ploadu<Packet>(row);
+    out[1] = simd::ploadu<Packet>(row + PacketOf<Scalar>::size);
   }
 };
 
@@ -95,7 +95,6 @@ struct SixteenBits {
 /// panels. Each sum is made in rising order of k.
 template <Real Scalar, std::size_t panels, class Source, std::size_t... sum, std::size_t... panel>
 void multiply_block(const BlockProduct<Scalar>& product, std::index_sequence<sum...>, std::index_sequence<panel...>) {
-  namespace simd = Eigen::internal;
   using Packet = typename PacketOf<Scalar>::Type;
   constexpr Index size = PacketOf<Scalar>::size;
   constexpr std::size_t columns = 2 * panels;

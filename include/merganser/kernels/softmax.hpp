@@ -22,7 +22,6 @@ enum class SoftmaxKind {
 /// An empty row has no weights and returns 0. A row of nothing but -infinity weighs nothing and returns -infinity.
 template <Real Scalar>
 Scalar softmax_row(Index count, Scalar* x, SoftmaxKind kind) {
-  namespace simd = Eigen::internal;
   if (count == 0) return Scalar{0};
   const Scalar row_largest = Eigen::Map<const PlainRowVector<Scalar>>(x, count).maxCoeff();
   Scalar largest = std::max(row_largest, std::numeric_limits<Scalar>::lowest());  // finite, or not a number

@@ -22,7 +22,7 @@ struct RandomGate {
   template <Real Scalar>
   Vector<Scalar> values(Index tokens, Rng& rng) const {
     check_argument(probability >= 0 && probability <= 1, "RandomGate", "probability", probability, "in [0, 1]");
-    Vector<Scalar> result(static_cast<std::size_t>(tokens));
+    Vector<Scalar> result(tokens);
     for (Scalar& value : result) value = rng.bernoulli(probability) ? static_cast<Scalar>(scale) : Scalar{0};
     return result;
   }
@@ -42,8 +42,8 @@ struct FixedRuleGate {
   template <Real Scalar>
   Vector<Scalar> values(std::span<const TokenId> ids, const SequenceOffsets& offsets, FixedRuleScope scope) const {
     check_argument(amount >= 0 && amount <= 1, "FixedRuleGate", "amount", amount, "in [0, 1]");
-    check_equal("FixedRuleGate::values", "ids.size()", static_cast<Index>(ids.size()), offsets.total());
-    Vector<Scalar> result(ids.size(), static_cast<Scalar>(scale));
+    check_equal("FixedRuleGate::values", "ids.size()", std::ssize(ids), offsets.total());
+    Vector<Scalar> result(offsets.total(), static_cast<Scalar>(scale));
     if (scope == FixedRuleScope::sequence) {
       for (Index i = 0; i < offsets.count(); ++i)
         keep_heads(segment_lengths(ids, {offsets.range(i)}), result.begin() + offsets.begin(i), offsets.length(i));
@@ -60,10 +60,9 @@ struct FixedRuleGate {
   Vector<Index> segment_lengths(std::span<const TokenId> ids, const Vector<RowRange>& ranges) const {
     Vector<Index> lengths;
     for (const RowRange& range : ranges) {
-      std::size_t segment = 0;
-      for (Index t = range.begin; t < range.begin + range.length; ++t) {
-        if (std::find(separators.begin(), separators.end(), ids[static_cast<std::size_t>(t)]) != separators.end())
-          ++segment;
+      Index segment = 0;
+      for (const TokenId id : range.of(ids)) {
+        if (std::find(separators.begin(), separators.end(), id) != separators.end()) ++segment;
         if (lengths.size() <= segment) lengths.resize(segment + 1, 0);
         ++lengths[segment];
       }

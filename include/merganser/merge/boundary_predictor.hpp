@@ -7,6 +7,7 @@
 #include <string>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/sequence_offsets.hpp>
@@ -18,7 +19,7 @@ namespace merganser::inline MERGANSER_ISA::merge {
 
 /// Uniform draws strictly between 0 and 1, one a token.
 inline Vector<double> draw_boundary_noise(Index tokens, Rng& rng) {
-  Vector<double> draws(static_cast<std::size_t>(tokens));
+  Vector<double> draws(tokens);
   for (double& draw : draws) draw = (static_cast<double>(rng.next() >> 12) + 0.5) * 0x1.0p-52;
   return draws;
 }
@@ -72,38 +73,36 @@ class BoundaryPredictor {
 
   /// Weights normal with deviation factor * D^-0.5 and factor * F^-0.5, biases 0.
   void initialize(double factor, Rng& rng) {
-    inner.initialize(factor / std::sqrt(static_cast<double>(inner.weight.cols())), rng);
-    outer.initialize(factor / std::sqrt(static_cast<double>(outer.weight.cols())), rng);
+    inner.initialize(factor / std::sqrt(static_cast<double>(inner.in_features())), rng);
+    outer.initialize(factor / std::sqrt(static_cast<double>(outer.in_features())), rng);
   }
 
   /// x [T x D]; pads [T] or empty: not 0 at a pad; uniform [T] in (0, 1), or empty: no noise.
   /// @throws std::invalid_argument if a length or width differs or a draw is outside (0, 1)
-  Boundaries<Scalar> forward(const MatrixRef<Scalar>& x, const SequenceOffsets& offsets,
-                             std::span<const std::uint8_t> pads = {}, std::span<const double> uniform = {}) const {
+  Boundaries<Scalar> forward(const MatrixRef<Scalar>& x, const SequenceOffsets& offsets, Marks pads = {},
+                             std::span<const double> uniform = {}) const {
     Cache cache;
     return forward(x, offsets, pads, uniform, cache);
   }
 
-  Boundaries<Scalar> forward(const MatrixRef<Scalar>& x, const SequenceOffsets& offsets,
-                             std::span<const std::uint8_t> pads, std::span<const double> uniform, Cache& cache) const {
+  Boundaries<Scalar> forward(const MatrixRef<Scalar>& x, const SequenceOffsets& offsets, Marks pads,
+                             std::span<const double> uniform, Cache& cache) const {
     check_equal("BoundaryPredictor::forward", "x.rows()", x.rows(), offsets.total());
-    if (!pads.empty())
-      check_equal("BoundaryPredictor::forward", "pads.size()", static_cast<Index>(pads.size()), x.rows());
-    if (!uniform.empty())
-      check_equal("BoundaryPredictor::forward", "uniform.size()", static_cast<Index>(uniform.size()), x.rows());
+    pads.check("BoundaryPredictor::forward", "pads", x.rows());
+    if (!uniform.empty()) check_equal("BoundaryPredictor::forward", "uniform.size()", std::ssize(uniform), x.rows());
     cache.input = x;
     cache.inner = inner.forward(x).rowwise() + inner_bias;
     cache.activated = cache.inner.unaryExpr([](Scalar value) { return kernels::exact_gelu(value); });
     const Matrix<Scalar> logits = outer.forward(cache.activated);
     Boundaries<Scalar>& result = cache.boundaries;
     result = {};
-    for (std::size_t t = 0; t < static_cast<std::size_t>(x.rows()); ++t) {
-      const Scalar logit = logits(static_cast<Index>(t), 0) + outer_bias[0];
+    for (Index t = 0; t < x.rows(); ++t) {
+      const Scalar logit = logits(t, 0) + outer_bias[0];
       Scalar noise = 0;
       if (!uniform.empty()) {
-        check_argument(uniform[t] > 0 && uniform[t] < 1, "BoundaryPredictor::forward", "uniform", uniform[t],
-                       "draws in (0, 1)");
-        noise = static_cast<Scalar>(std::log(uniform[t]) - std::log1p(-uniform[t]));
+        const double draw = uniform[static_cast<std::size_t>(t)];
+        check_argument(draw > 0 && draw < 1, "BoundaryPredictor::forward", "uniform", draw, "draws in (0, 1)");
+        noise = static_cast<Scalar>(std::log(draw) - std::log1p(-draw));
       }
       result.logits.push_back(logit);
       result.soft.push_back(kernels::sigmoid((logit + noise) / temperature_));
@@ -116,12 +115,12 @@ class BoundaryPredictor {
   /// grad_hard [T], the gradient of the hard boundaries, to that of x [T x D].
   Matrix<Scalar> backward(std::span<const Scalar> grad_hard, const Cache& cache, Gradients& gradients) const {
     const Boundaries<Scalar>& boundaries = cache.boundaries;
-    check_equal("BoundaryPredictor::backward", "grad_hard.size()", grad_hard.size(), boundaries.soft.size());
+    check_equal("BoundaryPredictor::backward", "grad_hard.size()", std::ssize(grad_hard), boundaries.soft.size());
     Matrix<Scalar> grad_logits(cache.input.rows(), 1);
-    for (std::size_t t = 0; t < grad_hard.size(); ++t) {
+    for (Index t = 0; const Scalar grad : grad_hard) {
       const Scalar soft = boundaries.soft[t];
       const Scalar slope = boundaries.settled[t] != 0 ? Scalar{0} : soft * (1 - soft) / temperature_;
-      grad_logits(static_cast<Index>(t), 0) = grad_hard[t] * slope;
+      grad_logits(t++, 0) = grad * slope;
     }
     gradients.outer_bias += grad_logits.colwise().sum();
     Matrix<Scalar> grad_inner = outer.backward(grad_logits, cache.activated, gradients.outer);
@@ -145,13 +144,12 @@ class BoundaryPredictor {
   RowVector<Scalar> outer_bias;
 
  private:
-  static void settle(Boundaries<Scalar>& result, const SequenceOffsets& offsets, std::span<const std::uint8_t> pads) {
+  static void settle(Boundaries<Scalar>& result, const SequenceOffsets& offsets, Marks pads) {
     result.settled.assign(result.hard.size(), 0);
     for (Index i = 0; i < offsets.count(); ++i) {
       bool last_found = false;
-      for (Index row = offsets.end(i); row-- > offsets.begin(i);) {
-        const auto t = static_cast<std::size_t>(row);
-        const bool pad = !pads.empty() && pads[t] != 0;
+      for (Index t = offsets.end(i); t-- > offsets.begin(i);) {
+        const bool pad = pads[t];
         if (!pad && last_found) continue;
         result.hard[t] = pad ? 0 : 1;
         result.settled[t] = 1;

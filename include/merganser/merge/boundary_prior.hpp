@@ -7,6 +7,7 @@
 #include <span>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/sequence_offsets.hpp>
 #include <merganser/core/types.hpp>
 
@@ -28,21 +29,18 @@ struct BoundaryPriorResult {
 /// @throws std::invalid_argument if a length differs, a sequence has more boundaries than trials, or the prior is
 /// outside (0, 1)
 template <Real Scalar>
-BoundaryPriorResult<Scalar> boundary_prior_loss(std::span<const std::uint8_t> boundaries,
-                                                const SequenceOffsets& offsets, std::span<const Index> trials,
-                                                double prior) {
-  check_equal("boundary_prior_loss", "boundaries.size()", static_cast<Index>(boundaries.size()), offsets.total());
-  check_equal("boundary_prior_loss", "trials.size()", static_cast<Index>(trials.size()), offsets.count());
+BoundaryPriorResult<Scalar> boundary_prior_loss(Marks boundaries, const SequenceOffsets& offsets,
+                                                std::span<const Index> trials, double prior) {
+  check_equal("boundary_prior_loss", "boundaries.size()", boundaries.size(), offsets.total());
+  check_equal("boundary_prior_loss", "trials.size()", std::ssize(trials), offsets.count());
   check_argument(prior > 0 && prior < 1, "boundary_prior_loss", "prior", prior, "in (0, 1)");
   const auto sequences =
       static_cast<double>(std::count_if(trials.begin(), trials.end(), [](Index n) { return n > 0; }));
   BoundaryPriorResult<Scalar> result;
-  result.grad_boundaries.assign(boundaries.size(), Scalar{0});
+  result.grad_boundaries.assign(offsets.total(), Scalar{0});
   for (Index i = 0; i < offsets.count(); ++i) {
-    const auto row =
-        boundaries.subspan(static_cast<std::size_t>(offsets.begin(i)), static_cast<std::size_t>(offsets.length(i)));
     const Index tokens = trials[static_cast<std::size_t>(i)];
-    const Index ends = static_cast<Index>(row.size()) - std::count(row.begin(), row.end(), std::uint8_t{0});
+    const Index ends = boundaries.of(offsets.range(i)).count();
     check_argument(ends <= tokens, "boundary_prior_loss", "trials", tokens, "at least as many as there are boundaries");
     if (tokens == 0) continue;
     double log_ways = 0, slope = -std::log(prior) + std::log1p(-prior);  // log (n choose k), d loss / d k

@@ -22,24 +22,23 @@ class Compaction {
 
   /// @throws std::invalid_argument if a plan does not fit its sequence
   Compaction(Vector<MergePlan<Scalar>> plans, const SequenceOffsets& input) : plans_(std::move(plans)), input_(input) {
-    check_equal("Compaction", "plans.size()", static_cast<Index>(plans_.size()), input.count());
+    check_equal("Compaction", "plans.size()", plans_.size(), input.count());
     for (Index i = 0; i < input.count(); ++i) {
       check_equal("Compaction", "plan.input_count()", plan(i).input_count(), input.length(i));
       plan(i).check();
       output_.push_back(plan(i).output_count());
-      Vector<bool> has_member(static_cast<std::size_t>(plan(i).output_count()), false);
+      Vector<bool> has_member(plan(i).output_count(), false);
       for (const Index row : plan(i).group)
-        if (row >= 0) has_member[static_cast<std::size_t>(row)] = true;
+        if (row >= 0) has_member[row] = true;
       for (Index row = 0; row < plan(i).output_count(); ++row)
-        if (!has_member[static_cast<std::size_t>(row)])
-          copies_.push_back(
-              {output_.begin(i) + row, input_.begin(i) + plan(i).representative[static_cast<std::size_t>(row)]});
+        if (!has_member[row])
+          copies_.push_back({output_.begin(i) + row, input_.begin(i) + plan(i).representative[row]});
     }
   }
 
   const SequenceOffsets& input_offsets() const { return input_; }
   const SequenceOffsets& output_offsets() const { return output_; }
-  const MergePlan<Scalar>& plan(Index sequence) const { return plans_[static_cast<std::size_t>(sequence)]; }
+  const MergePlan<Scalar>& plan(Index sequence) const { return plans_[sequence]; }
 
   /// Output rows that are copies of their representative, because nothing was merged into them. Rising.
   Vector<Index> memberless_rows() const {
@@ -81,26 +80,25 @@ class Compaction {
   /// One value a token: each output row takes its representative's.
   template <class Value>
   Vector<Value> pick(std::span<const Value> values) const {
-    check_equal("Compaction::pick", "values.size()", static_cast<Index>(values.size()), input_.total());
+    check_equal("Compaction::pick", "values.size()", std::ssize(values), input_.total());
     Vector<Value> picked;
-    picked.reserve(static_cast<std::size_t>(output_.total()));
+    picked.reserve(output_.total());
     for (const Index row : representatives()) picked.push_back(values[static_cast<std::size_t>(row)]);
     return picked;
   }
 
   /// Gradient of `pick`: each representative receives the gradient of its output row, all others 0.
   Vector<Scalar> pick_backward(std::span<const Scalar> grad) const {
-    check_equal("Compaction::pick_backward", "grad.size()", static_cast<Index>(grad.size()), output_.total());
-    Vector<Scalar> result(static_cast<std::size_t>(input_.total()), Scalar{0});
-    const Vector<Index> rows = representatives();
-    for (std::size_t i = 0; i < rows.size(); ++i) result[static_cast<std::size_t>(rows[i])] += grad[i];
+    check_equal("Compaction::pick_backward", "grad.size()", std::ssize(grad), output_.total());
+    Vector<Scalar> result(input_.total(), Scalar{0});
+    for (const Scalar* next = grad.data(); const Index row : representatives()) result[row] += *next++;
     return result;
   }
 
   /// The input row number, counted over the whole batch, of every output row. Shape [T_out].
   Vector<Index> representatives() const {
     Vector<Index> rows;
-    rows.reserve(static_cast<std::size_t>(output_.total()));
+    rows.reserve(output_.total());
     for (Index i = 0; i < input_.count(); ++i)
       for (const Index row : plan(i).representative) rows.push_back(input_.begin(i) + row);
     return rows;
@@ -115,9 +113,8 @@ class Compaction {
   void for_each_member(Visit&& visit) const {
     for (Index i = 0; i < input_.count(); ++i) {
       const MergePlan<Scalar>& p = plan(i);
-      for (std::size_t row = 0; row < p.group.size(); ++row)
-        if (p.group[row] >= 0)
-          visit(input_.begin(i) + static_cast<Index>(row), output_.begin(i) + p.group[row], p.weight[row]);
+      for (Index row = 0; row < p.group.size(); ++row)
+        if (p.group[row] >= 0) visit(input_.begin(i) + row, output_.begin(i) + p.group[row], p.weight[row]);
     }
   }
 

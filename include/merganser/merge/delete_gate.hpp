@@ -7,6 +7,7 @@
 #include <string>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
@@ -42,7 +43,7 @@ struct GateValues {
 ///
 /// Added to attention scores the value weakens a token's key by e^value; compared with a threshold it decides who is
 /// removed. A router of tokens, in other words. Kallini et al. 2025, arXiv 2410.20771, section 3. Parameters: the
-/// norm's scale [D], weight [1 x D], bias [1], which starts at `initial_bias`: keep everything.
+/// norm's scale [D], weight [1 x D], bias [1], which starts at `initial_bias`: wide open, where the paper's code has 1.
 template <Real Scalar>
 class DeleteGate {
  public:
@@ -55,7 +56,7 @@ class DeleteGate {
     double scale = -30.0;  ///< the value of a deleted token, negative
     GateNorm norm = GateNorm::rms;
     GateNoise noise = GateNoise::none;
-    double initial_bias = 1.0;
+    double initial_bias = 3.0;
   };
 
   struct Cache {
@@ -91,18 +92,17 @@ class DeleteGate {
 
   /// x [T x D]. Tokens whose `forced` [T] is not 0 get the value `scale` whatever their logit (pads).
   /// @throws std::invalid_argument if x has another width or `forced` another length
-  GateValues<Scalar> forward(const MatrixRef<Scalar>& x, std::span<const std::uint8_t> forced = {}) const {
+  GateValues<Scalar> forward(const MatrixRef<Scalar>& x, Marks forced = {}) const {
     return activate(logits_of(normalises() ? norm.forward(x) : Matrix<Scalar>(x)), forced);
   }
 
   /// For training: draws noise if the gate has any.
-  GateValues<Scalar> forward(const MatrixRef<Scalar>& x, std::span<const std::uint8_t> forced, Rng& rng,
-                             Cache& cache) const {
+  GateValues<Scalar> forward(const MatrixRef<Scalar>& x, Marks forced, Rng& rng, Cache& cache) const {
     cache.normalised = normalises() ? norm.forward(x, cache.norm) : Matrix<Scalar>(x);
     cache.logits = logits_of(cache.normalised);
     if (config_.noise == GateNoise::gumbel)
       for (Scalar& logit : cache.logits) logit += static_cast<Scalar>(rng.gumbel());
-    cache.forced.assign(forced.begin(), forced.end());
+    cache.forced.assign(forced.list().begin(), forced.list().end());
     return activate(cache.logits, forced);
   }
 
@@ -112,15 +112,15 @@ class DeleteGate {
                           Gradients& gradients) const {
     const Index tokens = cache.normalised.rows();
     if (!grad_values.empty())
-      check_equal("DeleteGate::backward", "grad_values.size()", static_cast<Index>(grad_values.size()), tokens);
+      check_equal("DeleteGate::backward", "grad_values.size()", std::ssize(grad_values), tokens);
     if (!grad_logits.empty())
-      check_equal("DeleteGate::backward", "grad_logits.size()", static_cast<Index>(grad_logits.size()), tokens);
+      check_equal("DeleteGate::backward", "grad_logits.size()", std::ssize(grad_logits), tokens);
+    const Marks forced = cache.forced;
     RowVector<Scalar> grad = RowVector<Scalar>::Zero(tokens);
     for (Index t = 0; t < tokens; ++t) {
       const auto i = static_cast<std::size_t>(t);
-      const bool is_forced = !cache.forced.empty() && cache.forced[i] != 0;
-      if (!grad_values.empty() && !is_forced)
-        grad[t] = kernels::multiply_add(grad_values[i], slope(cache.logits[i]), grad[t]);
+      if (!grad_values.empty() && !forced[t])
+        grad[t] = kernels::multiply_add(grad_values[i], slope(cache.logits[t]), grad[t]);
       if (!grad_logits.empty()) grad[t] += grad_logits[i];
     }
     for (Index t = 0; t < tokens; ++t)
@@ -150,20 +150,19 @@ class DeleteGate {
 
   Vector<Scalar> logits_of(const Matrix<Scalar>& x) const {
     check_equal("DeleteGate::forward", "x.cols()", x.cols(), weight.cols());
-    Vector<Scalar> logits(static_cast<std::size_t>(x.rows()));
-    for (Index t = 0; t < x.rows(); ++t)
-      logits[static_cast<std::size_t>(t)] = kernels::dot(x.cols(), x.row(t).data(), weight.data()) + bias[0];
+    Vector<Scalar> logits(x.rows());
+    for (Index t = 0; t < x.rows(); ++t) logits[t] = kernels::dot(x.cols(), x.row(t).data(), weight.data()) + bias[0];
     return logits;
   }
 
-  GateValues<Scalar> activate(Vector<Scalar> logits, std::span<const std::uint8_t> forced) const {
-    if (!forced.empty()) check_equal("DeleteGate::forward", "forced.size()", forced.size(), logits.size());
+  GateValues<Scalar> activate(Vector<Scalar> logits, Marks forced) const {
+    forced.check("DeleteGate::forward", "forced", logits.size());
     GateValues<Scalar> result;
     const auto scale = static_cast<Scalar>(config_.scale);
-    for (std::size_t t = 0; t < logits.size(); ++t) {
+    for (Index t = 0; t < logits.size(); ++t) {
       const bool scaled = config_.activation == GateActivation::scaled_sigmoid;
       const Scalar value = scaled ? scale * kernels::sigmoid(-logits[t]) : kernels::log_sigmoid(logits[t]);
-      result.values.push_back(!forced.empty() && forced[t] != 0 ? scale : value);
+      result.values.push_back(forced[t] ? scale : value);
     }
     result.logits = std::move(logits);
     return result;

@@ -6,6 +6,7 @@
 #include <span>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/sequence_offsets.hpp>
 #include <merganser/core/types.hpp>
 
@@ -17,14 +18,12 @@ struct DeletionStatistics {
   Vector<Index> kept;    ///< [N]
 
   /// Share of the tokens of one sequence that were deleted, in [0, 1]; 0 for an empty sequence.
-  double deletion_rate(Index sequence) const {
-    return rate(tokens[static_cast<std::size_t>(sequence)], kept[static_cast<std::size_t>(sequence)]);
-  }
+  double deletion_rate(Index sequence) const { return rate(tokens[sequence], kept[sequence]); }
 
   /// Share of all tokens that were deleted, in [0, 1].
   double deletion_rate() const {
     Index all = 0, survivors = 0;
-    for (std::size_t i = 0; i < tokens.size(); ++i) {
+    for (Index i = 0; i < tokens.size(); ++i) {
       all += tokens[i];
       survivors += kept[i];
     }
@@ -41,7 +40,7 @@ struct DeletionStatistics {
   /// Tokens that were deleted.
   Index deleted() const {
     Index all = 0;
-    for (std::size_t i = 0; i < tokens.size(); ++i) all += tokens[i] - kept[i];
+    for (Index i = 0; i < tokens.size(); ++i) all += tokens[i] - kept[i];
     return all;
   }
 
@@ -49,19 +48,16 @@ struct DeletionStatistics {
 
   /// Counts the rows marked in `alive` [T] (not 0), leaving out those marked in `forced` [T] (or empty).
   /// @throws std::invalid_argument if one of them has another length
-  static DeletionStatistics count(const SequenceOffsets& offsets, std::span<const std::uint8_t> alive,
-                                  std::span<const std::uint8_t> forced) {
-    check_equal("DeletionStatistics::count", "alive.size()", static_cast<Index>(alive.size()), offsets.total());
-    if (!forced.empty())
-      check_equal("DeletionStatistics::count", "forced.size()", static_cast<Index>(forced.size()), offsets.total());
+  static DeletionStatistics count(const SequenceOffsets& offsets, Marks alive, Marks forced) {
+    check_equal("DeletionStatistics::count", "alive.size()", alive.size(), offsets.total());
+    forced.check("DeletionStatistics::count", "forced", offsets.total());
     DeletionStatistics statistics;
     for (Index i = 0; i < offsets.count(); ++i) {
       Index tokens = 0, kept = 0;
       for (Index t = offsets.begin(i); t < offsets.end(i); ++t) {
-        const auto row = static_cast<std::size_t>(t);
-        if (!forced.empty() && forced[row] != 0) continue;
+        if (forced[t]) continue;
         ++tokens;
-        if (alive[row] != 0) ++kept;
+        if (alive[t]) ++kept;
       }
       statistics.tokens.push_back(tokens);
       statistics.kept.push_back(kept);

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/attention.hpp>
@@ -36,19 +37,13 @@ struct TokenState {
     TokenState state;
     state.offsets = offsets;
     state.positions = std::move(positions);
-    state.origin.resize(static_cast<std::size_t>(offsets.total()));
+    state.origin.resize(offsets.total());
     std::iota(state.origin.begin(), state.origin.end(), Index{0});
     return state;
   }
 
   Index total() const { return offsets.total(); }
 };
-
-/// Marks in `marks` what is marked in `more`; each is [T] or empty.
-inline void add_marks(std::span<const std::uint8_t> more, Vector<std::uint8_t>& marks) {
-  marks.resize(std::max(marks.size(), more.size()), 0);
-  for (std::size_t t = 0; t < more.size(); ++t) marks[t] = marks[t] != 0 || more[t] != 0 ? 1 : 0;
-}
 
 /// One application of gate values to a token state. Kept as the cache of its own backward pass.
 ///
@@ -73,17 +68,14 @@ class DeletionStep {
     check_argument(hard_ || options.mode == DeletionMode::soft, "DeletionStep", "options.mode",
                    options.mode == DeletionMode::none ? "none" : "everything", "soft or hard");
     check_argument(!std::isnan(threshold), "DeletionStep", "threshold", threshold, "a gate value, no NaN");
-    check_equal("DeletionStep", "gate_values.size()", static_cast<Index>(gate_values.size()), before.total());
-    const auto fits = [&](const char* name, std::size_t size) {
-      if (size > 0) check_equal("DeletionStep", name, static_cast<Index>(size), before.total());
-    };
-    fits("key_bias.size()", before.key_bias.size());
-    fits("hidden.size()", before.hidden.size());
-    fits("forced.size()", before.forced.size());
-    fits("deleted.size()", before.deleted.size());
+    check_equal("DeletionStep", "gate_values.size()", std::ssize(gate_values), before.total());
+    if (had_bias_) check_equal("DeletionStep", "key_bias.size()", before.key_bias.size(), before.total());
+    Marks(before.hidden).check("DeletionStep", "hidden", before.total());
+    Marks(before.forced).check("DeletionStep", "forced", before.total());
+    Marks(before.deleted).check("DeletionStep", "deleted", before.total());
     Vector<Scalar> bias = before.key_bias;
     if (carries_bias_) {
-      bias.resize(gate_values.size(), Scalar{0});
+      bias.resize(tokens_, Scalar{0});
       std::transform(bias.begin(), bias.end(), gate_values.begin(), bias.begin(), std::plus<>());
     }
     DeletionOptions selection = options;
@@ -121,8 +113,8 @@ class DeletionStep {
     const SequenceOffsets& offsets = compaction_.input_offsets();
     for (Index i = 0; i < offsets.count(); ++i) {
       const Vector<Index>& group = compaction_.plan(i).group;
-      for (std::size_t row = 0; row < group.size(); ++row)
-        if (group[row] >= 0) rows.push_back(offsets.begin(i) + static_cast<Index>(row));
+      for (Index row = 0; row < group.size(); ++row)
+        if (group[row] >= 0) rows.push_back(offsets.begin(i) + row);
     }
     return rows;
   }
@@ -145,11 +137,10 @@ class DeletionStep {
   Vector<Scalar> backward_bias(std::span<const Scalar> grad_after, Vector<Scalar>& grad_gate) const {
     grad_gate.clear();
     if (grad_after.empty()) return {};
-    check_equal("DeletionStep::backward_bias", "grad_after.size()", static_cast<Index>(grad_after.size()),
-                after_.total());
+    check_equal("DeletionStep::backward_bias", "grad_after.size()", std::ssize(grad_after), after_.total());
     Vector<Scalar> grad(grad_after.begin(), grad_after.end());
     if (hard_) {
-      for_each_filler([&](std::size_t row) { grad[row] = 0; });  // a filler's key bias is a constant
+      for_each_filler([&](Index row) { grad[row] = 0; });  // a filler's key bias is a constant
       grad = compaction_.pick_backward(grad);
     }
     if (carries_bias_) grad_gate = grad;
@@ -161,12 +152,12 @@ class DeletionStep {
  private:
   /// After soft deletion, where hard deletion would leave no row.
   void mark_deleted(std::span<const Scalar> gate_values, const DeletionOptions& options) {
-    after_.deleted.assign(gate_values.size(), 1);
-    for (const Index row : kept_rows()) after_.deleted[static_cast<std::size_t>(row)] = 0;
+    after_.deleted.assign(tokens_, 1);
+    for (const Index row : kept_rows()) after_.deleted[row] = 0;
     if (options.pads == Pads::left_out) add_marks(after_.forced, after_.hidden);
-    for (std::size_t row = 0; row < gate_values.size(); ++row) {
-      if (!std::isnan(gate_values[row])) continue;
-      after_.hidden.resize(gate_values.size(), 0);
+    for (Index row = 0; row < tokens_; ++row) {
+      if (!std::isnan(gate_values[static_cast<std::size_t>(row)])) continue;
+      after_.hidden.resize(tokens_, 0);
       after_.hidden[row] = 1;
       after_.key_bias[row] = 0;
     }
@@ -174,9 +165,9 @@ class DeletionStep {
 
   /// By key bias, as the reference does: a filler weighs nothing, but its scores count in the score penalty.
   void hide_filler() {
-    after_.key_bias.resize(static_cast<std::size_t>(after_.total()), Scalar{0});
-    after_.forced.resize(static_cast<std::size_t>(after_.total()), 0);
-    for_each_filler([&](std::size_t row) {
+    after_.key_bias.resize(after_.total(), Scalar{0});
+    after_.forced.resize(after_.total(), 0);
+    for_each_filler([&](Index row) {
       after_.key_bias[row] = static_cast<Scalar>(kernels::hidden_score);
       after_.forced[row] = 1;
     });
@@ -188,8 +179,7 @@ class DeletionStep {
     for (Index i = 0; i < compaction_.input_offsets().count(); ++i) {
       const Vector<Index>& group = compaction_.plan(i).group;
       const Index kept = group.empty() ? 0 : *std::max_element(group.begin(), group.end()) + 1;
-      for (Index row = after_.offsets.begin(i) + kept; row < after_.offsets.end(i); ++row)
-        visit(static_cast<std::size_t>(row));
+      for (Index row = after_.offsets.begin(i) + kept; row < after_.offsets.end(i); ++row) visit(row);
     }
   }
 

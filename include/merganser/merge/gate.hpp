@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/sequence_offsets.hpp>
@@ -34,7 +35,7 @@ struct GateConfig {
   std::optional<double> threshold;  ///< tokens above it are kept; halfway unless given
   GateNorm norm = GateNorm::rms;
   GateNoise noise = GateNoise::none;
-  double initial_bias = 1.0;
+  double initial_bias = 3.0;
   double rate = 0.5;           ///< of the random and fixed kinds: share to delete, in [0, 1]
   Vector<TokenId> separators;  ///< of the fixed kind: ids that begin a segment
 
@@ -46,9 +47,9 @@ struct GateConfig {
 
 /// What a gate may look at.
 struct GateInput {
-  const SequenceOffsets& offsets;             ///< N sequences over the T rows
-  std::span<const TokenId> ids = {};          ///< [T]; the fixed rule needs them
-  std::span<const std::uint8_t> forced = {};  ///< [T] or empty: not 0 deletes (pads); the batch-wide rule overlooks it
+  const SequenceOffsets& offsets;     ///< N sequences over the T rows
+  std::span<const TokenId> ids = {};  ///< [T]; the fixed rule needs them
+  Marks forced = {};                  ///< [T] or none: deletes (pads); the batch-wide rule overlooks it
   FixedRuleScope fixed_rule_scope = FixedRuleScope::sequence;
 };
 
@@ -113,12 +114,11 @@ class Gate {
     if (config_.kind == GateKind::random) {
       check_argument(rng != nullptr, "Gate::forward", "rng", "none", "a generator, because the gate is random");
       result.values = RandomGate{config_.rate, config_.scale}.values<Scalar>(tokens, *rng);
-      if (!input.forced.empty())
-        check_equal("Gate::forward", "forced.size()", static_cast<Index>(input.forced.size()), tokens);
-      for (std::size_t t = 0; t < input.forced.size(); ++t)
-        if (input.forced[t] != 0) result.values[t] = static_cast<Scalar>(config_.scale);
+      input.forced.check("Gate::forward", "forced", tokens);
+      for (Index t = 0; t < tokens; ++t)
+        if (input.forced[t]) result.values[t] = static_cast<Scalar>(config_.scale);
     } else {
-      check_equal("Gate::forward", "ids.size() for a fixed-rule gate", static_cast<Index>(input.ids.size()), tokens);
+      check_equal("Gate::forward", "ids.size() for a fixed-rule gate", std::ssize(input.ids), tokens);
       result.values = fixed_values(input);
     }
     result.logits = result.values;
@@ -128,23 +128,23 @@ class Gate {
   /// The words of a sequence are counted without its pads.
   Vector<Scalar> fixed_values(const GateInput& input) const {
     const FixedRuleGate rule{config_.rate, config_.scale, config_.separators};
-    if (input.forced.empty() || input.fixed_rule_scope == FixedRuleScope::batch)
-      return rule.values<Scalar>(input.ids, input.offsets, input.fixed_rule_scope);
-    check_equal("Gate::forward", "forced.size()", input.forced.size(), input.ids.size());
+    const bool overlooked = input.fixed_rule_scope == FixedRuleScope::batch;
+    if (!overlooked) input.forced.check("Gate::forward", "forced", std::ssize(input.ids));
+    if (overlooked || !input.forced.any()) return rule.values<Scalar>(input.ids, input.offsets, input.fixed_rule_scope);
     Vector<TokenId> ids;
     SequenceOffsets offsets;
     for (Index i = 0; i < input.offsets.count(); ++i) {
-      const std::size_t before = ids.size();
+      const Index before = ids.size();
       for (auto t = static_cast<std::size_t>(input.offsets.begin(i));
            t < static_cast<std::size_t>(input.offsets.end(i)); ++t)
-        if (input.forced[t] == 0) ids.push_back(input.ids[t]);
-      offsets.push_back(static_cast<Index>(ids.size() - before));
+        if (!input.forced[t]) ids.push_back(input.ids[t]);
+      offsets.push_back(ids.size() - before);
     }
     const Vector<Scalar> values = rule.values<Scalar>(ids, offsets, FixedRuleScope::sequence);
-    Vector<Scalar> result(input.ids.size(), static_cast<Scalar>(config_.scale));
-    std::size_t next = 0;
-    for (std::size_t t = 0; t < result.size(); ++t)
-      if (input.forced[t] == 0) result[t] = values[next++];
+    Vector<Scalar> result(std::ssize(input.ids), static_cast<Scalar>(config_.scale));
+    Index next = 0;
+    for (Index t = 0; t < result.size(); ++t)
+      if (!input.forced[t]) result[t] = values[next++];
     return result;
   }
 

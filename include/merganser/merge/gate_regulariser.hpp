@@ -6,6 +6,7 @@
 #include <span>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/types.hpp>
 
 namespace merganser::inline MERGANSER_ISA::merge {
@@ -31,11 +32,9 @@ struct RegulariserResult {
 /// @throws std::invalid_argument if the lengths differ (`forced` may be empty)
 template <Real Scalar>
 RegulariserResult<Scalar> regularise(GateRegulariser kind, std::span<const Scalar> values,
-                                     std::span<const Scalar> logits, std::span<const std::uint8_t> forced,
-                                     double threshold) {
+                                     std::span<const Scalar> logits, Marks forced, double threshold) {
   check_equal("regularise", "logits.size()", logits.size(), values.size());
-  if (!forced.empty()) check_equal("regularise", "forced.size()", forced.size(), values.size());
-  const auto counts = [&](std::size_t t) { return forced.empty() || forced[t] == 0; };
+  forced.check("regularise", "forced", std::ssize(values));
   double counted = 0, sum = 0;
   const bool reads_logits = kind == GateRegulariser::clamped_logits || kind == GateRegulariser::logits;
   const double floor = 2 * threshold;
@@ -44,28 +43,28 @@ RegulariserResult<Scalar> regularise(GateRegulariser kind, std::span<const Scala
     return kind == GateRegulariser::clamped_logits ? std::max(raw, floor) : raw;
   };
   for (std::size_t t = 0; t < values.size(); ++t) {
-    if (!counts(t)) continue;
+    if (forced[t]) continue;
     counted += 1;
     sum += reading(t);
   }
   RegulariserResult<Scalar> result;
   Vector<Scalar>& grad = reads_logits ? result.grad_logits : result.grad_values;
-  grad.assign(values.size(), Scalar{0});
+  grad.assign(std::ssize(values), Scalar{0});
   if (counted == 0 || (kind == GateRegulariser::variance && counted < 2)) return result;
   const double mean = sum / counted;
   result.value = mean;
   if (kind == GateRegulariser::variance) {
     double squares = 0;
     for (std::size_t t = 0; t < values.size(); ++t)
-      if (counts(t)) squares += (reading(t) - mean) * (reading(t) - mean);
+      if (!forced[t]) squares += (reading(t) - mean) * (reading(t) - mean);
     result.value = -squares / (counted - 1);
   }
   for (std::size_t t = 0; t < values.size(); ++t) {
-    if (!counts(t)) continue;
+    if (forced[t]) continue;
     double slope = 1 / counted;
     if (kind == GateRegulariser::variance) slope = -2 * (reading(t) - mean) / (counted - 1);
     if (kind == GateRegulariser::clamped_logits && static_cast<double>(logits[t]) < floor) slope = 0;
-    grad[t] = static_cast<Scalar>(slope);
+    grad[static_cast<Index>(t)] = static_cast<Scalar>(slope);
   }
   return result;
 }

@@ -8,6 +8,7 @@
 #include <span>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/sequence_offsets.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/merge/deletion_options.hpp>
@@ -23,11 +24,11 @@ namespace merganser::inline MERGANSER_ISA::merge {
 /// and what an earlier gate deleted. Of the others, if there are any, at least one is kept.
 template <Real Scalar>
 Vector<Index> surviving_rows(std::span<const Scalar> values, double trained_threshold, const DeletionOptions& options,
-                             std::span<const std::uint8_t> gone = {}) {
-  if (!gone.empty()) check_equal("surviving_rows", "gone.size()", gone.size(), values.size());
+                             Marks gone = {}) {
+  gone.check("surviving_rows", "gone", std::ssize(values));
   Vector<Index> rows;
   for (std::size_t row = 0; row < values.size(); ++row)
-    if (gone.empty() || gone[row] == 0) rows.push_back(static_cast<Index>(row));
+    if (!gone[row]) rows.push_back(static_cast<Index>(row));
   if (rows.empty()) return rows;
   const auto value = [&](Index row) {
     const Scalar own = values[static_cast<std::size_t>(row)];
@@ -35,10 +36,10 @@ Vector<Index> surviving_rows(std::span<const Scalar> values, double trained_thre
   };
   const auto before = [&](Index a, Index b) { return value(a) != value(b) ? value(a) > value(b) : a < b; };
   if (options.target_rate) {
-    const auto count = static_cast<Index>(rows.size());
+    const Index count = rows.size();
     const auto deleted = static_cast<Index>(std::lround(*options.target_rate * static_cast<double>(count)));
     std::sort(rows.begin(), rows.end(), before);
-    rows.resize(static_cast<std::size_t>(std::max<Index>(count - deleted, 1)));
+    rows.resize(std::max<Index>(count - deleted, 1));
     std::sort(rows.begin(), rows.end());
     return rows;
   }
@@ -58,23 +59,21 @@ Vector<Index> surviving_rows(std::span<const Scalar> values, double trained_thre
 /// @throws std::invalid_argument if there is not one value a row or the options contradict themselves
 template <Real Scalar>
 Vector<MergePlan<Scalar>> deletion_plans(std::span<const Scalar> values, const SequenceOffsets& offsets,
-                                         double trained_threshold, const DeletionOptions& options,
-                                         std::span<const std::uint8_t> gone = {}) {
-  check_equal("deletion_plans", "values.size()", static_cast<Index>(values.size()), offsets.total());
-  if (!gone.empty()) check_equal("deletion_plans", "gone.size()", gone.size(), values.size());
+                                         double trained_threshold, const DeletionOptions& options, Marks gone = {}) {
+  check_equal("deletion_plans", "values.size()", std::ssize(values), offsets.total());
+  gone.check("deletion_plans", "gone", offsets.total());
   options.check();
   Vector<MergePlan<Scalar>> plans;
   Index longest = 0;
   for (Index i = 0; i < offsets.count(); ++i) {
-    const auto begin = static_cast<std::size_t>(offsets.begin(i)), count = static_cast<std::size_t>(offsets.length(i));
-    const Vector<Index> kept = surviving_rows(values.subspan(begin, count), trained_threshold, options,
-                                              gone.empty() ? gone : gone.subspan(begin, count));
-    plans.push_back(MergePlan<Scalar>::keep(kept, offsets.length(i)));
+    const RowRange sequence = offsets.range(i);
+    const Vector<Index> kept = surviving_rows(sequence.of(values), trained_threshold, options, gone.of(sequence));
+    plans.push_back(MergePlan<Scalar>::keep(kept, sequence.length));
     longest = std::max(longest, plans.back().output_count());
   }
   if (options.filler == Filler::pad_to_longest)
     for (MergePlan<Scalar>& plan : plans)
-      if (plan.input_count() > 0) plan.representative.resize(static_cast<std::size_t>(longest), 0);
+      if (plan.input_count() > 0) plan.representative.resize(longest, 0);
   return plans;
 }
 

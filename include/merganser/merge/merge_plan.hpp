@@ -19,21 +19,21 @@ struct MergePlan {
   Vector<Scalar> weight;         ///< [n_in] its weight inside that row
   Vector<Index> representative;  ///< [n_out] input row whose position the output row takes
 
-  Index input_count() const { return static_cast<Index>(group.size()); }
-  Index output_count() const { return static_cast<Index>(representative.size()); }
+  Index input_count() const { return group.size(); }
+  Index output_count() const { return representative.size(); }
 
   /// The plan that keeps the given rows as they are and drops all others. `kept` rises, within [0, n_in).
   /// @throws std::invalid_argument if it does not
   static MergePlan keep(std::span<const Index> kept, Index n_in) {
     MergePlan plan;
-    plan.group.assign(static_cast<std::size_t>(n_in), -1);
-    plan.weight.assign(static_cast<std::size_t>(n_in), Scalar{0});
+    plan.group.assign(n_in, -1);
+    plan.weight.assign(n_in, Scalar{0});
     Index last = -1;
     for (const Index row : kept) {
       check_argument(row > last && row < n_in, "MergePlan::keep", "kept", row, "rising row numbers below n_in");
       last = row;
-      plan.group[static_cast<std::size_t>(row)] = plan.output_count();
-      plan.weight[static_cast<std::size_t>(row)] = Scalar{1};
+      plan.group[row] = plan.output_count();
+      plan.weight[row] = Scalar{1};
       plan.representative.push_back(row);
     }
     return plan;

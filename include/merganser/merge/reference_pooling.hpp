@@ -6,6 +6,7 @@
 #include <span>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/sequence_offsets.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/merge/merge_plan.hpp>
@@ -19,29 +20,26 @@ namespace merganser::inline MERGANSER_ISA::merge {
 /// Sequences without rows stay empty. Returns one mark a row that the plans make: not 0 at a filler.
 /// @throws std::invalid_argument if a length differs
 template <Real Scalar>
-Vector<std::uint8_t> fill_up_segments(Vector<MergePlan<Scalar>>& plans, const SequenceOffsets& offsets,
-                                      std::span<const std::uint8_t> pads) {
-  check_equal("fill_up_segments", "plans.size()", static_cast<Index>(plans.size()), offsets.count());
-  if (!pads.empty()) check_equal("fill_up_segments", "pads.size()", static_cast<Index>(pads.size()), offsets.total());
+Vector<std::uint8_t> fill_up_segments(Vector<MergePlan<Scalar>>& plans, const SequenceOffsets& offsets, Marks pads) {
+  check_equal("fill_up_segments", "plans.size()", plans.size(), offsets.count());
+  pads.check("fill_up_segments", "pads", offsets.total());
   Index longest = 0;
   for (const MergePlan<Scalar>& plan : plans) longest = std::max(longest, plan.output_count());
   Vector<std::uint8_t> fillers;
   for (Index i = 0; i < offsets.count(); ++i) {
-    MergePlan<Scalar>& plan = plans[static_cast<std::size_t>(i)];
+    MergePlan<Scalar>& plan = plans[i];
     const Index segments = plan.output_count();
-    fillers.resize(fillers.size() + static_cast<std::size_t>(segments), 0);
+    fillers.resize(fillers.size() + segments, 0);
     if (segments == longest || plan.input_count() == 0) continue;
-    if (!pads.empty()) {
-      const auto marks = pads.subspan(static_cast<std::size_t>(offsets.begin(i)), plan.group.size());
-      const Index count = static_cast<Index>(marks.size()) - std::count(marks.begin(), marks.end(), std::uint8_t{0});
-      for (std::size_t row = 0; row < marks.size(); ++row) {
-        if (marks[row] == 0) continue;
-        plan.group[row] = segments;
-        plan.weight[row] = segment_weight<Scalar>(count);
-      }
+    const Marks marks = pads.of(offsets.range(i));
+    const auto weight = segment_weight<Scalar>(marks.count());
+    for (Index row = 0; row < plan.input_count(); ++row) {
+      if (!marks[row]) continue;
+      plan.group[row] = segments;
+      plan.weight[row] = weight;
     }
-    plan.representative.resize(static_cast<std::size_t>(longest), 0);
-    fillers.resize(fillers.size() + static_cast<std::size_t>(longest - segments), 1);
+    plan.representative.resize(longest, 0);
+    fillers.resize(fillers.size() + longest - segments, 1);
   }
   return fillers;
 }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/sequence_offsets.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/packet_loop.hpp>
@@ -26,18 +27,17 @@ Scalar segment_weight(Index count) {
 /// segment too. `pads` [T] or empty: not 0 at a pad. A segment stands at the position of its first token.
 /// @throws std::invalid_argument if a length differs
 template <Real Scalar>
-Vector<MergePlan<Scalar>> segment_plans(std::span<const std::uint8_t> boundaries, const SequenceOffsets& offsets,
-                                        std::span<const std::uint8_t> pads = {}) {
-  check_equal("segment_plans", "boundaries.size()", static_cast<Index>(boundaries.size()), offsets.total());
-  if (!pads.empty()) check_equal("segment_plans", "pads.size()", static_cast<Index>(pads.size()), offsets.total());
+Vector<MergePlan<Scalar>> segment_plans(Marks boundaries, const SequenceOffsets& offsets, Marks pads = {}) {
+  check_equal("segment_plans", "boundaries.size()", boundaries.size(), offsets.total());
+  pads.check("segment_plans", "pads", offsets.total());
   Vector<MergePlan<Scalar>> plans;
   for (Index i = 0; i < offsets.count(); ++i) {
     MergePlan<Scalar>& plan = plans.emplace_back();
     Vector<Index> lengths;
     bool open = false;
     for (Index row = 0; row < offsets.length(i); ++row) {
-      const auto t = static_cast<std::size_t>(offsets.begin(i) + row);
-      const bool pad = !pads.empty() && pads[t] != 0;
+      const Index t = offsets.begin(i) + row;
+      const bool pad = pads[t];
       if (!pad && !open) {
         plan.representative.push_back(row);
         lengths.push_back(0);
@@ -45,10 +45,10 @@ Vector<MergePlan<Scalar>> segment_plans(std::span<const std::uint8_t> boundaries
       plan.group.push_back(pad ? -1 : plan.output_count() - 1);
       if (pad) continue;
       ++lengths.back();
-      open = boundaries[t] == 0;
+      open = !boundaries[t];
     }
     for (const Index group : plan.group)
-      plan.weight.push_back(group < 0 ? Scalar{0} : segment_weight<Scalar>(lengths[static_cast<std::size_t>(group)]));
+      plan.weight.push_back(group < 0 ? Scalar{0} : segment_weight<Scalar>(lengths[group]));
   }
   return plans;
 }
@@ -67,20 +67,20 @@ Vector<Scalar> segment_boundary_gradient(const MatrixRef<Scalar>& x, const Compa
   check_equal("segment_boundary_gradient", "x.rows()", x.rows(), input.total());
   check_equal("segment_boundary_gradient", "grad_means.rows()", grad_means.rows(), output.total());
   const Matrix<Scalar> means = segments.compact(x);
-  Vector<Scalar> gradient(static_cast<std::size_t>(input.total()), Scalar{0});
+  Vector<Scalar> gradient(input.total(), Scalar{0});
   for (Index i = 0; i < input.count(); ++i) {
     const MergePlan<Scalar>& plan = segments.plan(i);
     // Of each segment: gradient of a common addition to the weights of its tokens behind this one.
-    Vector<Scalar> behind(static_cast<std::size_t>(plan.output_count()), Scalar{0});
+    Vector<Scalar> behind(plan.output_count(), Scalar{0});
     for (Index row = input.length(i); row-- > 0;) {
-      const Index group = plan.group[static_cast<std::size_t>(row)];
+      const Index group = plan.group[row];
       if (group < 0) continue;
-      Scalar& sum = behind[static_cast<std::size_t>(group)];
+      Scalar& sum = behind[group];
       const Index t = input.begin(i) + row, mean = output.begin(i) + group;
-      gradient[static_cast<std::size_t>(t)] = sum;
+      gradient[t] = sum;
       const Scalar slope =
           kernels::dot_difference(x.cols(), grad_means.row(mean).data(), x.row(t).data(), means.row(mean).data());
-      sum = kernels::multiply_add(plan.weight[static_cast<std::size_t>(row)], slope, sum);
+      sum = kernels::multiply_add(plan.weight[row], slope, sum);
     }
   }
   return gradient;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/sequence_offsets.hpp>
@@ -25,15 +26,14 @@ namespace merganser::inline MERGANSER_ISA::merge {
 /// group's representative is its first row, pad or not; the row's tap is its distance from there.
 /// @throws std::invalid_argument if a length differs or the rate is below 1
 template <Real Scalar>
-Vector<MergePlan<Scalar>> strided_plans(const SequenceOffsets& offsets, Index rate,
-                                        std::span<const std::uint8_t> pads = {}) {
+Vector<MergePlan<Scalar>> strided_plans(const SequenceOffsets& offsets, Index rate, Marks pads = {}) {
   check_argument(rate >= 1, "strided_plans", "rate", rate, "at least 1");
-  if (!pads.empty()) check_equal("strided_plans", "pads.size()", static_cast<Index>(pads.size()), offsets.total());
+  pads.check("strided_plans", "pads", offsets.total());
   Vector<MergePlan<Scalar>> plans;
   for (Index i = 0; i < offsets.count(); ++i) {
     MergePlan<Scalar>& plan = plans.emplace_back();
     for (Index row = 0; row < offsets.length(i); ++row) {
-      const bool pad = !pads.empty() && pads[static_cast<std::size_t>(offsets.begin(i) + row)] != 0;
+      const bool pad = pads[offsets.begin(i) + row];
       const Index first = row / rate * rate;
       if (!pad && (plan.representative.empty() || plan.representative.back() != first))
         plan.representative.push_back(first);
@@ -142,9 +142,9 @@ class StridedConvolution {
     for (Index i = 0; i < groups.input_offsets().count(); ++i) {
       const MergePlan<Scalar>& plan = groups.plan(i);
       for (Index row = 0; row < plan.input_count(); ++row) {
-        const Index group = plan.group[static_cast<std::size_t>(row)];
+        const Index group = plan.group[row];
         if (group < 0) continue;
-        const Index tap = row - plan.representative[static_cast<std::size_t>(group)];
+        const Index tap = row - plan.representative[group];
         check_argument(tap >= 0 && tap < weight.taps, "StridedConvolution", "row of a group", tap,
                        "a distance from its representative below the rate");
         visit(groups.input_offsets().begin(i) + row, groups.output_offsets().begin(i) + group, tap);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
@@ -150,13 +151,14 @@ class TokenPooling {
 };
 
 template <Real Scalar>
+// NOLINTNEXTLINE(readability-function-size): one function until each kind of pooling is a policy of its own
 auto TokenPooling<Scalar>::apply(const Matrix<Scalar>& x, const State& before, const PoolingInput& input,
                                  Cache& cache) const -> Output {
   check_equal("TokenPooling::forward", "x.rows()", x.rows(), before.total());
   check_argument(before.key_bias.empty(), "TokenPooling::forward", "before.key_bias", "gate values", "none");
   const bool as_reference = input.pads == PooledPads::pooled;
   const Vector<std::uint8_t> marks = pads_of(before);
-  const auto is_pad = [&](Index row) { return !marks.empty() && marks[static_cast<std::size_t>(row)] != 0; };
+  const Marks pads = marks;
   Output output;
   PoolingReport<Scalar>& report = output.report;
   report.block = config_.block;
@@ -172,11 +174,11 @@ auto TokenPooling<Scalar>::apply(const Matrix<Scalar>& x, const State& before, c
                          : strided_plans<Scalar>(before.offsets, config_.rate, marks);
   }
   for (Index i = 0; i < before.offsets.count(); ++i) {
-    report.lengths.push_back(plans[static_cast<std::size_t>(i)].output_count());
+    report.lengths.push_back(plans[i].output_count());
     if (config_.kind != PoolingKind::boundaries) continue;
     Index trials = 0;
     for (Index row = before.offsets.begin(i); row < before.offsets.end(i); ++row)
-      if (as_reference || !is_pad(row)) ++trials;
+      if (as_reference || !pads[row]) ++trials;
     report.trials.push_back(trials);
   }
   if (as_reference && config_.kind == PoolingKind::boundaries)
@@ -201,9 +203,8 @@ auto TokenPooling<Scalar>::apply(const Matrix<Scalar>& x, const State& before, c
   output.hidden.assign(after.hidden.size(), 1);
   for (Index i = 0; i < before.offsets.count(); ++i)
     for (Index row = 0; row < groups.plan(i).input_count(); ++row) {
-      const Index group = groups.plan(i).group[static_cast<std::size_t>(row)];
-      if (group >= 0 && !is_pad(before.offsets.begin(i) + row))
-        output.hidden[static_cast<std::size_t>(after.offsets.begin(i) + group)] = 0;
+      const Index group = groups.plan(i).group[row];
+      if (group >= 0 && !pads[before.offsets.begin(i) + row]) output.hidden[after.offsets.begin(i) + group] = 0;
     }
   return output;
 }
@@ -219,8 +220,8 @@ Matrix<Scalar> TokenPooling<Scalar>::backward(Matrix<Scalar> grad_values, std::s
   for (const Index row : cache.blank) grad_values.row(row).setZero();
   Vector<Scalar> grad_hard = segment_boundary_gradient<Scalar>(cache.norm.input, cache.groups, grad_values);
   if (!grad_boundaries.empty())
-    check_equal("TokenPooling::backward", "grad_boundaries.size()", grad_boundaries.size(), grad_hard.size());
-  for (std::size_t t = 0; t < grad_boundaries.size(); ++t) grad_hard[t] += grad_boundaries[t];
+    check_equal("TokenPooling::backward", "grad_boundaries.size()", std::ssize(grad_boundaries), grad_hard.size());
+  for (Index t = 0; const Scalar more : grad_boundaries) grad_hard[t++] += more;
   const Matrix<Scalar> grad_normed = predictor.backward(grad_hard, cache.predictor, gradients.predictor);
   return cache.groups.compact_backward(grad_values) + norm.backward(grad_normed, cache.norm, gradients.norm);
 }

@@ -98,18 +98,17 @@ class BeamSearch {
   /// the one that it continues.
   /// @throws std::invalid_argument if the rows are not as many as the beams, or empty
   Vector<Index> advance(const MatrixRef<Scalar>& logits) {
-    check_equal("BeamSearch::advance", "logits.rows()", logits.rows(), static_cast<Index>(running_.size()));
+    check_equal("BeamSearch::advance", "logits.rows()", logits.rows(), running_.size());
     Vector<Beam> next;
     Vector<Index> parents;
-    const auto beams = static_cast<std::size_t>(options_.beams);
     const Vector<Candidate> candidates = best_candidates(logits);
-    for (std::size_t rank = 0; rank < candidates.size(); ++rank) {
+    for (Index rank = 0; rank < candidates.size(); ++rank) {
       const Candidate& candidate = candidates[rank];
-      Beam beam{running_[static_cast<std::size_t>(candidate.beam)].ids, candidate.log_probability};
+      Beam beam{running_[candidate.beam].ids, candidate.log_probability};
       beam.ids.push_back(candidate.id);
       if (std::find(options_.ends.begin(), options_.ends.end(), candidate.id) != options_.ends.end()) {
-        if (rank < beams) add_ended(std::move(beam));
-      } else if (next.size() < beams) {
+        if (rank < options_.beams) add_ended(std::move(beam));
+      } else if (next.size() < options_.beams) {
         next.push_back(std::move(beam));
         parents.push_back(candidate.beam);
       }
@@ -139,19 +138,19 @@ class BeamSearch {
     for (Index beam = 0; beam < logits.rows(); ++beam) {
       const LogitRow<Scalar> row = logits.row(beam);
       const Vector<double> more = log_probabilities<Scalar>(row);
-      const double so_far = running_[static_cast<std::size_t>(beam)].log_probability;
-      for (std::size_t id = 0; id < more.size(); ++id) {
-        const Scalar logit = row[static_cast<Index>(id)];
+      const double so_far = running_[beam].log_probability;
+      for (Index id = 0; id < more.size(); ++id) {
+        const Scalar logit = row[id];
         candidates.push_back({so_far + more[id], beam,
                               std::isnan(logit) ? -std::numeric_limits<Scalar>::infinity() : logit,
                               static_cast<TokenId>(id)});
       }
-      detail::keep_first(candidates, (1 + options_.ends.size()) * static_cast<std::size_t>(options_.beams), before);
+      detail::keep_first(candidates, (1 + options_.ends.size()) * options_.beams, before);
     }
     return candidates;
   }
 
-  double score(double log_probability, std::size_t length) const {
+  double score(double log_probability, Index length) const {
     return length == 0 ? 0.0 : log_probability / std::pow(static_cast<double>(length), options_.length_penalty);
   }
 
@@ -160,12 +159,12 @@ class BeamSearch {
     const auto place = std::upper_bound(ended_.begin(), ended_.end(), reached,
                                         [](double value, const Hypothesis& other) { return value > other.score; });
     ended_.insert(place, Hypothesis{std::move(beam.ids), beam.log_probability, reached});
-    if (ended_.size() > static_cast<std::size_t>(options_.beams)) ended_.pop_back();
+    if (ended_.size() > options_.beams) ended_.pop_back();
   }
 
   /// Whether nothing runs on; ends what does not.
   bool is_over() {
-    if (!running_.empty() && static_cast<Index>(running_.front().ids.size()) == options_.max_length) end_search();
+    if (!running_.empty() && running_.front().ids.size() == options_.max_length) end_search();
     if (!running_.empty() && can_stop()) running_.clear();
     return running_.empty();
   }
@@ -176,13 +175,13 @@ class BeamSearch {
   }
 
   bool can_stop() const {
-    if (ended_.size() < static_cast<std::size_t>(options_.beams)) return false;
+    if (ended_.size() < options_.beams) return false;
     // A single beam that ends has ended: its second choice is not followed, as in greedy generation.
     if (options_.beams == 1 || options_.early_stopping == EarlyStopping::when_full) return true;
     const Beam& best = running_.front();
     // log_probability is negative and only falls, so that a length that divides it by more gives the better score.
     const bool longest = options_.early_stopping == EarlyStopping::when_impossible && options_.length_penalty > 0;
-    const std::size_t length = (longest ? static_cast<std::size_t>(options_.max_length) : best.ids.size()) - 1;
+    const Index length = (longest ? options_.max_length : best.ids.size()) - 1;
     return ended_.back().score >= score(best.log_probability, length);
   }
 
@@ -203,7 +202,7 @@ BeamSearchResult<Scalar> beam_search(const EncoderDecoder<Scalar>& model, const 
   options.check("beam_search");
   BeamSearchResult<Scalar> result;
   result.encoded = model.encode(source, forward_options);
-  Vector<BeamSearch<Scalar>> searches(static_cast<std::size_t>(source.count()),
+  Vector<BeamSearch<Scalar>> searches(source.count(),
                                       BeamSearch<Scalar>(options, model.config().start, model.config().end));
   DecoderState<Scalar> state = model.decoder.start(result.encoded, options.max_length);
   for (;;) {
@@ -216,7 +215,7 @@ BeamSearchResult<Scalar> beam_search(const EncoderDecoder<Scalar>& model, const 
     Vector<Index> chosen;
     Index row = 0;
     for (BeamSearch<Scalar>& search : searches) {
-      const auto count = static_cast<Index>(search.running().size());
+      const Index count = search.running().size();
       if (count == 0) continue;
       for (const Index parent : search.advance(logits.middleRows(row, count))) chosen.push_back(row + parent);
       row += count;

@@ -49,7 +49,7 @@ class Decoder {
 
   explicit Decoder(const Config& config, nn::Weights weights = nn::Weights::zeros)
       : position(config, nn::Direction::backward),
-        blocks(static_cast<std::size_t>(config.blocks), DecoderBlock<Scalar>(config, weights)),
+        blocks(config.blocks, DecoderBlock<Scalar>(config, weights)),
         final_norm({config.width, config.norm_epsilon}),
         config_(config),
         dropout_({config.dropout}) {}
@@ -88,7 +88,7 @@ class Decoder {
     const Context self = self_context(cache.offsets, cache.positions, cache.position_bias);
     Context cross = cross_context(cache.offsets, memory);
     if (cache.excess_limit) cross.excess_limit = &*cache.excess_limit;
-    for (std::size_t b = 0; b < blocks.size(); ++b)
+    for (Index b = 0; b < blocks.size(); ++b)
       x = blocks[b].forward(x, self, memory.hidden.values, cross, rng, cache.blocks[b]);
     x = final_norm.forward(x, cache.final_norm);
     dropout_.apply(x, rng, cache.output_dropout);
@@ -117,8 +117,7 @@ class Decoder {
   template <class Visitor>
   void visit(Visitor&& visitor, const ParameterName& prefix) {
     position.visit(visitor, prefix);
-    for (std::size_t b = 0; b < blocks.size(); ++b)
-      blocks[b].visit(visitor, prefix + "block." + std::to_string(b) + ".");
+    for (Index b = 0; b < blocks.size(); ++b) blocks[b].visit(visitor, prefix + "block." + std::to_string(b) + ".");
     final_norm.visit(visitor, prefix + "final_layer_norm.");
   }
 
@@ -172,7 +171,7 @@ auto Decoder<Scalar>::backward(const Matrix<Scalar>& grad_hidden, const EncoderO
       cache.position_bias.radius};
   result.memory = Matrix<Scalar>::Zero(memory.hidden.values.rows(), memory.hidden.values.cols());
   result.key_bias.assign(memory.key_bias.size(), Scalar{0});
-  for (std::size_t b = blocks.size(); b-- > 0;) {
+  for (Index b = blocks.size(); b-- > 0;) {
     const double pairs = cache.blocks[b].cross_attention.pairs;
     auto inner =
         blocks[b].backward(grad, self, cross, cache.blocks[b], gradients.blocks[b],
@@ -219,14 +218,14 @@ Matrix<Scalar> Decoder<Scalar>::step(const Matrix<Scalar>& embedded, DecoderStat
     state.lengthen();
     state.position_bias = position.bias_up_to(state.capacity);
   }
-  const Vector<Position> now(static_cast<std::size_t>(state.sequences), static_cast<Position>(state.length));
+  const Vector<Position> now(state.sequences, static_cast<Position>(state.length));
   Context self, cross;
   Vector<Index> new_rows;
   for (Index n = 0; n < state.sequences; ++n) {
     self.queries.push_back({n, 1});
     self.keys.push_back({n * state.capacity, state.length + 1});
     new_rows.push_back(n * state.capacity + state.length);
-    const RowRange& read = state.memory[static_cast<std::size_t>(n)];
+    const RowRange& read = state.memory[n];
     if (!cross.keys.empty() && cross.keys.back() == read) {
       ++cross.queries.back().length;  // neighbours that read the same rows, as the beams of one source do
     } else {
@@ -241,8 +240,7 @@ Matrix<Scalar> Decoder<Scalar>::step(const Matrix<Scalar>& embedded, DecoderStat
   cross.hidden_keys = state.hidden_keys;
   Matrix<Scalar> x = embedded;
   position.add(x, now, nullptr);
-  for (std::size_t b = 0; b < blocks.size(); ++b)
-    x = blocks[b].step(x, self, state.self[b], new_rows, state.cross[b], cross);
+  for (Index b = 0; b < blocks.size(); ++b) x = blocks[b].step(x, self, state.self[b], new_rows, state.cross[b], cross);
   ++state.length;
   return final_norm.forward(x);
 }

@@ -90,9 +90,9 @@ class DecoderBlock {
                       const Context& cross) const {
     const Matrix<Scalar> normed = self_norm.forward(x);
     const nn::KeyValues<Scalar> fresh = self_attention.project(normed);
-    for (std::size_t n = 0; n < new_rows.size(); ++n) {
-      self_key_values.keys.row(new_rows[n]) = fresh.keys.row(static_cast<Index>(n));
-      self_key_values.values.row(new_rows[n]) = fresh.values.row(static_cast<Index>(n));
+    for (Index n = 0; n < new_rows.size(); ++n) {
+      self_key_values.keys.row(new_rows[n]) = fresh.keys.row(n);
+      self_key_values.values.row(new_rows[n]) = fresh.values.row(n);
     }
     return finish(x + self_attention.attend(normed, self_key_values, self), cross_key_values, cross);
   }

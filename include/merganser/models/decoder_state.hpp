@@ -35,7 +35,7 @@ struct DecoderState {
   /// Makes room for so many sequences.
   void reserve(Index count) {
     const Index rows = count * capacity;
-    for (Index row = static_cast<Index>(key_positions.size()); row < rows; ++row)
+    for (Index row = key_positions.size(); row < rows; ++row)
       key_positions.push_back(static_cast<Position>(row % capacity));
     for (nn::KeyValues<Scalar>& block : self)
       for (Matrix<Scalar>* matrix : {&block.keys, &block.values})
@@ -64,11 +64,11 @@ struct DecoderState {
     Vector<std::pair<Index, Index>> moves;  // first row: from, to
     for (const Index from : chosen) {
       check_argument(from >= 0 && from < sequences, "DecoderState::select", "chosen", from, "a sequence of the state");
-      const auto to = static_cast<Index>(ranges.size());
-      ranges.push_back(memory[static_cast<std::size_t>(from)]);
+      const Index to = ranges.size();
+      ranges.push_back(memory[from]);
       if (from != to) moves.emplace_back(from * capacity, to * capacity);
     }
-    sequences = static_cast<Index>(chosen.size());
+    sequences = std::ssize(chosen);
     memory = std::move(ranges);
     reserve(sequences);
     for (nn::KeyValues<Scalar>& block : self)
@@ -78,7 +78,7 @@ struct DecoderState {
  private:
   /// All are read before the first is written, so that sequences can change places.
   void move_rows(Matrix<Scalar>& matrix, const Vector<std::pair<Index, Index>>& moves) const {
-    Matrix<Scalar> moving(static_cast<Index>(moves.size()) * length, matrix.cols());
+    Matrix<Scalar> moving(moves.size() * length, matrix.cols());
     Index row = 0;
     for (const auto& [from, to] : moves) {
       moving.middleRows(row, length) = matrix.middleRows(from, length);

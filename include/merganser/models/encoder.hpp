@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/random.hpp>
@@ -100,8 +101,7 @@ class Encoder {
   /// The mean over all heads and pairs of max(score - limit, 0), for each block from the first gate on.
   Vector<double> excess_means(const Cache& cache) const {
     Vector<double> means;
-    for (Index b = first_gated_block(); b < static_cast<Index>(blocks.size()); ++b)
-      means.push_back(mean_excess(cache.blocks[static_cast<std::size_t>(b)].attention));
+    for (Index b = first_gated_block(); b < blocks.size(); ++b) means.push_back(mean_excess(cache.blocks[b].attention));
     return means;
   }
 
@@ -112,11 +112,11 @@ class Encoder {
   template <class Visitor>
   void visit(Visitor&& visitor, const ParameterName& prefix) {
     position.visit(visitor, prefix);
-    for (std::size_t b = 0; b < blocks.size(); ++b) {
+    for (Index b = 0; b < blocks.size(); ++b) {
       const ParameterName name = prefix + "block." + std::to_string(b) + ".";
       blocks[b].visit(visitor, name);
       for (merge::Gate<Scalar>& gate : gates)
-        if (gate.config().block == static_cast<Index>(b)) gate.visit(visitor, name);
+        if (gate.config().block == b) gate.visit(visitor, name);
       if (pools_at(b)) pooling->visit(visitor, name);
     }
     final_norm.visit(visitor, prefix + "final_layer_norm.");
@@ -131,7 +131,7 @@ class Encoder {
   nn::RmsNorm<Scalar> final_norm;
 
  private:
-  bool pools_at(std::size_t block) const { return pooling && pooling->config().block == static_cast<Index>(block); }
+  bool pools_at(Index block) const { return pooling && pooling->config().block == block; }
 
   /// Training with a cache, inference with a null pointer, whose code knows nothing of training and compiles sooner.
   template <class CachePointer>
@@ -139,9 +139,7 @@ class Encoder {
                             CachePointer cache) const;
 
   /// No gate: the number of blocks.
-  Index first_gated_block() const {
-    return gates.empty() ? static_cast<Index>(blocks.size()) : gates.front().config().block;
-  }
+  Index first_gated_block() const { return gates.empty() ? blocks.size() : gates.front().config().block; }
 
   Config config_;
   nn::Dropout<Scalar> dropout_;
@@ -150,7 +148,7 @@ class Encoder {
 template <Real Scalar>
 Encoder<Scalar>::Encoder(const Config& config, nn::Weights weights)
     : position(config.stack, nn::Direction::both),
-      blocks(static_cast<std::size_t>(config.stack.blocks), EncoderBlock<Scalar>(config.stack, weights)),
+      blocks(config.stack.blocks, EncoderBlock<Scalar>(config.stack, weights)),
       final_norm({config.stack.width, config.stack.norm_epsilon}),
       config_(config),
       dropout_({config.stack.dropout}) {
@@ -170,6 +168,7 @@ Encoder<Scalar>::Encoder(const Config& config, nn::Weights weights)
 
 template <Real Scalar>
 template <class CachePointer>
+// NOLINTNEXTLINE(readability-function-size): one function until what it deletes by is a policy of its own
 EncoderOutput<Scalar> Encoder<Scalar>::run(const EncoderInput<Scalar>& input, const merge::DeletionOptions& options,
                                            Rng* rng, CachePointer cache) const {
   constexpr bool training = !std::same_as<CachePointer, std::nullptr_t>;
@@ -183,9 +182,9 @@ EncoderOutput<Scalar> Encoder<Scalar>::run(const EncoderInput<Scalar>& input, co
   const RaggedBatch<Scalar>& embedded = input.embedded;
   check_input("Encoder::forward", input, config_.stack.width);
   State state = State::start(embedded.offsets, embedded.positions);
-  state.hidden.assign(input.hidden.begin(), input.hidden.end());
-  state.forced.assign(input.forced.begin(), input.forced.end());
-  if (options.pads == merge::Pads::left_out) merge::add_marks(state.forced, state.hidden);
+  state.hidden.assign(input.hidden.list().begin(), input.hidden.list().end());
+  state.forced.assign(input.forced.list().begin(), input.forced.list().end());
+  if (options.pads == merge::Pads::left_out) add_marks(state.forced, state.hidden);
   const bool gated = options.mode == merge::DeletionMode::soft || options.mode == merge::DeletionMode::hard;
 
   Matrix<Scalar> x = embedded.values;
@@ -204,17 +203,17 @@ EncoderOutput<Scalar> Encoder<Scalar>::run(const EncoderInput<Scalar>& input, co
   }
 
   EncoderOutput<Scalar> output;
-  Vector<std::uint8_t> alive(static_cast<std::size_t>(embedded.total()), 1);
+  Vector<std::uint8_t> alive(embedded.total(), 1);
   Vector<std::uint8_t> unread;  // rows behind the pooling that no reader of the encoder sees
-  std::size_t next_gate = 0;
-  for (std::size_t b = 0; b < blocks.size(); ++b) {
-    if (gated && next_gate < gates.size() && gates[next_gate].config().block == static_cast<Index>(b)) {
+  Index next_gate = 0;
+  for (Index b = 0; b < blocks.size(); ++b) {
+    if (gated && next_gate < gates.size() && gates[next_gate].config().block == b) {
       GateReport<Scalar> report =
           ask_gate(gates[next_gate], next_gate, x, state, input, options, rng, cached(&Cache::gates));
       merge::DeletionStep<Scalar> step(state, report.gate.values, report.threshold, options);
       report.kept = step.kept_rows();
       Vector<Index> survivors;
-      for (const Index row : report.kept) survivors.push_back(state.origin[static_cast<std::size_t>(row)]);
+      for (const Index row : report.kept) survivors.push_back(state.origin[row]);
       keep_only(survivors, alive);
       x = step.forward(std::move(x));
       state = step.after();
@@ -259,12 +258,12 @@ EncoderOutput<Scalar> Encoder<Scalar>::run(const EncoderInput<Scalar>& input, co
   if (options.mode == merge::DeletionMode::everything) alive.assign(alive.size(), 0);
   output.deletion = merge::DeletionStatistics::count(embedded.offsets, alive, input.forced);
   if (options.mode == merge::DeletionMode::everything) {
-    const Vector<Index> none(static_cast<std::size_t>(embedded.count()), 0);
+    const Vector<Index> none(embedded.count(), 0);
     output.hidden = RaggedBatch<Scalar>(Matrix<Scalar>(0, x.cols()), SequenceOffsets::from_lengths(none));
     return output;
   }
   Vector<Position> positions;
-  for (const Index row : state.origin) positions.push_back(embedded.positions[static_cast<std::size_t>(row)]);
+  for (const Index row : state.origin) positions.push_back(embedded.positions[row]);
   output.hidden = RaggedBatch<Scalar>(std::move(x), state.offsets, std::move(positions));
   output.key_bias = std::move(state.key_bias);
   output.hidden_keys = std::move(pooling ? unread : state.hidden);
@@ -285,11 +284,11 @@ Matrix<Scalar> Encoder<Scalar>::backward(const Matrix<Scalar>& grad_hidden, std:
       Matrix<Scalar>::Zero(cache.position_bias.values.rows(), cache.position_bias.values.cols()),
       cache.position_bias.radius};
   Vector<Scalar> grad_state_bias(grad_key_bias.begin(), grad_key_bias.end());
-  std::size_t state = cache.states.size() - 1;
-  for (std::size_t b = blocks.size(); b-- > 0;) {
+  Index state = cache.states.size() - 1;
+  for (Index b = blocks.size(); b-- > 0;) {
     const Context context = self_attention_context(cache.states[state], cache.position_bias, cache.excess_limit);
     const auto& attention = cache.blocks[b].attention;
-    const bool penalised = static_cast<Index>(b) >= first_gated_block() && attention.pairs > 0;
+    const bool penalised = b >= first_gated_block() && attention.pairs > 0;
     auto inner = blocks[b].backward(grad, context, cache.blocks[b], gradients.blocks[b],
                                     grad_bias.values.size() > 0 ? &grad_bias : nullptr,
                                     penalised ? excess_weight / attention.pairs : 0.0);
@@ -299,16 +298,17 @@ Matrix<Scalar> Encoder<Scalar>::backward(const Matrix<Scalar>& grad_hidden, std:
       --state;
       grad = pooling->backward(std::move(grad), grad_boundaries, cache.pooling, gradients.pooling.value());
     }
-    if (pooling || state == 0 || gates[state - 1].config().block != static_cast<Index>(b)) continue;
+    if (pooling || state == 0 || gates[state - 1].config().block != b) continue;
     --state;
     const merge::DeletionStep<Scalar>& step = cache.steps[state];
     Vector<Scalar> grad_values;
     grad_state_bias = step.backward_bias(grad_state_bias, grad_values);
     grad = step.backward(std::move(grad));
     std::span<const Scalar> grad_logits;
-    if (state < grad_gates.size()) {
-      grad_logits = grad_gates[state].logits;
-      add_gradient<Scalar>(grad_gates[state].values, grad_values);
+    if (state < std::ssize(grad_gates)) {
+      const GateGradient<Scalar>& more = grad_gates[static_cast<std::size_t>(state)];
+      grad_logits = more.logits;
+      add_gradient<Scalar>(more.values, grad_values);
     }
     grad += gates[state].backward(grad_values, grad_logits, cache.gates[state], gradients.gates[state],
                                   step.input_tokens(), grad.cols());

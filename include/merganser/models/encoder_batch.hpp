@@ -11,6 +11,7 @@
 #include <utility>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
@@ -29,7 +30,7 @@ inline constexpr TokenId no_pad = -1;
 
 /// Marks the places [T] where `ids` equals `id`; empty when there is none.
 inline Vector<std::uint8_t> mark_ids(std::span<const TokenId> ids, TokenId id) {
-  Vector<std::uint8_t> marks(ids.size(), 0);
+  Vector<std::uint8_t> marks(std::ssize(ids), 0);
   std::transform(ids.begin(), ids.end(), marks.begin(),
                  [id](TokenId other) { return static_cast<std::uint8_t>(other == id ? 1 : 0); });
   if (std::find(marks.begin(), marks.end(), std::uint8_t{1}) == marks.end()) marks.clear();
@@ -41,8 +42,8 @@ template <Real Scalar>
 struct EncoderInput {
   RaggedBatch<Scalar> embedded;                 ///< [T x D] with original positions
   std::span<const TokenId> ids = {};            ///< [T]; only fixed-rule gates look at them
-  std::span<const std::uint8_t> hidden = {};    ///< [T] or empty: not 0 where no query may look (pads)
-  std::span<const std::uint8_t> forced = {};    ///< [T] or empty: not 0 where gates must delete (pads)
+  Marks hidden = {};                            ///< [T] or none: where no query may look (pads)
+  Marks forced = {};                            ///< [T] or none: where gates must delete (pads)
   Rng* rng = nullptr;                           ///< needed by random gates at inference
   std::span<const double> boundary_noise = {};  ///< [T] or empty: draws for a boundary predictor in place of rng's
 };
@@ -85,20 +86,20 @@ void check_input(const char* where, const EncoderInput<Scalar>& input, Index wid
   const RaggedBatch<Scalar>& embedded = input.embedded;
   check_equal(where, "embedded.values.cols()", embedded.values.cols(), width);
   check_equal(where, "embedded.values.rows()", embedded.values.rows(), embedded.total());
-  check_equal(where, "embedded.positions.size()", static_cast<Index>(embedded.positions.size()), embedded.total());
-  const auto fits = [&](const char* name, std::size_t size) {
-    if (size > 0) check_equal(where, name, static_cast<Index>(size), embedded.total());
+  check_equal(where, "embedded.positions.size()", embedded.positions.size(), embedded.total());
+  const auto fits = [&](const char* name, const auto& values) {
+    if (!values.empty()) check_equal(where, name, std::ssize(values), embedded.total());
   };
-  fits("ids.size()", input.ids.size());
-  fits("hidden.size()", input.hidden.size());
-  fits("forced.size()", input.forced.size());
-  fits("boundary_noise.size()", input.boundary_noise.size());
+  fits("ids.size()", input.ids);
+  input.hidden.check(where, "hidden", embedded.total());
+  input.forced.check(where, "forced", embedded.total());
+  fits("boundary_noise.size()", input.boundary_noise);
 }
 
 /// Unmarks everything in `alive` [T] that is not among the rows `survivors`.
 inline void keep_only(std::span<const Index> survivors, Vector<std::uint8_t>& alive) {
   Vector<std::uint8_t> still(alive.size(), 0);
-  for (const Index row : survivors) still[static_cast<std::size_t>(row)] = alive[static_cast<std::size_t>(row)];
+  for (const Index row : survivors) still[row] = alive[row];
   alive = std::move(still);
 }
 
@@ -106,8 +107,8 @@ inline void keep_only(std::span<const Index> survivors, Vector<std::uint8_t>& al
 /// @throws std::invalid_argument if the lengths differ
 template <Real Scalar>
 void add_gradient(std::span<const Scalar> more, Vector<Scalar>& sum) {
-  if (sum.empty()) sum.resize(more.size(), Scalar{0});
-  if (!more.empty()) check_equal("add_gradient", "more.size()", more.size(), sum.size());
+  if (sum.empty()) sum.resize(std::ssize(more), Scalar{0});
+  if (!more.empty()) check_equal("add_gradient", "more.size()", std::ssize(more), sum.size());
   if (!more.empty()) std::transform(sum.begin(), sum.end(), more.begin(), sum.begin(), std::plus<>());
 }
 
@@ -129,10 +130,9 @@ nn::AttentionContext<Scalar> self_attention_context(const merge::TokenState<Scal
 /// The report of gate `number` on x [T_g x D] in a state of the input's tokens; `kept` is left empty. `caches` points
 /// to one a gate for training, when `rng` must be there, or is null.
 template <Real Scalar, class CachesPointer>
-GateReport<Scalar> ask_gate(const merge::Gate<Scalar>& gate, [[maybe_unused]] std::size_t number,
-                            const Matrix<Scalar>& x, const merge::TokenState<Scalar>& state,
-                            const EncoderInput<Scalar>& input, const merge::DeletionOptions& options, Rng* rng,
-                            CachesPointer caches) {
+GateReport<Scalar> ask_gate(const merge::Gate<Scalar>& gate, [[maybe_unused]] Index number, const Matrix<Scalar>& x,
+                            const merge::TokenState<Scalar>& state, const EncoderInput<Scalar>& input,
+                            const merge::DeletionOptions& options, Rng* rng, CachesPointer caches) {
   Vector<TokenId> ids;
   if (!input.ids.empty())
     for (const Index row : state.origin) ids.push_back(input.ids[static_cast<std::size_t>(row)]);

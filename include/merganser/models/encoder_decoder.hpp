@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/memory_reserve.hpp>
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/ragged_batch.hpp>
@@ -41,15 +42,15 @@ enum class HeadInput {
 /// `start` where there is no pad.
 /// @throws std::invalid_argument if the labels are not as many as their offsets say
 inline TokenBatch shift_right(const TokenBatch& labels, TokenId start, TokenId pad) {
-  check_equal("shift_right", "labels.ids.size()", static_cast<Index>(labels.ids.size()), labels.total());
+  check_equal("shift_right", "labels.ids.size()", labels.ids.size(), labels.total());
   const TokenId instead = pad == no_pad ? start : pad;
   TokenBatch shifted = labels;
   for (Index i = 0; i < labels.count(); ++i) {
     for (Index t = labels.offsets.end(i) - 1; t > labels.offsets.begin(i); --t) {
-      const TokenId before = labels.ids[static_cast<std::size_t>(t) - 1];
-      shifted.ids[static_cast<std::size_t>(t)] = before == ignored_label ? instead : before;
+      const TokenId before = labels.ids[t - 1];
+      shifted.ids[t] = before == ignored_label ? instead : before;
     }
-    if (labels.offsets.length(i) > 0) shifted.ids[static_cast<std::size_t>(labels.offsets.begin(i))] = start;
+    if (labels.offsets.length(i) > 0) shifted.ids[labels.offsets.begin(i)] = start;
   }
   return shifted;
 }
@@ -99,8 +100,7 @@ class EncoderDecoder {
   /// What may accompany a batch.
   struct ForwardOptions {
     merge::DeletionOptions deletion;
-    std::span<const std::uint8_t> hidden =
-        {};                              ///< [T] or empty: not 0 where nobody may look (attention mask of padded input)
+    Marks hidden = {};                   ///< [T] or none: where nobody may look (attention mask of padded input)
     std::optional<double> excess_limit;  ///< training: measure score_excess above this limit
     Rng* rng = nullptr;                  ///< inference: needed by random gates
   };
@@ -108,7 +108,7 @@ class EncoderDecoder {
   EncoderDecoder() = default;
 
   /// With absent weights, those that `prepare_for_inference` would pack are left to be brought by a visitor (see
-  /// `nn::Linear::visit`), as `io::load_for_inference` does; the others are there as always.
+  /// `nn::Weight::visit`), as `io::load_for_inference` does; the others are there as always.
   explicit EncoderDecoder(const Config& config, nn::Weights weights = nn::Weights::zeros)
       : shared({config.vocabulary, config.encoder.width}),
         encoder({config.encoder, config.gates, config.pooling}, weights),
@@ -117,10 +117,9 @@ class EncoderDecoder {
     if (config.head == Head::untied) lm_head = nn::Linear<Scalar>({config.encoder.width, config.vocabulary}, weights);
   }
 
-  /// T5 (Raffel et al. 2020), all times `factor`: embedding with deviation 1, head with D^-0.5 when it is untied,
-  /// norms 1. From scratch on a few thousand steps, a smaller `embedding_deviation` (0.3) lets attention speak up
-  /// sooner.
-  void initialize(Rng& rng, double factor = 1.0, double embedding_deviation = 1.0) {
+  /// T5 (Raffel et al. 2020), all times `factor`: head with D^-0.5 when it is untied, norms 1. T5's embedding has a
+  /// deviation of 1; with a smaller one attention speaks up, and learns to copy, some hundred steps sooner.
+  void initialize(Rng& rng, double factor = 1.0, double embedding_deviation = 0.3) {
     const double head = factor / std::sqrt(static_cast<double>(config_.encoder.width));
     shared.initialize(factor * embedding_deviation, rng);
     encoder.initialize(factor, rng);
@@ -135,7 +134,7 @@ class EncoderDecoder {
     encoder.prepare_for_inference(precision);
     decoder.prepare_for_inference(precision);
     if (config_.head == Head::tied)
-      lm_head = nn::Linear<Scalar>::prepared_from(shared.weight, precision);
+      lm_head = nn::Linear<Scalar>(nn::Weight<Scalar>::packed_from(shared.weight, precision));
     else
       lm_head.prepare_for_inference(precision);
     MemoryReserve::clear();  // calls have no use for the memory of the matrices
@@ -208,17 +207,13 @@ class EncoderDecoder {
   }
 
   Matrix<Scalar> head_map(const Matrix<Scalar>& x) const {
-    const bool own = config_.head == Head::untied || lm_head.is_prepared();
+    const bool own = config_.head == Head::untied || lm_head.weight.is_packed();
     return own ? lm_head.forward(x) : tied_head().forward(x);
   }
 
   Scalar head_scale() const { return Scalar{1} / std::sqrt(static_cast<Scalar>(config_.encoder.width)); }
 
-  nn::Linear<Scalar> tied_head() const {
-    nn::Linear<Scalar> linear;
-    linear.weight = shared.weight;
-    return linear;
-  }
+  nn::Linear<Scalar> tied_head() const { return nn::Linear<Scalar>(nn::Weight<Scalar>(shared.weight)); }
 
   /// Attention layers whose excess counts: encoder blocks from the first gate on, and all cross-attentions.
   double penalised_layers(const Cache& cache) const {
@@ -257,10 +252,9 @@ template <Real Scalar>
 void EncoderDecoder<Scalar>::backward(const OutputGradients& grad, const Cache& cache, Gradients& gradients) const {
   Matrix<Scalar> grad_hidden;
   if (config_.head == Head::tied) {
-    nn::Linear<Scalar> table;
-    table.weight = std::move(gradients.shared.weight);
+    nn::Linear<Scalar> table(nn::Weight<Scalar>(std::move(gradients.shared.weight)));
     grad_hidden = tied_head().backward(grad.logits, cache.head_input, table);
-    gradients.shared.weight = std::move(table.weight);
+    gradients.shared.weight = std::move(table.weight.matrix());
   } else {
     grad_hidden = lm_head.backward(grad.logits, cache.head_input, gradients.lm_head);
   }

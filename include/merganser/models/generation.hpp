@@ -6,6 +6,7 @@
 #include <functional>
 #include <limits>
 #include <numeric>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -67,6 +68,30 @@ inline void check_max_length(std::string_view function, Index max_length) {
     throw_invalid_argument(function, "max_length", max_length, "at most " + std::to_string(longest_sequence));
 }
 
+/// The random numbers of each of the sequences.
+inline Vector<Rng> sampling_streams(const GenerationOptions& options, Index count) {
+  Vector<Rng> streams;
+  for (std::uint64_t stream = options.first_stream; streams.size() < count; ++stream)
+    streams.push_back(sampling_stream(options.seed, stream));
+  return streams;
+}
+
+/// Rows of the running sequences as rows of all `count` of them; 0 where one has ended.
+template <Real Scalar>
+Matrix<Scalar> spread(const Matrix<Scalar>& rows, const Vector<Index>& running, Index count) {
+  Matrix<Scalar> all = Matrix<Scalar>::Zero(count, rows.cols());
+  for (Index row = 0; row < running.size(); ++row) all.row(running[row]) = rows.row(row);
+  return all;
+}
+
+/// How a sequence ends with this token, of which the callback hears in any case; nothing if it goes on.
+inline std::optional<Ending> ending_with(TokenId id, Index sequence, const Vector<TokenId>& ends,
+                                         const GenerationOptions& options) {
+  const Continue wanted = options.on_tokens ? options.on_tokens(sequence, {&id, 1}) : Continue::yes;
+  if (std::find(ends.begin(), ends.end(), id) != ends.end()) return Ending::end_id;
+  return wanted == Continue::no ? std::optional(Ending::callback) : std::nullopt;
+}
+
 }  // namespace detail
 
 /// Generates one target for each of N source sequences.
@@ -85,40 +110,31 @@ Generation<Scalar> generate(const EncoderDecoder<Scalar>& model, const TokenBatc
   options.sampling.check("generate");
   Generation<Scalar> result;
   result.encoded = model.encode(source, forward_options);
-  const auto count = static_cast<std::size_t>(source.count());
+  const Index count = source.count();
   result.endings.assign(count, Ending::max_length);
   Vector<Vector<TokenId>> sequences(count, {model.config().start});
-  Vector<Rng> streams;
-  for (std::size_t n = 0; n < count; ++n) streams.push_back(sampling_stream(options.seed, options.first_stream + n));
-  Vector<std::size_t> running(count);  // sequences of the batch, in the order of the state
-  std::iota(running.begin(), running.end(), std::size_t{0});
+  Vector<Rng> streams = detail::sampling_streams(options, count);
+  Vector<Index> running(count);  // sequences of the batch, in the order of the state
+  std::iota(running.begin(), running.end(), Index{0});
   Vector<TokenId> last(count, model.config().start);
   DecoderState<Scalar> state = model.decoder.start(result.encoded, options.max_length);
   for (Index length = 1; length < options.max_length && !running.empty(); ++length) {
     const Matrix<Scalar> logits = model.head(model.decoder.step(model.shared.forward(last), state));
     check_logits<Scalar>("generate", logits);
-    if (options.step_logits == StepLogits::kept) {
-      Matrix<Scalar>& kept = result.step_logits.emplace_back(Matrix<Scalar>::Zero(source.count(), logits.cols()));
-      for (std::size_t row = 0; row < running.size(); ++row)
-        kept.row(static_cast<Index>(running[row])) = logits.row(static_cast<Index>(row));
-    }
-    Vector<Index> chosen;
-    Vector<std::size_t> still_running;
+    if (options.step_logits == StepLogits::kept) result.step_logits.push_back(detail::spread(logits, running, count));
+    Vector<Index> chosen, still_running;
     last.clear();
-    for (std::size_t row = 0; row < running.size(); ++row) {
-      const std::size_t n = running[row];
-      const TokenId id = choose_token<Scalar>(logits.row(static_cast<Index>(row)), options.sampling, streams[n]);
+    for (Index row = 0; row < running.size(); ++row) {
+      const Index n = running[row];
+      const TokenId id = choose_token<Scalar>(logits.row(row), options.sampling, streams[n]);
       sequences[n].push_back(id);
-      const Continue wanted = options.on_tokens ? options.on_tokens(static_cast<Index>(n), {&id, 1}) : Continue::yes;
-      if (std::find(ends.begin(), ends.end(), id) != ends.end()) {
-        result.endings[n] = Ending::end_id;
-      } else if (wanted == Continue::no) {
-        result.endings[n] = Ending::callback;
-      } else {
-        chosen.push_back(static_cast<Index>(row));
-        still_running.push_back(n);
-        last.push_back(id);
+      if (const std::optional<Ending> ending = detail::ending_with(id, n, ends, options)) {
+        result.endings[n] = *ending;
+        continue;
       }
+      chosen.push_back(row);
+      still_running.push_back(n);
+      last.push_back(id);
     }
     if (chosen.size() < running.size()) state.select(chosen);
     running = std::move(still_running);

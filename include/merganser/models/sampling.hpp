@@ -67,7 +67,7 @@ template <Real Scalar>
 Vector<double> relative_to_largest(const LogitRow<Scalar>& logits) {
   const auto largest = static_cast<double>(logits[most_probable<Scalar>(logits)]);
   Vector<double> result;
-  result.reserve(static_cast<std::size_t>(logits.size()));
+  result.reserve(logits.size());
   for (Index id = 0; id < logits.size(); ++id) {
     const auto logit = static_cast<double>(logits[id]);
     const double difference = logit == largest ? 0.0 : logit - largest;
@@ -78,9 +78,9 @@ Vector<double> relative_to_largest(const LogitRow<Scalar>& logits) {
 
 /// Leaves the first `count` in the given order.
 template <class Value, class Before>
-void keep_first(Vector<Value>& values, std::size_t count, Before&& before) {
+void keep_first(Vector<Value>& values, Index count, Before&& before) {
   count = std::min(count, values.size());
-  std::partial_sort(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(count), values.end(), before);
+  std::partial_sort(values.begin(), values.begin() + count, values.end(), before);
   values.resize(count);
 }
 
@@ -108,7 +108,7 @@ Vector<TokenProbability> token_distribution(const LogitRow<Scalar>& logits, cons
   Vector<TokenProbability> tokens;  // with logits, then weights, then probabilities
   for (const double difference : detail::relative_to_largest<Scalar>(logits))
     tokens.push_back({static_cast<TokenId>(tokens.size()), difference});
-  const auto most = options.top_k > 0 ? static_cast<std::size_t>(options.top_k) : tokens.size();
+  const Index most = options.top_k > 0 ? options.top_k : tokens.size();
   if (most < tokens.size() || options.top_p < 1)
     detail::keep_first(tokens, most, [](const TokenProbability& a, const TokenProbability& b) {
       return a.probability != b.probability ? a.probability > b.probability : a.id < b.id;
@@ -120,7 +120,7 @@ Vector<TokenProbability> token_distribution(const LogitRow<Scalar>& logits, cons
   };
   if (options.top_p < 1) {
     const double enough = options.top_p * sum();
-    std::size_t count = 0;
+    Index count = 0;
     for (double held = 0; count < tokens.size() && held < enough; ++count) held += tokens[count].probability;
     tokens.resize(count);
   }
@@ -143,7 +143,7 @@ TokenId choose_token(const LogitRow<Scalar>& logits, const SamplingOptions& opti
     if (draw < sum) return token.id;
   }
   // The probabilities sum to a little less than 1: the last token that can be drawn.
-  std::size_t last = tokens.size() - 1;
+  Index last = tokens.size() - 1;
   while (last > 0 && !(tokens[last].probability > 0)) --last;
   return tokens[last].id;
 }

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/marks.hpp>
 #include <merganser/core/memory_reserve.hpp>
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/ragged_batch.hpp>
@@ -75,7 +76,7 @@ class SequenceClassifier {
         config_(config) {}
 
   /// As EncoderDecoder::initialize.
-  void initialize(Rng& rng, double factor = 1.0, double embedding_deviation = 1.0) {
+  void initialize(Rng& rng, double factor = 1.0, double embedding_deviation = 0.3) {
     embedding.initialize(factor * embedding_deviation, rng);
     encoder.initialize(factor, rng);
     head.initialize(factor / std::sqrt(static_cast<double>(config_.encoder.width)), rng);
@@ -139,12 +140,11 @@ class SequenceClassifier {
     Vector<Scalar> grad_bias(cache.encoded.key_bias.size(), Scalar{0});
     for (Index i = 0; i < hidden.count(); ++i) {
       for (Index t = hidden.offsets.begin(i); t < hidden.offsets.end(i); ++t) {
-        const auto row = static_cast<std::size_t>(t);
-        grad_hidden.row(t) = cache.weights[row] * grad_pooled.row(i);
+        grad_hidden.row(t) = cache.weights[t] * grad_pooled.row(i);
         if (config_.readout == Readout::mean && !grad_bias.empty())  // weights = softmax(key bias)
-          grad_bias[row] =
-              cache.weights[row] * kernels::dot_difference(hidden.values.cols(), grad_pooled.row(i).data(),
-                                                           hidden.values.row(t).data(), cache.pooled.row(i).data());
+          grad_bias[t] =
+              cache.weights[t] * kernels::dot_difference(hidden.values.cols(), grad_pooled.row(i).data(),
+                                                         hidden.values.row(t).data(), cache.pooled.row(i).data());
       }
     }
     const Matrix<Scalar> grad_embedded = encoder.backward(grad_hidden, grad_bias, grad.gates, excess_weight,
@@ -170,18 +170,17 @@ class SequenceClassifier {
   Matrix<Scalar> pool(const EncoderOutput<Scalar>& encoded, Vector<Scalar>& weights) const {
     const RaggedBatch<Scalar>& hidden = encoded.hidden;
     Matrix<Scalar> pooled = Matrix<Scalar>::Zero(hidden.count(), config_.encoder.width);
-    weights.assign(static_cast<std::size_t>(hidden.total()), Scalar{0});
+    weights.assign(hidden.total(), Scalar{0});
     for (Index i = 0; i < hidden.count(); ++i) {
       Vector<Index> rows = survivors(encoded, hidden.offsets.range(i));
       if (rows.empty()) continue;
       if (config_.readout == Readout::first) rows.resize(1);
       Vector<Scalar> row_weights(rows.size(), Scalar{0});
       if (!encoded.key_bias.empty())
-        for (std::size_t r = 0; r < rows.size(); ++r)
-          row_weights[r] = encoded.key_bias[static_cast<std::size_t>(rows[r])];
-      kernels::softmax_row(static_cast<Index>(rows.size()), row_weights.data(), kernels::SoftmaxKind::softmax);
-      for (std::size_t r = 0; r < rows.size(); ++r) {
-        weights[static_cast<std::size_t>(rows[r])] = row_weights[r];
+        for (Index r = 0; r < rows.size(); ++r) row_weights[r] = encoded.key_bias[rows[r]];
+      kernels::softmax_row(rows.size(), row_weights.data(), kernels::SoftmaxKind::softmax);
+      for (Index r = 0; r < rows.size(); ++r) {
+        weights[rows[r]] = row_weights[r];
         kernels::add_scaled(pooled.cols(), row_weights[r], hidden.values.row(rows[r]).data(), pooled.row(i).data());
       }
     }
@@ -190,12 +189,10 @@ class SequenceClassifier {
 
   /// The rows of a sequence that are neither deleted nor hidden.
   static Vector<Index> survivors(const EncoderOutput<Scalar>& encoded, const RowRange& range) {
-    const auto marked = [](const Vector<std::uint8_t>& marks, Index row) {
-      return !marks.empty() && marks[static_cast<std::size_t>(row)] != 0;
-    };
+    const Marks deleted = encoded.deleted, hidden = encoded.hidden_keys;
     Vector<Index> rows;
     for (Index row = range.begin; row < range.begin + range.length; ++row)
-      if (!marked(encoded.deleted, row) && !marked(encoded.hidden_keys, row)) rows.push_back(row);
+      if (!deleted[row] && !hidden[row]) rows.push_back(row);
     return rows;
   }
 

@@ -16,7 +16,8 @@ enum class PositionScheme {
   absolute,  ///< a learned vector a position, added to the embedding
 };
 
-/// A stack of pre-norm transformer blocks as in T5 1.1.
+/// A stack of pre-norm transformer blocks as in T5 1.1, with the bound on attention scores that a gate needs
+/// (docs/training.md): without one a model learns to read what is deleted.
 struct StackConfig {
   Index width = 64;                ///< D
   Index heads = 4;                 ///< H
@@ -25,8 +26,8 @@ struct StackConfig {
   Index blocks = 2;
   nn::Activation activation = nn::Activation::gated_gelu;
   nn::SoftmaxKind softmax = nn::SoftmaxKind::softmax1;
-  nn::ScoreBound score_bound = nn::ScoreBound::none();
-  double dropout = 0.0;  ///< in [0, 1), while training
+  nn::ScoreBound score_bound = nn::ScoreBound::soft_cap(8);  ///< of published checkpoints none
+  double dropout = 0.0;                                      ///< in [0, 1), while training
   double norm_epsilon = 1e-6;
   PositionScheme positions = PositionScheme::relative;
   Index buckets = 32;         ///< of the relative scheme

@@ -7,6 +7,7 @@
 #include <string>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/parallel.hpp>
 #include <merganser/core/sequence_offsets.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/attention.hpp>
@@ -16,6 +17,25 @@
 namespace merganser::inline MERGANSER_ISA::nn {
 
 using kernels::Visibility;
+
+/// One head of one sequence: what is computed on its own.
+struct HeadOfSequence {
+  Index head;
+  Index width;             ///< K
+  RowRange queries, keys;  ///< of the sequence
+
+  /// Its part of a matrix [T_q x H K].
+  template <class M>
+  auto query_block(M& m) const {
+    return m.block(queries.begin, head * width, queries.length, width);
+  }
+
+  /// Its part of a matrix [T_k x H K].
+  template <class M>
+  auto key_block(M& m) const {
+    return m.block(keys.begin, head * width, keys.length, width);
+  }
+};
 
 /// Who attends to whom: sequence i of the queries sees sequence i of the keys. No two sequences share a query; they may
 /// share keys (the beams of one source do), but not where there is a gradient.
@@ -46,15 +66,15 @@ struct AttentionContext {
     inside(queries, "context.queries", query_rows);
     inside(keys, "context.keys", key_rows);
     check_argument(are_disjoint(queries), where, "context.queries", "rows of two sequences", "rows of one each");
-    const auto fits = [&](const char* name, std::size_t size, Index rows) {
-      if (size > 0) check_equal(where, name, static_cast<Index>(size), rows);
+    const auto fits = [&](const char* name, const auto& values, Index rows) {
+      if (!values.empty()) check_equal(where, name, std::ssize(values), rows);
     };
-    fits("context.key_bias.size()", key_bias.size(), key_rows);
-    fits("context.hidden_keys.size()", hidden_keys.size(), key_rows);
+    fits("context.key_bias.size()", key_bias, key_rows);
+    fits("context.hidden_keys.size()", hidden_keys, key_rows);
     if (position_bias == nullptr && visibility == Visibility::all) return;
     const auto counts = [&](const char* name, std::span<const Position> positions, Index rows) {
-      if (static_cast<Index>(positions.size()) != rows)  // a message is put together when it is thrown
-        throw_invalid_argument(where, std::string(name) + ".size()", static_cast<Index>(positions.size()), rows);
+      if (std::ssize(positions) != rows)  // a message is put together when it is thrown
+        throw_invalid_argument(where, std::string(name) + ".size()", std::ssize(positions), rows);
       const auto negative = std::find_if(positions.begin(), positions.end(), [](Position p) { return p < 0; });
       if (negative != positions.end()) throw_invalid_argument(where, name, *negative, "positions from 0 on");
     };
@@ -63,6 +83,40 @@ struct AttentionContext {
     if (position_bias == nullptr) return;
     check_equal(where, "heads of the position bias", position_bias->values.rows(), heads);
     position_bias->check(where);
+  }
+
+  /// Scores of one head: pairs of a query and a key of its sequence.
+  Index pairs() const {
+    Index sum = 0;
+    for (Index i = 0; i < queries.size(); ++i) sum += queries[i].length * keys[i].length;
+    return sum;
+  }
+
+  /// Calls visit(part, i heads + h) for head h of sequence i, in parallel, but for sequences without queries or keys.
+  template <class Visit>
+  void for_each_head(Index heads, Index head_width, Visit&& visit) const {
+    const Index products = 2 * pairs() * heads * head_width;  // of the scores, and as many of the weighted values
+    parallel_for(queries.size() * heads, products, [&](Index task) {
+      const Index sequence = task / heads;
+      const HeadOfSequence part{task % heads, head_width, queries[sequence], keys[sequence]};
+      if (part.queries.length > 0 && part.keys.length > 0) visit(part, task);
+    });
+  }
+
+  /// What a head of a sequence adds to its products, but for the layer's softmax and soft cap.
+  kernels::HeadScores<Scalar> head_scores(const HeadOfSequence& part) const {
+    const auto of = [](auto values, const RowRange& range) { return values.empty() ? values : range.of(values); };
+    kernels::HeadScores<Scalar> scores;
+    scores.visibility = visibility;
+    if (position_bias != nullptr) {
+      scores.distance_bias = position_bias->values.row(part.head).data();
+      scores.radius = position_bias->radius;
+    }
+    scores.query_positions = of(query_positions, part.queries);
+    scores.key_positions = of(key_positions, part.keys);
+    scores.key_bias = of(key_bias, part.keys);
+    scores.hidden_keys = of(hidden_keys, part.keys);
+    return scores;
   }
 };
 

@@ -38,7 +38,7 @@ class CrossEntropy {
   }
 
   Result forward(const Matrix<Scalar>& logits, std::span<const TokenId> labels, Cache& cache) const {
-    check_equal("CrossEntropy::forward", "labels.size()", static_cast<Index>(labels.size()), logits.rows());
+    check_equal("CrossEntropy::forward", "labels.size()", std::ssize(labels), logits.rows());
     for (std::size_t t = 0; t < labels.size(); ++t)
       if (labels[t] != ignored_label && (labels[t] < 0 || labels[t] >= logits.cols()))
         throw_invalid_argument("CrossEntropy::forward", "labels[" + std::to_string(t) + "]", labels[t],
@@ -46,17 +46,17 @@ class CrossEntropy {
     cache.probabilities = logits;
     cache.labels.assign(labels.begin(), labels.end());
     Result result;
-    result.per_label.assign(labels.size(), Scalar{0});
+    result.per_label.assign(cache.labels.size(), Scalar{0});
     kernels::for_each_row(logits.rows(), logits.cols(), [&](Index t) {
       const Scalar log_sum =
           kernels::softmax_row(logits.cols(), cache.probabilities.row(t).data(), kernels::SoftmaxKind::softmax);
-      const TokenId label = labels[static_cast<std::size_t>(t)];
-      if (label != ignored_label) result.per_label[static_cast<std::size_t>(t)] = log_sum - logits(t, label);
+      const TokenId label = cache.labels[t];
+      if (label != ignored_label) result.per_label[t] = log_sum - logits(t, label);
     });
     double sum = 0;
-    for (std::size_t t = 0; t < labels.size(); ++t) {
+    for (Index t = 0; t < logits.rows(); ++t) {
       sum += static_cast<double>(result.per_label[t]);
-      if (labels[t] != ignored_label) ++result.counted;
+      if (cache.labels[t] != ignored_label) ++result.counted;
     }
     cache.counted = result.counted;
     if (result.counted > 0) result.mean = sum / static_cast<double>(result.counted);
@@ -65,13 +65,12 @@ class CrossEntropy {
 
   /// The gradient of factor * mean with respect to the logits: factor (softmax - one_hot) / counted; 0 where ignored.
   Matrix<Scalar> backward(double factor, const Cache& cache) const {
-    check_equal("CrossEntropy::backward", "cache.labels.size()", static_cast<Index>(cache.labels.size()),
-                cache.probabilities.rows());
+    check_equal("CrossEntropy::backward", "cache.labels.size()", cache.labels.size(), cache.probabilities.rows());
     Matrix<Scalar> grad = Matrix<Scalar>::Zero(cache.probabilities.rows(), cache.probabilities.cols());
     if (cache.counted == 0) return grad;
     const Scalar weight = static_cast<Scalar>(factor / static_cast<double>(cache.counted));
     kernels::for_each_row(grad.rows(), grad.cols(), [&](Index t) {
-      const TokenId label = cache.labels[static_cast<std::size_t>(t)];
+      const TokenId label = cache.labels[t];
       if (label == ignored_label) return;
       grad.row(t) = weight * cache.probabilities.row(t);
       grad(t, label) -= weight;

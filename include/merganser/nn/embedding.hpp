@@ -43,8 +43,8 @@ class Embedding {
   /// @throws std::invalid_argument if an id is negative or not below `count`
   Matrix<Scalar> forward(std::span<const TokenId> ids) const {
     check_ids("Embedding::forward", ids);
-    Matrix<Scalar> y(static_cast<Index>(ids.size()), weight.cols());
-    for (std::size_t t = 0; t < ids.size(); ++t) y.row(static_cast<Index>(t)) = weight.row(ids[t]);
+    Matrix<Scalar> y(std::ssize(ids), weight.cols());
+    for (Index t = 0; const TokenId id : ids) y.row(t++) = weight.row(id);
     return y;
   }
 
@@ -56,11 +56,11 @@ class Embedding {
   /// Adds grad_y [T x width] to the rows of the ids. Ids have no gradient.
   /// @throws std::invalid_argument if the shapes do not fit or an id is not one of this layer
   void backward(const MatrixRef<Scalar>& grad_y, const Cache& cache, Gradients& gradients) const {
-    check_equal("Embedding::backward", "grad_y.rows()", grad_y.rows(), static_cast<Index>(cache.size()));
+    check_equal("Embedding::backward", "grad_y.rows()", grad_y.rows(), cache.size());
     check_equal("Embedding::backward", "grad_y.cols()", grad_y.cols(), weight.cols());
     check_same_shape("Embedding::backward", "gradients.weight", gradients.weight, weight);
     check_ids("Embedding::backward", cache);
-    for (std::size_t t = 0; t < cache.size(); ++t) gradients.weight.row(cache[t]) += grad_y.row(static_cast<Index>(t));
+    for (Index t = 0; t < cache.size(); ++t) gradients.weight.row(cache[t]) += grad_y.row(t);
   }
 
   template <class Visitor>

@@ -58,27 +58,25 @@ class FeedForward {
 
   /// T5: normal with deviation width^-0.5 for the inner maps, hidden^-0.5 for the outer one.
   void initialize(double factor, Rng& rng) {
-    const double inner = factor / std::sqrt(static_cast<double>(wi.weight.cols()));
+    const double inner = factor / std::sqrt(static_cast<double>(wi.in_features()));
     wi.initialize(inner, rng);
     if (activation_ == Activation::gated_gelu) wi_gate.initialize(inner, rng);
-    wo.initialize(factor / std::sqrt(static_cast<double>(wo.weight.cols())), rng);
+    wo.initialize(factor / std::sqrt(static_cast<double>(wo.in_features())), rng);
   }
 
   /// As Linear::prepare_for_inference. The gated form then makes both inner products at once and stores neither.
   void prepare_for_inference(kernels::Precision precision) {
     wo.prepare_for_inference(precision);
     if (activation_ == Activation::relu) return wi.prepare_for_inference(precision);
-    if (wi.weight.size() == 0) return;
-    pack_inner(wi.weight, wi_gate.weight, precision);
+    if (packed_.depth() > 0 || wi.weight.is_absent()) return;
+    pack_inner(wi.weight.matrix(), wi_gate.weight.matrix(), precision);
   }
 
   /// Prepares the inner maps of the gated form when they are absent: packs these, which are not kept.
   /// @throws std::invalid_argument if they are not absent or one has other extents
   void prepare_inner_with(const MatrixRef<Scalar>& inner, const MatrixRef<Scalar>& gate, kernels::Precision precision) {
-    for (const MatrixRef<Scalar>* brought : {&inner, &gate}) {
-      check_equal("FeedForward::prepare_inner_with", "rows", brought->rows(), wi.absent().out_features);
-      check_equal("FeedForward::prepare_inner_with", "cols", brought->cols(), wi.absent().in_features);
-    }
+    wi.weight.check_brought("FeedForward::prepare_inner_with", inner);
+    wi_gate.weight.check_brought("FeedForward::prepare_inner_with", gate);
     pack_inner(inner, gate, precision);
   }
 
@@ -119,12 +117,12 @@ class FeedForward {
 
   /// Memory that the weights take, in whatever form.
   std::size_t weight_bytes() const {
-    return wi.weight_bytes() + wi_gate.weight_bytes() + wo.weight_bytes() + packed_.bytes();
+    return wi.weight.bytes() + wi_gate.weight.bytes() + wo.weight.bytes() + packed_.bytes();
   }
 
-  /// A visitor of absent weights (see `Linear::visit`) gets the inner maps of the gated form together, because they are
+  /// A visitor of absent weights (see `Weight::visit`) gets the inner maps of the gated form together, because they are
   /// packed together: visitor.absent(*this, prefix).
-  /// @throws std::invalid_argument if the layer was prepared for inference; as `Linear::visit`
+  /// @throws std::invalid_argument if the layer was prepared for inference; as `Weight::visit`
   template <class Visitor>
   void visit(Visitor&& visitor, const ParameterName& prefix) {
     if (packed_.depth() > 0)
@@ -132,7 +130,7 @@ class FeedForward {
                              "one that can be trained or saved");
     const bool gated = activation_ == Activation::gated_gelu;
     if constexpr (requires { visitor.absent(*this, prefix); })
-      if (gated && wi.lacks_weight()) {
+      if (gated && wi.weight.is_absent()) {
         visitor.absent(*this, prefix);
         return wo.visit(visitor, prefix + "wo.");
       }

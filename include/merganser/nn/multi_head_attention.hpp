@@ -3,14 +3,12 @@
 
 #include <cmath>
 #include <limits>
-#include <span>
+#include <numeric>
 #include <string>
 
 #include <merganser/core/check.hpp>
-#include <merganser/core/parallel.hpp>
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/random.hpp>
-#include <merganser/core/sequence_offsets.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/attention.hpp>
 #include <merganser/kernels/attention_backward.hpp>
@@ -169,38 +167,24 @@ class MultiHeadAttention {
 
   bool normalised() const { return config_.score_bound.kind == ScoreBoundKind::normalised; }
 
-  /// What head h of sequence i adds to its products.
-  kernels::HeadScores<Scalar> head_scores(const Context& context, Index sequence, Index head) const {
-    const auto part = [](auto values, const RowRange& range) {
-      return values.empty()
-                 ? values
-                 : values.subspan(static_cast<std::size_t>(range.begin), static_cast<std::size_t>(range.length));
-    };
-    const RowRange& queries = context.queries[static_cast<std::size_t>(sequence)];
-    const RowRange& keys = context.keys[static_cast<std::size_t>(sequence)];
-    kernels::HeadScores<Scalar> scores;
+  kernels::HeadScores<Scalar> head_scores(const Context& context, const HeadOfSequence& part) const {
+    kernels::HeadScores<Scalar> scores = context.head_scores(part);
     scores.softmax = config_.softmax;
-    scores.visibility = context.visibility;
     if (config_.score_bound.kind == ScoreBoundKind::soft_cap)
       scores.soft_cap = static_cast<Scalar>(config_.score_bound.value);
-    if (context.position_bias != nullptr) {
-      scores.distance_bias = context.position_bias->values.row(head).data();
-      scores.radius = context.position_bias->radius;
-    }
-    scores.query_positions = part(context.query_positions, queries);
-    scores.key_positions = part(context.key_positions, keys);
-    scores.key_bias = part(context.key_bias, keys);
-    scores.hidden_keys = part(context.hidden_keys, keys);
     return scores;
   }
 
-  /// Multiplications of the scores, and again of the weighted values.
-  Index operations(const Context& context) const {
-    Index pairs = 0;
-    for (std::size_t i = 0; i < context.queries.size(); ++i)
-      pairs += context.queries[i].length * context.keys[i].length;
-    return 2 * pairs * config_.heads * config_.head_width;
-  }
+  /// Gradients of what the products of the layer gave.
+  struct ProjectedGradients {
+    Matrix<Scalar> queries;       ///< [T_q x H K]
+    Matrix<Scalar> keys, values;  ///< [T_k x H K]
+    Matrix<Scalar> key_bias;      ///< [H x T_k], without rows when there was no key bias
+  };
+
+  /// `grad_attended` [T_q x H K] through all heads; the position bias gradient is added to `grad_position_bias`.
+  ProjectedGradients backward_heads(const Matrix<Scalar>& grad_attended, const Context& context, const Cache& cache,
+                                    DistanceBias<Scalar>* grad_position_bias, double excess_weight) const;
 
   Config config_;
 };
@@ -213,41 +197,28 @@ Matrix<Scalar> MultiHeadAttention<Scalar>::attend(const MatrixRef<Scalar>& x, co
   Matrix<Scalar> queries = q.forward(x);
   Matrix<Scalar> query_factors;
   if (normalised()) query_factors = normalise_heads(queries, config_.heads, config_.score_bound.value);
-  Matrix<Scalar> attended = Matrix<Scalar>::Zero(queries.rows(), queries.cols());
-  const Index heads = config_.heads, width = config_.head_width;
-  const Index sequences = static_cast<Index>(context.queries.size());
+  Matrix<Scalar> attended = Matrix<Scalar>::Zero(queries.rows(), queries.cols());  // 0 where there is nothing to read
   if (cache != nullptr) {
     cache->query_ranges = context.queries;
     cache->key_ranges = context.keys;
-    cache->largest_scores.resize(heads, queries.rows());
-    cache->softmax_factors.resize(heads, queries.rows());
+    cache->largest_scores.resize(config_.heads, queries.rows());
+    cache->softmax_factors.resize(config_.heads, queries.rows());
   }
   const Scalar limit = context.excess_limit != nullptr ? static_cast<Scalar>(*context.excess_limit) : Scalar{0};
-  Vector<double> excess(static_cast<std::size_t>(sequences * heads), 0.0);
-  parallel_for(sequences * heads, operations(context), [&](Index task) {
-    const Index sequence = task / heads, head = task % heads;
-    const RowRange& rows = context.queries[static_cast<std::size_t>(sequence)];
-    const RowRange& keys = context.keys[static_cast<std::size_t>(sequence)];
-    if (rows.length == 0 || keys.length == 0) return;  // nothing to read: the result stays 0
+  Vector<double> excess(context.queries.size() * config_.heads, 0.0);
+  context.for_each_head(config_.heads, config_.head_width, [&](const HeadOfSequence& part, Index task) {
     kernels::SoftmaxRows<Scalar> softmax;
     if (cache != nullptr)
-      softmax = {cache->largest_scores.row(head).data() + rows.begin,
-                 cache->softmax_factors.row(head).data() + rows.begin};
-    excess[static_cast<std::size_t>(task)] = kernels::attend<Scalar>(
-        queries.block(rows.begin, head * width, rows.length, width),
-        key_values.keys.block(keys.begin, head * width, keys.length, width),
-        key_values.values.block(keys.begin, head * width, keys.length, width), head_scores(context, sequence, head),
-        attended.block(rows.begin, head * width, rows.length, width), softmax,
-        context.excess_limit != nullptr ? &limit : nullptr, key_values.packed.find(keys, head));
+      softmax = {cache->largest_scores.row(part.head).data() + part.queries.begin,
+                 cache->softmax_factors.row(part.head).data() + part.queries.begin};
+    excess[task] = kernels::attend<Scalar>(
+        part.query_block(queries), part.key_block(key_values.keys), part.key_block(key_values.values),
+        head_scores(context, part), part.query_block(attended), softmax,
+        context.excess_limit != nullptr ? &limit : nullptr, key_values.packed.find(part.keys, part.head));
   });
   if (cache == nullptr) return o.forward(attended);
-  cache->excess = 0;
-  cache->pairs = 0;
-  for (Index task = 0; task < sequences * heads; ++task) {
-    cache->excess += excess[static_cast<std::size_t>(task)];
-    cache->pairs += static_cast<double>(context.queries[static_cast<std::size_t>(task / heads)].length *
-                                        context.keys[static_cast<std::size_t>(task / heads)].length);
-  }
+  cache->excess = std::accumulate(excess.begin(), excess.end(), 0.0);
+  cache->pairs = static_cast<double>(config_.heads * context.pairs());
   cache->queries = std::move(queries);
   cache->query_factors = std::move(query_factors);
   cache->attended = std::move(attended);
@@ -255,57 +226,58 @@ Matrix<Scalar> MultiHeadAttention<Scalar>::attend(const MatrixRef<Scalar>& x, co
 }
 
 template <Real Scalar>
+auto MultiHeadAttention<Scalar>::backward_heads(const Matrix<Scalar>& grad_attended, const Context& context,
+                                                const Cache& cache, DistanceBias<Scalar>* grad_position_bias,
+                                                double excess_weight) const -> ProjectedGradients {
+  const Index heads = config_.heads;
+  const KeyValues<Scalar>& kv = cache.key_values;
+  const bool biased = !context.key_bias.empty();
+  ProjectedGradients grad{Matrix<Scalar>::Zero(cache.queries.rows(), cache.queries.cols()),
+                          Matrix<Scalar>::Zero(kv.keys.rows(), kv.keys.cols()),
+                          Matrix<Scalar>::Zero(kv.values.rows(), kv.values.cols()),
+                          Matrix<Scalar>::Zero(biased ? heads : 0, kv.keys.rows())};
+  const bool positioned = grad_position_bias != nullptr && context.position_bias != nullptr;
+  // One row a task, summed afterwards in a fixed order.
+  Matrix<Scalar> grad_distance = Matrix<Scalar>::Zero(positioned ? context.queries.size() * heads : 0,
+                                                      positioned ? context.position_bias->values.cols() : 0);
+  context.for_each_head(heads, config_.head_width, [&](const HeadOfSequence& part, Index task) {
+    kernels::HeadGradients<Scalar> head_gradients;
+    if (positioned) head_gradients.distance_bias = grad_distance.row(task).data();
+    if (biased) head_gradients.key_bias = grad.key_bias.row(part.head).data() + part.keys.begin;
+    head_gradients.excess_weight = static_cast<Scalar>(excess_weight);
+    if (context.excess_limit != nullptr) head_gradients.excess_limit = static_cast<Scalar>(*context.excess_limit);
+    kernels::attend_backward<Scalar>(part.query_block(cache.queries), part.key_block(kv.keys),
+                                     part.key_block(kv.values), head_scores(context, part),
+                                     part.query_block(cache.attended),
+                                     {cache.largest_scores.row(part.head).data() + part.queries.begin,
+                                      cache.softmax_factors.row(part.head).data() + part.queries.begin},
+                                     part.query_block(grad_attended), part.query_block(grad.queries),
+                                     part.key_block(grad.keys), part.key_block(grad.values), head_gradients);
+  });
+  for (Index task = 0; task < grad_distance.rows(); ++task)
+    grad_position_bias->values.row(task % heads) += grad_distance.row(task);
+  return grad;
+}
+
+template <Real Scalar>
 auto MultiHeadAttention<Scalar>::backward(const MatrixRef<Scalar>& grad_y, const Context& context, const Cache& cache,
                                           Gradients& gradients, DistanceBias<Scalar>* grad_position_bias,
                                           double excess_weight) const -> InputGradients {
   check_backward(context, cache, grad_position_bias);
-  const Index heads = config_.heads, width = config_.head_width;
-  const Index sequences = static_cast<Index>(context.queries.size());
-  const KeyValues<Scalar>& kv = cache.key_values;
   const Matrix<Scalar> grad_attended = o.backward(grad_y, cache.attended, gradients.o);
-  Matrix<Scalar> grad_q = Matrix<Scalar>::Zero(cache.queries.rows(), cache.queries.cols());
-  Matrix<Scalar> grad_k = Matrix<Scalar>::Zero(kv.keys.rows(), kv.keys.cols());
-  Matrix<Scalar> grad_v = Matrix<Scalar>::Zero(kv.values.rows(), kv.values.cols());
-  const bool biased = !context.key_bias.empty();
-  Matrix<Scalar> grad_key_bias = Matrix<Scalar>::Zero(biased ? heads : 0, kv.keys.rows());
-  const bool positioned = grad_position_bias != nullptr && context.position_bias != nullptr;
-  // One row a task, summed afterwards in a fixed order.
-  Matrix<Scalar> grad_distance =
-      Matrix<Scalar>::Zero(positioned ? sequences * heads : 0, positioned ? context.position_bias->values.cols() : 0);
-  parallel_for(sequences * heads, operations(context), [&](Index task) {
-    const Index sequence = task / heads, head = task % heads;
-    const RowRange& rows = context.queries[static_cast<std::size_t>(sequence)];
-    const RowRange& keys = context.keys[static_cast<std::size_t>(sequence)];
-    if (rows.length == 0 || keys.length == 0) return;
-    const auto query_block = [&](auto& m) { return m.block(rows.begin, head * width, rows.length, width); };
-    const auto key_block = [&](auto& m) { return m.block(keys.begin, head * width, keys.length, width); };
-    kernels::HeadGradients<Scalar> head_gradients;
-    if (positioned) head_gradients.distance_bias = grad_distance.row(task).data();
-    if (biased) head_gradients.key_bias = grad_key_bias.row(head).data() + keys.begin;
-    head_gradients.excess_weight = static_cast<Scalar>(excess_weight);
-    if (context.excess_limit != nullptr) head_gradients.excess_limit = static_cast<Scalar>(*context.excess_limit);
-    kernels::attend_backward<Scalar>(
-        query_block(cache.queries), key_block(kv.keys), key_block(kv.values), head_scores(context, sequence, head),
-        query_block(cache.attended),
-        {cache.largest_scores.row(head).data() + rows.begin, cache.softmax_factors.row(head).data() + rows.begin},
-        query_block(grad_attended), query_block(grad_q), key_block(grad_k), key_block(grad_v), head_gradients);
-  });
-  for (Index task = 0; task < grad_distance.rows(); ++task)
-    grad_position_bias->values.row(task % heads) += grad_distance.row(task);
+  ProjectedGradients grad = backward_heads(grad_attended, context, cache, grad_position_bias, excess_weight);
   if (normalised()) {
-    normalise_heads_backward(cache.queries, cache.query_factors, config_.score_bound.value, grad_q);
-    normalise_heads_backward(kv.keys, cache.key_factors, 1.0, grad_k);
+    normalise_heads_backward(cache.queries, cache.query_factors, config_.score_bound.value, grad.queries);
+    normalise_heads_backward(cache.key_values.keys, cache.key_factors, 1.0, grad.keys);
   }
   InputGradients result;
-  result.query_input = q.backward(grad_q, cache.query_input, gradients.q);
-  result.memory = k.backward(grad_k, cache.memory, gradients.k);
-  result.memory += v.backward(grad_v, cache.memory, gradients.v);
-  if (biased) {
-    result.key_bias.assign(static_cast<std::size_t>(kv.keys.rows()), Scalar{0});
-    for (Index head = 0; head < heads; ++head)
-      for (std::size_t key = 0; key < result.key_bias.size(); ++key)
-        result.key_bias[key] += grad_key_bias(head, static_cast<Index>(key));
-  }
+  result.query_input = q.backward(grad.queries, cache.query_input, gradients.q);
+  result.memory = k.backward(grad.keys, cache.memory, gradients.k);
+  result.memory += v.backward(grad.values, cache.memory, gradients.v);
+  if (context.key_bias.empty()) return result;
+  result.key_bias.assign(cache.key_values.keys.rows(), Scalar{0});
+  for (Index head = 0; head < config_.heads; ++head)
+    for (Index key = 0; key < result.key_bias.size(); ++key) result.key_bias[key] += grad.key_bias(head, key);
   return result;
 }
 

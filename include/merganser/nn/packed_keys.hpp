@@ -37,7 +37,7 @@ class PackedKeys {
     }
     std::sort(places_.begin(), places_.end(),
               [](const Place& a, const Place& b) { return a.rows.begin < b.rows.begin; });
-    values_.resize(static_cast<std::size_t>(size));
+    values_.resize(size);
     for (const Place& place : places_)
       for (Index head = 0; head < heads; ++head)
         kernels::pack_keys<Scalar>(keys.block(place.rows.begin, head * width, place.rows.length, width),

@@ -50,7 +50,7 @@ class RmsNorm {
 
   Matrix<Scalar> forward(const MatrixRef<Scalar>& x, Cache& cache) const {
     cache.input = x;
-    cache.inverse_rms.resize(static_cast<std::size_t>(x.rows()));
+    cache.inverse_rms.resize(x.rows());
     Matrix<Scalar> y(x.rows(), x.cols());
     normalise(x, y, cache.inverse_rms.data());
     return y;
@@ -59,17 +59,16 @@ class RmsNorm {
   /// With n = x / rms: grad_x = (g - n mean(g n)) / rms, where g = grad_y * scale; the scale's gradient is added.
   /// @throws std::invalid_argument if the shapes do not fit
   Matrix<Scalar> backward(const MatrixRef<Scalar>& grad_y, const Cache& cache, Gradients& gradients) const {
-    namespace simd = Eigen::internal;
+    namespace simd = kernels::simd;
     check_equal("RmsNorm::backward", "grad_y.rows()", grad_y.rows(), cache.input.rows());
     check_equal("RmsNorm::backward", "grad_y.cols()", grad_y.cols(), scale.size());
     check_same_shape("RmsNorm::backward", "cache.input", cache.input, grad_y);
-    check_equal("RmsNorm::backward", "cache.inverse_rms.size()", static_cast<Index>(cache.inverse_rms.size()),
-                grad_y.rows());
+    check_equal("RmsNorm::backward", "cache.inverse_rms.size()", cache.inverse_rms.size(), grad_y.rows());
     check_same_shape("RmsNorm::backward", "gradients.scale", gradients.scale, scale);
     const Index width = scale.size();
     Matrix<Scalar> grad_x(grad_y.rows(), width);
     kernels::for_each_row(grad_y.rows(), grad_y.cols(), [&](Index t) {
-      const Scalar inverse = cache.inverse_rms[static_cast<std::size_t>(t)];
+      const Scalar inverse = cache.inverse_rms[t];
       const Scalar* x = cache.input.row(t).data();
       const Scalar* g = grad_y.row(t).data();
       const Scalar inner = kernels::sum<Scalar>(
@@ -87,15 +86,7 @@ class RmsNorm {
           },
           g, scale.data(), x);
     });
-    for (Index t = 0; t < grad_y.rows(); ++t) {
-      const auto factor = kernels::broadcast(cache.inverse_rms[static_cast<std::size_t>(t)]);
-      kernels::transform(
-          width, gradients.scale.data(),
-          [&](const auto& sum, const auto& g, const auto& x) {
-            return kernels::multiply_add(simd::pmul(g, x), factor, sum);
-          },
-          gradients.scale.data(), grad_y.row(t).data(), cache.input.row(t).data());
-    }
+    add_scale_gradient(grad_y, cache, gradients.scale);
     return grad_x;
   }
 
@@ -108,7 +99,7 @@ class RmsNorm {
 
  private:
   void normalise(const MatrixRef<Scalar>& x, Matrix<Scalar>& y, Scalar* inverse_rms) const {
-    namespace simd = Eigen::internal;
+    namespace simd = kernels::simd;
     check_equal("RmsNorm::forward", "x.cols()", x.cols(), scale.size());
     const Index width = scale.size();
     kernels::for_each_row(x.rows(), x.cols(), [&](Index t) {
@@ -121,6 +112,20 @@ class RmsNorm {
           width, y.row(t).data(), [&](const auto& a, const auto& b) { return simd::pmul(simd::pmul(a, factor), b); },
           row, scale.data());
     });
+  }
+
+  /// Row after row, in one order: sum += grad_y * x / rms.
+  static void add_scale_gradient(const MatrixRef<Scalar>& grad_y, const Cache& cache, RowVector<Scalar>& sum) {
+    namespace simd = kernels::simd;
+    for (Index t = 0; t < grad_y.rows(); ++t) {
+      const auto factor = kernels::broadcast(cache.inverse_rms[t]);
+      kernels::transform(
+          sum.size(), sum.data(),
+          [&](const auto& before, const auto& g, const auto& x) {
+            return kernels::multiply_add(simd::pmul(g, x), factor, before);
+          },
+          sum.data(), grad_y.row(t).data(), cache.input.row(t).data());
+    }
   }
 
   Scalar epsilon_ = Scalar(1e-6);

@@ -108,7 +108,7 @@ class AdamW {
     ++steps;
     const double correction1 = 1 - std::pow(config_.beta1, static_cast<double>(steps));
     const double correction2 = 1 - std::pow(config_.beta2, static_cast<double>(steps));
-    namespace simd = Eigen::internal;
+    namespace simd = kernels::simd;
     using kernels::broadcast, kernels::multiply_add, kernels::transform;
     const auto beta1 = static_cast<Scalar>(config_.beta1), beta2 = static_cast<Scalar>(config_.beta2);
     const auto b1 = broadcast(beta1), rest1 = broadcast(Scalar{1} - beta1);
@@ -117,8 +117,7 @@ class AdamW {
     const auto root = broadcast(static_cast<Scalar>(1 / std::sqrt(correction2)));
     const auto epsilon = broadcast(static_cast<Scalar>(config_.epsilon));
     constexpr Index operations = 12;  // of one parameter, about
-    parallel_for(static_cast<Index>(p.size()), parameter_count(model) * operations, [&](Index task) {
-      const auto i = static_cast<std::size_t>(task);
+    parallel_for(p.size(), parameter_count(model) * operations, [&](Index i) {
       const Index size = p[i].size();
       const Scalar *parameter = p[i].data, *gradient = g[i].data, *first = m[i].data, *second = v[i].data;
       transform(

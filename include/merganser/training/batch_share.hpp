@@ -33,8 +33,7 @@ struct BatchExtent {
 
   /// @throws std::invalid_argument if the source has another number of ids than its offsets say
   static BatchExtent of(const data::Batch& batch, std::optional<TokenId> pad) {
-    check_equal("BatchExtent", "batch.source.ids.size()", static_cast<Index>(batch.source.ids.size()),
-                batch.source.total());
+    check_equal("BatchExtent", "batch.source.ids.size()", batch.source.ids.size(), batch.source.total());
     BatchExtent result;
     for (const TokenId label : batch.target.ids)
       if (label != ignored_label) ++result.labels;

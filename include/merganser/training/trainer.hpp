@@ -19,38 +19,13 @@
 #include <merganser/merge/pi_controller.hpp>
 #include <merganser/training/adamw.hpp>
 #include <merganser/training/batch_share.hpp>
+#include <merganser/training/deletion_schedule.hpp>
 #include <merganser/training/gradient_clipping.hpp>
 #include <merganser/training/learning_rate_schedule.hpp>
 #include <merganser/training/objective.hpp>
 #include <merganser/training/trainer_state.hpp>
 
 namespace merganser::inline MERGANSER_ISA::training {
-
-/// Deletion rates from `lowest` to `highest`, both in [0, 1].
-struct RateRange {
-  double lowest = 0.0, highest = 1.0;
-};
-
-/// When gates come in and how they are steered. The defaults are the paper's; docs/training.md has what works better
-/// at CPU scale: a gate once the model copies, half of the gated batches hard, with `hard_rates` about the target.
-struct DeletionSchedule {
-  Index gate_open_until = 0;      ///< steps during which no gate is applied, so that attention learns to copy first
-  Index regulariser_from = 0;     ///< step from which the controller steers alpha; before, alpha is 0
-  Index target_ramp = 0;          ///< steps from there in which the target rises from 0 to that of the controller
-  double open_probability = 0.0;  ///< share of the later batches without the gate, so that both ways stay learned
-  double hard_probability = 0.0;  ///< share of the gated batches that train with hard deletion, in [0, 1]
-  merge::SurvivorBias survivor_bias = merge::SurvivorBias::kept;  ///< of hard batches
-  /// If given, a hard batch deletes the tokens of lowest gate value, of every sequence a share that is drawn from this
-  /// range for the batch (each gate that share). The threshold has no part in that, so nobody steers by it; some
-  /// gated batches must be left for that, unless both gains are 0.
-  std::optional<RateRange> hard_rates;
-  /// The all-deleted control: no batch reads its source (`DeletionMode::everything`), whatever stands above, so that
-  /// the model learns what can be known without it. Nobody steers.
-  bool without_source = false;
-  merge::PiController::Config controller;
-  double collapse_rate = 0.95;  ///< more than this share deleted of all tokens but one a sequence, which stays, ...
-  Index collapse_steps = 100;   ///< ... for so many steps in a row is a collapse
-};
 
 /// What happened in one step.
 struct StepReport {
@@ -115,35 +90,17 @@ class Trainer {
     check_finite("objective.score_penalty", config.objective.score_penalty);
     check_finite("objective.score_limit", config.objective.score_limit);
     check_finite("objective.boundary_weight", config.objective.boundary_weight);
-    check_finite("deletion.collapse_rate", config.deletion.collapse_rate);
     check_argument(config.accumulated_batches >= 1, "Trainer", "accumulated_batches", config.accumulated_batches,
                    "at least 1");
     check_argument(config.max_gradient_norm > 0, "Trainer", "max_gradient_norm", config.max_gradient_norm,
                    "a positive number");
-    check_argument(config.deletion.collapse_steps >= 1, "Trainer", "deletion.collapse_steps",
-                   config.deletion.collapse_steps, "at least 1");
-    check_argument(config.deletion.target_ramp >= 0, "Trainer", "deletion.target_ramp", config.deletion.target_ramp,
-                   "at least 0");
-    check_argument(config.deletion.open_probability >= 0 && config.deletion.open_probability <= 1, "Trainer",
-                   "deletion.open_probability", config.deletion.open_probability, "in [0, 1]");
-    check_argument(config.deletion.hard_probability >= 0 && config.deletion.hard_probability <= 1, "Trainer",
-                   "deletion.hard_probability", config.deletion.hard_probability, "in [0, 1]");
-    if (const std::optional<RateRange>& rates = config.deletion.hard_rates) {
-      check_argument(rates->lowest >= 0 && rates->lowest <= rates->highest, "Trainer", "deletion.hard_rates.lowest",
-                     rates->lowest, "at least 0 and no more than the highest");
-      check_argument(rates->highest <= 1, "Trainer", "deletion.hard_rates.highest", rates->highest, "at most 1");
-      const merge::PiController::Config& controller = config.deletion.controller;
-      const bool steers = controller.proportional_gain != 0 || controller.integral_gain != 0;
-      check_argument(config.deletion.hard_probability < 1 || !steers, "Trainer", "deletion.hard_probability",
-                     config.deletion.hard_probability,
-                     "less than 1 with hard_rates, as the controller steers by the other batches");
-    }
+    config.deletion.check("Trainer");
   }
 
   /// One step over `accumulated_batches` batches. One of them that throws leaves everything as it was.
   /// @throws std::invalid_argument if there are more or fewer
   StepReport step(std::span<const data::Batch> batches, const TrainerCallbacks& callbacks = {}) {
-    check_equal("Trainer::step", "batches.size()", static_cast<Index>(batches.size()), config_.accumulated_batches);
+    check_equal("Trainer::step", "batches.size()", std::ssize(batches), config_.accumulated_batches);
     const Rng rng_before = rng_;
     StepReport report;
     report.step = step_;
@@ -227,29 +184,10 @@ class Trainer {
   }
 
  private:
-  /// Whether the next batch runs without, with soft or with hard deletion; with nothing left in the control.
-  merge::DeletionMode draw_mode() {
-    const DeletionSchedule& schedule = config_.deletion;
-    if (schedule.without_source) return merge::DeletionMode::everything;
-    if (step_ < schedule.gate_open_until) return merge::DeletionMode::none;
-    if (schedule.open_probability > 0 && rng_.bernoulli(schedule.open_probability)) return merge::DeletionMode::none;
-    if (schedule.hard_probability > 0 && rng_.bernoulli(schedule.hard_probability)) return merge::DeletionMode::hard;
-    return merge::DeletionMode::soft;
-  }
-
-  /// The deletion rate to steer to in step `taken`.
-  double target(Index taken) const {
-    const DeletionSchedule& schedule = config_.deletion;
-    const Index since = taken - schedule.regulariser_from + 1;
-    const double whole = schedule.controller.target;
-    return since >= schedule.target_ramp
-               ? whole
-               : whole * static_cast<double>(since) / static_cast<double>(schedule.target_ramp);
-  }
-
   /// Steers by the deletion rate of step `taken` and watches it for collapse.
   void watch_deletion(Index taken, StepReport& report, const TrainerCallbacks& callbacks) {
-    if (taken >= config_.deletion.regulariser_from) controller_.update(report.deletion_rate, target(taken));
+    if (taken >= config_.deletion.regulariser_from)
+      controller_.update(report.deletion_rate, config_.deletion.target_in(taken));
     report.next_alpha = controller_.alpha();
     if (gated_.deletable() == 0) return;
     const double collapsed = config_.deletion.collapse_rate * static_cast<double>(gated_.deletable());
@@ -267,18 +205,15 @@ class Trainer {
     BatchExtent whole;
     for (const data::Batch& batch : batches) whole += extents.emplace_back(BatchExtent::of(batch, pad));
     report.source_tokens = whole.tokens;
-    for (std::size_t b = 0; b < batches.size(); ++b) accumulate(batches[b], extents[b].share_of(whole), report);
+    for (const BatchExtent* extent = extents.begin(); const data::Batch& batch : batches)
+      accumulate(batch, (extent++)->share_of(whole), report);
     report.deletion_rate = gated_.deletion_rate();
   }
 
   /// Adds one batch to the gradients and the report.
   void accumulate(const data::Batch& batch, const BatchShare& share, StepReport& report) {
     typename Model::ForwardOptions options;
-    options.deletion.mode = draw_mode();
-    options.deletion.survivor_bias = config_.deletion.survivor_bias;
-    const std::optional<RateRange>& rates = config_.deletion.hard_rates;
-    const bool drawn = rates && options.deletion.mode == merge::DeletionMode::hard;
-    if (drawn) options.deletion.target_rate = rates->lowest + (rates->highest - rates->lowest) * rng_.uniform();
+    options.deletion = config_.deletion.draw_options(step_, rng_);
     if (config_.objective.score_penalty != 0) options.excess_limit = config_.objective.score_limit;
     const auto output = model_.forward_targets(batch.source, batch.target, options, rng_, cache_);
     const auto result = evaluate_objective<Model>(output, batch.target.ids, config_.objective, report.alpha, share);
@@ -287,7 +222,7 @@ class Trainer {
       report.parts = result.parts;
       for (ObjectivePart& part : report.parts) part.value = 0, part.share = 1;
     }
-    for (std::size_t i = 0; i < report.parts.size(); ++i) {
+    for (Index i = 0; i < report.parts.size(); ++i) {
       const ObjectivePart& part = result.parts[i];
       report.parts[i].value += part.share * part.value;
       report.total += part.weight * (part.share * part.value);
@@ -296,7 +231,7 @@ class Trainer {
       report.token_accuracy += share.labels * static_cast<double>(result.correct) / static_cast<double>(result.counted);
     const bool gated =
         options.deletion.mode == merge::DeletionMode::soft || options.deletion.mode == merge::DeletionMode::hard;
-    if (gated && !drawn) {
+    if (gated && !options.deletion.target_rate) {
       ++report.gated_batches;
       const merge::DeletionStatistics& deletion = output.encoded.deletion;
       gated_.tokens.append(deletion.tokens.begin(), deletion.tokens.end());

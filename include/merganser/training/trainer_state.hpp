@@ -34,7 +34,7 @@ void check_trainer_state(const TrainerState<Model>& state, const Model& model) {
   const auto check_moment = [&](const Model& moment, const std::string& name) {
     const auto views = parameter_views(const_cast<Model&>(moment));
     check_equal(where, name + ": tensors", views.size(), expected.size());
-    for (std::size_t i = 0; i < views.size(); ++i) {
+    for (Index i = 0; i < views.size(); ++i) {
       check_equal(where, name + ": tensor", views[i].name, expected[i].name);
       check_argument(views[i].shape() == expected[i].shape(), where, name + "." + views[i].name, "another shape",
                      "that of the model's");

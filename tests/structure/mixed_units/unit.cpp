@@ -10,7 +10,8 @@ merganser::Matrix<float> make_matrix() { return merganser::Matrix<float>::Ones(3
 double NAME() {
   using namespace merganser;
   nn::Linear<float> layer({37, 21});
-  for (Index i = 0; i < layer.weight.size(); ++i) layer.weight.data()[i] = static_cast<float>(i % 7) * 0.25F - 0.5F;
+  Matrix<float>& weight = layer.weight.matrix();
+  for (Index i = 0; i < weight.size(); ++i) weight.data()[i] = static_cast<float>(i % 7) * 0.25F - 0.5F;
   Matrix<float> x(11, 37);
   for (Index i = 0; i < x.size(); ++i) x.data()[i] = static_cast<float>(i % 5) * 0.5F - 0.75F;
   Matrix<float> y = layer.forward(nn::RmsNorm<float>({37}).forward(x));

@@ -1,0 +1,12 @@
+// A unit of a user's program: a trained model is loaded and encodes texts.
+#include <merganser/data/byte_tokenizer.hpp>
+#include <merganser/io/models/model_directory.hpp>
+
+using namespace merganser;
+
+Matrix<float> encoded(const char* directory, const char* text) {
+  const auto model = io::load_for_inference<float>(directory);
+  TokenBatch batch;
+  batch.push_back(data::ByteTokenizer().encode(text));
+  return model.encode(batch).hidden.values;
+}

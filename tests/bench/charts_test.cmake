@@ -1,0 +1,26 @@
+# Every chart under docs/curves is the one that its rows give.
+#
+#   cmake -DCOMPRESSION_CURVE=<executable> -DROOT=<project> -DWORK_DIR=<scratch folder> -P charts_test.cmake
+cmake_minimum_required(VERSION 3.24)
+
+file(GLOB charts ${ROOT}/docs/curves/*/*.svg)
+list(LENGTH charts count)
+if(count LESS 5)
+  message(SEND_ERROR "there are ${count} charts under docs/curves")
+endif()
+foreach(chart IN LISTS charts)
+  cmake_path(GET chart PARENT_PATH folder)
+  cmake_path(GET chart FILENAME name)
+  file(REMOVE_RECURSE ${WORK_DIR})
+  file(COPY ${folder}/rows.jsonl DESTINATION ${WORK_DIR})
+  execute_process(COMMAND ${COMPRESSION_CURVE} --draw --out ${WORK_DIR} RESULT_VARIABLE status OUTPUT_QUIET)
+  if(NOT status EQUAL 0)
+    message(SEND_ERROR "cannot draw ${folder}")
+    continue()
+  endif()
+  file(READ ${chart} kept)
+  file(READ ${WORK_DIR}/${name} drawn)
+  if(NOT kept STREQUAL drawn)
+    message(SEND_ERROR "${chart} is not of the rows beside it; compression_curve --draw --out ${folder} draws it again")
+  endif()
+endforeach()

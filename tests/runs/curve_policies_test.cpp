@@ -1,0 +1,56 @@
+#include <merganser/runs/curve_policies.hpp>
+
+#include <support/catch.hpp>
+
+using namespace merganser::runs;
+
+TEST_CASE("Policies are found by name", "[runs][curve]") {
+  CHECK(policy_names() == std::vector<std::string>{"learned", "random", "fixed", "boundary", "strided"});
+  REQUIRE(find_policy("random") != nullptr);
+  CHECK(find_policy("random")->name == "random");
+  CHECK(find_policy("ungated") == nullptr);
+  CHECK(is_bound("ungated"));
+  CHECK(is_bound("all_deleted"));
+  CHECK_FALSE(is_bound("learned"));
+}
+
+TEST_CASE("A strided pooling aims at the rate of a whole stride", "[runs][curve]") {
+  const Policy& strided = *find_policy("strided");
+  CHECK(strided.aim(0.5) == 0.5);
+  CHECK(strided.aim(0.45) == 0.5);
+  CHECK(strided.aim(0.75) == 0.75);
+  CHECK_FALSE(strided.aim(0.25).has_value());
+  CHECK(find_policy("learned")->aim(0.25) == 0.25);
+}
+
+TEST_CASE("A policy is put into a model", "[runs][curve]") {
+  const auto designed = [](const char* policy, double target) {
+    ModelOptions model;
+    design_policy(policy, model, target);
+    return model;
+  };
+  CHECK(designed("learned", 0.5).gate == GateChoice::learned);
+  CHECK(designed("fixed", 0.5).gate == GateChoice::fixed);
+  CHECK(designed("ungated", 0.0).gate == GateChoice::none);
+  CHECK(designed("all_deleted", 1.0).gate == GateChoice::none);
+  CHECK_FALSE(designed("learned", 0.5).pooling.has_value());
+  const ModelOptions strided = designed("strided", 0.75), boundary = designed("boundary", 0.75);
+  REQUIRE(strided.pooling.has_value());
+  CHECK(strided.pooling->kind == merganser::merge::PoolingKind::strided);
+  CHECK(strided.pooling->rate == 4);
+  REQUIRE(boundary.pooling.has_value());
+  CHECK(boundary.pooling->kind == merganser::merge::PoolingKind::boundaries);
+  CHECK(boundary.pooling->prior == 0.25);
+}
+
+TEST_CASE("What matters to a policy", "[runs][curve]") {
+  CHECK(matters_to("learned", OptionRole::learned_gate));
+  CHECK(matters_to("learned", OptionRole::gate));
+  CHECK_FALSE(matters_to("random", OptionRole::learned_gate));
+  CHECK(matters_to("random", OptionRole::gate));
+  for (const char* gateless : {"boundary", "strided", "ungated", "all_deleted"}) {
+    CHECK_FALSE(matters_to(gateless, OptionRole::learned_gate));
+    CHECK_FALSE(matters_to(gateless, OptionRole::gate));
+    CHECK(matters_to(gateless, OptionRole::training));
+  }
+}
