@@ -206,7 +206,7 @@ std::string answer(const Model& model, std::span<const merganser::TokenId> sourc
 void generate(const GenerateOptions& options) {
   if (!options.text && options.input_file.empty() && runs::is_terminal(STDIN_FILENO))
     throw std::invalid_argument("no text: give TEXT, --input-file FILE, or a text a line on standard input");
-  const runs::ProgramThreads threads(options.program.threads, std::cerr);
+  const runs::ProgramThreads threads(options.threads, std::cerr);
   const std::vector<std::string> prompts =
       options.text ? std::vector<std::string>{*options.text} : lines_of(read_lines(options));
   const bool terminal = runs::is_terminal(STDOUT_FILENO);

@@ -80,9 +80,9 @@ struct GenerateOptions {
   std::string input_file;  ///< a text a line
   runs::TextReading reading = runs::TextReading::names;
   runs::RateOptions rate;
-  io::GenerationRequest request;
+  io::GenerationRequest request;  ///< with the seed of everything random
   StreamChoice stream = StreamChoice::automatic;
-  ProgramOptions program;
+  std::optional<int> threads;
 };
 
 struct CalibrateOptions {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -51,11 +52,16 @@ OptionTable excluding_each_other(OptionTable table) {
   return table;
 }
 
-OptionTable program_options(ProgramOptions& options) {
-  return {
-      count_option("--threads", "All cores unless given; never changes a result", here, options.threads, 1, 1024),
-      count_option("--seed", "Of everything random", here, options.seed, 0, std::numeric_limits<std::uint64_t>::max())};
+Option threads_option(std::optional<int>& threads) {
+  return count_option("--threads", "All cores unless given; never changes a result", here, threads, 1, 1024);
 }
+
+OptionTable program_options(std::optional<int>& threads, std::uint64_t& seed) {
+  return {threads_option(threads),
+          count_option("--seed", "Of everything random", here, seed, 0, std::numeric_limits<std::uint64_t>::max())};
+}
+
+OptionTable program_options(ProgramOptions& options) { return program_options(options.threads, options.seed); }
 
 Option color_option(runs::ColorChoice& color) {
   return choice_option("--color", "auto (the default: on terminals, unless NO_COLOR is set), always or never", here,
@@ -206,7 +212,7 @@ OptionTable option_table(GenerateOptions& options) {
                  {flag_option("--stream", "Print each character as it comes; the default on terminals", here,
                               options.stream, StreamChoice::always),
                   flag_option("--no-stream", "Print whole answers", here, options.stream, StreamChoice::never)}));
-  add(table, program_options(options.program));
+  add(table, program_options(options.threads, options.request.seed));
   add(table, writing_options(options.request));
   add(table, rate_options(options.rate));
   return table;
@@ -226,7 +232,7 @@ OptionTable option_table(SelftestOptions& options) {
   OptionTable table = model_options(options.model);
   table.push_back(flag_option("--write", "Write selftest.json into DIR instead, from what the model answers now", here,
                               options.write, WriteSelftest::yes));
-  table.push_back(program_options(options.program).front());
+  table.push_back(threads_option(options.program.threads));
   return table;
 }
 

@@ -277,8 +277,9 @@ refuses_shards(index_too_short "{\"weight_map\": {\"shared.weight\": \"one.safet
 set(writer ${intact})
 
 # The bytes of the answer, in hexadecimal.
+set(seed 3)
 function(answer result model)
-  execute_process(COMMAND ${BYTE_DEMO} generate --model ${model} "What it writes" --seed 3 --threads 1 ${ARGN}
+  execute_process(COMMAND ${BYTE_DEMO} generate --model ${model} "What it writes" --seed ${seed} --threads 1 ${ARGN}
                   WORKING_DIRECTORY ${WORK_DIR} RESULT_VARIABLE exit_code OUTPUT_FILE ${WORK_DIR}/answer
                   ERROR_VARIABLE err INPUT_FILE /dev/null)
   file(READ ${WORK_DIR}/answer hex HEX)
@@ -314,13 +315,16 @@ answer(greedy ${writer})
 answer(cut ${writer} --max-length 9)
 answer(searched ${writer} ${beams})
 answer(drawn ${writer} ${draw})
+set(seed 2)
+answer(drawn_with_2 ${writer} ${draw})
+set(seed 3)
 answer(drawn_of_50 ${writer} --top-k 50 --temperature 9)
 answer(drawn_of_all ${writer} --top-k 0 --temperature 9)
-set(different ${greedy} ${cut} ${searched} ${drawn} ${drawn_of_50} ${drawn_of_all})
+set(different ${greedy} ${cut} ${searched} ${drawn} ${drawn_with_2} ${drawn_of_50} ${drawn_of_all})
 list(REMOVE_DUPLICATES different)
 list(LENGTH different count)
-if(NOT count EQUAL 6)
-  message(SEND_ERROR "these should be six different answers: ${different}")
+if(NOT count EQUAL 7)
+  message(SEND_ERROR "these should be seven different answers: ${different}")
 endif()
 
 writes_as("{}" "" "")

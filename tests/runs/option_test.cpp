@@ -105,6 +105,8 @@ TEST_CASE("words, flags, paths and lists read what they write", "[option]") {
   CHECK(blocks == std::vector<Index>{1, 3});
   CHECK(counts.text() == "1,3");
   CHECK(error_of(counts, "1,10") == "got 10, expected whole numbers from 0 to 9");
+  CHECK(error_of(counts, "") == "got nothing, expected whole numbers with commas between them");
+  CHECK(error_of(counts, "1,,2").starts_with("got nothing, expected whole numbers"));
 }
 
 TEST_CASE("settings are what is in force, but for what is of one process", "[option]") {

@@ -127,8 +127,8 @@ std::string word_of(const Value& value, const Choices<Value>& choices) {
 
 /// A whole number; `place` is one, or an optional one. It outlives the option, here and below.
 template <class Place>
-Option count_option(std::string name, std::string help, OptionRole role, Place& place,
-                    detail::Held<Place> least, detail::Held<Place> most) {
+Option count_option(std::string name, std::string help, OptionRole role, Place& place, detail::Held<Place> least,
+                    detail::Held<Place> most) {
   using Value = detail::Held<Place>;
   Option option{std::move(name), "N", std::move(help), role, {}, {}, {}, {}};
   option.read = [&place, least, most](const std::string& text) {
@@ -218,6 +218,7 @@ inline Option counts_option(std::string name, std::string help, OptionRole role,
   Option option{std::move(name), "N,...", std::move(help), role, {}, {}, {}, {}};
   option.read = [&place, least, most](const std::string& text) {
     place.clear();
+    if (text.empty()) detail::refuse_value(text, "whole numbers with commas between them");
     for (const std::string& part : split(text, ','))
       place.push_back(detail::read_number<Index>(part, least, most, "whole numbers"));
   };
