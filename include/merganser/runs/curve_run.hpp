@@ -142,6 +142,13 @@ double train_curve_model(Model& model, const CurveWorkplace& place, const Planne
   return summary.seconds;
 }
 
+/// What a file holds that is passed over becomes a line.
+inline io::LoadModelOptions loading_for(const CurveWorkplace& place) {
+  io::LoadModelOptions options;
+  options.on_warning = [&place](const std::string& text) { place.line.note("warning: " + text); };
+  return options;
+}
+
 /// What a row says of the training.
 inline void copy_training(const RunRow& from, RunRow& to) {
   to.parameters = from.parameters;
@@ -158,7 +165,7 @@ template <class Model>
 void train_and_measure(const CurveWorkplace& place, const PlannedRun& planned, const RunRow* trained, RunRow& row) {
   const std::filesystem::path folder = place.runs / planned.folder();
   const TrainOptions options = run_options(place.options, planned);
-  ModelDesign design = design_model(options.model, options.recipe.target);
+  ModelDesign design = design_model(options.model, options.recipe.target, loading_for(place));
   for (const std::string& difference : design.differences) place.line.note(planned.name() + ": " + difference);
   Model model = make_curve_model<Model>(std::move(design), planned.seed, place.data);
   if (trained != nullptr && has_weights(folder / "model")) {
@@ -187,7 +194,7 @@ inline void load_and_measure(const CurveWorkplace& place, const PlannedRun& plan
   if (place.data.kind == AnswerKind::classes)
     throw std::invalid_argument("--model: a saved classifier cannot be loaded");
   place.progress.begin({planned.name() + " from " + *planned.model, 0, 0, std::nullopt});
-  const TextModel model = io::load_for_inference<float>(*planned.model);
+  const TextModel model = io::load_for_inference<float>(*planned.model, loading_for(place));
   check_reads_bytes(model.config(), *planned.model);
   check_lengths(model, place.data.validation);
   measure(model, place.data, place.options, planned.seed, row);
