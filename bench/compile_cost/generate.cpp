@@ -1,6 +1,10 @@
 // A unit of a user's program: a trained model is loaded and writes.
-#include <merganser/data/byte_tokenizer.hpp>
+#if __has_include(<merganser/io/models/model_directory.hpp>)
 #include <merganser/io/models/model_directory.hpp>
+#else  // a checkout from before io/ had sub-rooms, to compare with
+#include <merganser/io/model_directory.hpp>
+#endif
+#include <merganser/data/byte_tokenizer.hpp>
 #include <merganser/models/beam_search.hpp>
 #include <merganser/models/generation.hpp>
 
