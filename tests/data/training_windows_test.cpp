@@ -56,7 +56,7 @@ TEST_CASE("a window of one length draws no number for it", "[training_windows]")
   Rng rng(3), again(3);
   const Batch batch = draw({8, 8, 4}, rng);
   for (Index i = 0; i < 4; ++i)
-    REQUIRE(batch.target.ids[static_cast<std::size_t>(i)] == static_cast<TokenId>(again.below(250)));
+    REQUIRE(batch.target.ids[i] == static_cast<TokenId>(again.below(250)));
 }
 
 TEST_CASE("windows that cannot be are refused", "[training_windows]") {
