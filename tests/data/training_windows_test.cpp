@@ -55,8 +55,7 @@ TEST_CASE("no text is shorter than the shortest", "[training_windows]") {
 TEST_CASE("a window of one length draws no number for it", "[training_windows]") {
   Rng rng(3), again(3);
   const Batch batch = draw({8, 8, 4}, rng);
-  for (Index i = 0; i < 4; ++i)
-    REQUIRE(batch.target.ids[i] == static_cast<TokenId>(again.below(250)));
+  for (Index i = 0; i < 4; ++i) REQUIRE(batch.target.ids[i] == static_cast<TokenId>(again.below(250)));
 }
 
 TEST_CASE("windows that cannot be are refused", "[training_windows]") {

@@ -46,7 +46,7 @@ EncoderDecoder gated(Vector<Index> blocks) {
 std::vector<data::Batch> batches() {
   Rng rng(9);
   std::vector<data::Example> examples;
-  for (const std::size_t length : {7, 1, 12, 4}) {
+  for (const std::size_t length : {7U, 1U, 12U, 4U}) {
     data::Example example{std::vector<TokenId>(length), std::vector<TokenId>(length + 1, 5)};
     for (TokenId& id : example.source) id = static_cast<TokenId>(3 + rng.below(20));
     examples.push_back(example);
