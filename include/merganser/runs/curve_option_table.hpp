@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <limits>
 #include <optional>
 #include <set>
@@ -57,10 +56,6 @@ Option several_option(std::string name, std::string value, std::string help, Opt
     return parts.empty() ? std::nullopt : std::optional(joined(parts, " "));
   };
   return option;
-}
-
-inline std::string absolute_path(const std::string& path) {
-  return std::filesystem::absolute(path).lexically_normal().string();
 }
 
 /// "en=FILE" or "FILE"; a name holds letters, digits, - and _.
@@ -163,7 +158,7 @@ inline OptionTable curve_option_table(CurveOptions& options) {
       "--model", "POLICY@TARGET=DIR...",
       "Measure a saved model in place of training; the twin is ungated@0, the control all_deleted@1", start,
       options.models, detail::saved_model_of, [](const SavedModel& model) {
-        return model.policy + "@" + exact_text(model.target) + "=" + detail::absolute_path(model.directory);
+        return model.policy + "@" + exact_text(model.target) + "=" + absolute_path(model.directory);
       }));
   table.add(count_option("--repetitions", "Of the timed passes", evaluation, options.timing_repetitions, 1, 1000));
   table.add(path_option("--out", "DIR", "The folder of rows, charts, models and traces; the same again goes on", output,

@@ -184,6 +184,11 @@ Option flag_option(std::string name, std::string help, OptionRole role, Place& p
   return option;
 }
 
+/// As settings name a file or directory, wherever the program goes on.
+inline std::string absolute_path(const std::string& path) {
+  return std::filesystem::absolute(path).lexically_normal().string();
+}
+
 /// The name of a file or directory. An empty one, such as that of a variable that is not set, is none. In settings it
 /// is absolute.
 inline Option path_option(std::string name, std::string kind, std::string help, OptionRole role, std::string& place) {
@@ -194,7 +199,7 @@ inline Option path_option(std::string name, std::string kind, std::string help, 
   };
   option.text = [&place]() -> std::optional<std::string> {
     if (place.empty()) return std::nullopt;
-    return std::filesystem::absolute(place).lexically_normal().string();
+    return absolute_path(place);
   };
   return option;
 }

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <filesystem>
 #include <limits>
 #include <optional>
 #include <set>
@@ -58,7 +57,7 @@ inline Option file_option(std::string name, std::string help, OptionRole role, s
   };
   option.text = [&place]() -> std::optional<std::string> {
     if (place.empty()) return std::nullopt;
-    return std::filesystem::absolute(place.front().path).lexically_normal().string();
+    return absolute_path(place.front().path);
   };
   return option;
 }
