@@ -29,7 +29,7 @@ namespace detail {
 template <class Value, class ValueOf, class TextOf>
 Option list_option(std::string name, std::string value, std::string help, OptionRole role, std::vector<Value>& place,
                    ValueOf value_of, TextOf text_of) {
-  Option option{std::move(name), std::move(value), std::move(help), role, {}, {}, {}, {}};
+  Option option = blank_option(std::move(name), std::move(value), std::move(help), role);
   option.read = [&place, value_of](const std::string& text) {
     place.clear();
     for (const std::string& part : split(text, ',')) place.push_back(value_of(part));
@@ -47,7 +47,8 @@ Option list_option(std::string name, std::string value, std::string help, Option
 template <class Value, class ValueOf, class TextOf>
 Option several_option(std::string name, std::string value, std::string help, OptionRole role, std::vector<Value>& place,
                       ValueOf value_of, TextOf text_of) {
-  Option option{std::move(name), std::move(value), std::move(help), role, {}, {}, {}, {}, OptionValues::several};
+  Option option = blank_option(std::move(name), std::move(value), std::move(help), role);
+  option.values = OptionValues::several;
   option.read = [&place, value_of](const std::string& text) { place.push_back(value_of(text)); };
   option.text = [&place, text_of]() -> std::optional<std::string> {
     std::vector<std::string> parts;
@@ -84,7 +85,7 @@ inline SavedModel saved_model_of(const std::string& text) {
 
 /// "quick", "20" or "20m", "2h".
 inline Option budget_option(std::string help, Budget& budget) {
-  Option option{"--budget", "quick|MINUTES|HOURSh", std::move(help), OptionRole::length, {}, {}, {}, {}};
+  Option option = blank_option("--budget", "quick|MINUTES|HOURSh", std::move(help), OptionRole::length);
   option.read = [&budget](const std::string& text) {
     if (text == "quick") return static_cast<void>(budget.sizes = Budget::Sizes::quick);
     const bool hours = text.ends_with('h'), has_unit = hours || text.ends_with('m');
@@ -114,14 +115,9 @@ inline void add_curve_data_options(TableBuilder& table, CurveOptions& options) {
       "--valid",
       "Evaluate on these instead of a tenth of each file: the end of a text; of lines those with the smallest hashes",
       data.valid));
-  Option reference{"--reference",
-                   "LANG",
-                   "The language that token premiums are over; the first unless given",
-                   OptionRole::evaluation,
-                   {},
-                   {},
-                   {},
-                   {}};
+  Option reference =
+      blank_option("--reference", "LANG", "The language that token premiums are over; the first unless given",
+                   OptionRole::evaluation);
   reference.read = [&options](const std::string& text) { options.reference = text; };
   reference.text = [&options] { return options.reference.empty() ? std::nullopt : std::optional(options.reference); };
   table.add(std::move(reference));

@@ -104,6 +104,16 @@ inline double read_real(const std::string& text, double least, double most) {
   return read_number(text, least, most, "a number");
 }
 
+/// One that reads and writes nothing yet.
+inline Option blank_option(std::string name, std::string value, std::string help, OptionRole role) {
+  Option option;
+  option.name = std::move(name);
+  option.value = std::move(value);
+  option.help = std::move(help);
+  option.role = role;
+  return option;
+}
+
 /// The help with the default, where there is one.
 template <class Place>
 std::string with_default(std::string help, [[maybe_unused]] const Place& place, const std::string& text) {
@@ -130,7 +140,7 @@ template <class Place>
 Option count_option(std::string name, std::string help, OptionRole role, Place& place, detail::Held<Place> least,
                     detail::Held<Place> most) {
   using Value = detail::Held<Place>;
-  Option option{std::move(name), "N", std::move(help), role, {}, {}, {}, {}};
+  Option option = detail::blank_option(std::move(name), "N", std::move(help), role);
   option.read = [&place, least, most](const std::string& text) {
     place = detail::read_number<Value>(text, least, most, "a whole number");
   };
@@ -145,7 +155,7 @@ Option count_option(std::string name, std::string help, OptionRole role, Place& 
 /// A number, optional or not.
 template <class Place>
 Option number_option(std::string name, std::string help, OptionRole role, Place& place, double least, double most) {
-  Option option{std::move(name), "X", std::move(help), role, {}, {}, {}, {}};
+  Option option = detail::blank_option(std::move(name), "X", std::move(help), role);
   option.read = [&place, least, most](const std::string& text) { place = detail::read_real(text, least, most); };
   option.text = [&place]() -> std::optional<std::string> {
     const std::optional<double> value = detail::value_in(place);
@@ -158,7 +168,7 @@ Option number_option(std::string name, std::string help, OptionRole role, Place&
 /// One of some words.
 template <class Place, class Value>
 Option choice_option(std::string name, std::string help, OptionRole role, Place& place, const Choices<Value>& choices) {
-  Option option{std::move(name), "NAME", std::move(help), role, {}, {}, {}, {}};
+  Option option = detail::blank_option(std::move(name), "NAME", std::move(help), role);
   option.read = [&place, choices](const std::string& text) {
     std::vector<std::string> words;
     for (const auto& [word, meaning] : choices) {
@@ -178,7 +188,7 @@ Option choice_option(std::string name, std::string help, OptionRole role, Place&
 /// A flag that gives `place` a value.
 template <class Place, class Value>
 Option flag_option(std::string name, std::string help, OptionRole role, Place& place, const Value& meaning) {
-  Option option{std::move(name), "", std::move(help), role, {}, {}, {}, {}};
+  Option option = detail::blank_option(std::move(name), "", std::move(help), role);
   option.read = [&place, meaning](const std::string&) { place = meaning; };
   option.text = [&place, meaning] { return place == meaning ? std::optional(std::string()) : std::nullopt; };
   return option;
@@ -192,7 +202,7 @@ inline std::string absolute_path(const std::string& path) {
 /// The name of a file or directory. An empty one, such as that of a variable that is not set, is none. In settings it
 /// is absolute.
 inline Option path_option(std::string name, std::string kind, std::string help, OptionRole role, std::string& place) {
-  Option option{std::move(name), std::move(kind), std::move(help), role, {}, {}, {}, {}};
+  Option option = detail::blank_option(std::move(name), std::move(kind), std::move(help), role);
   option.read = [&place](const std::string& text) {
     if (text.empty()) throw std::invalid_argument("the name is empty");
     place = text;
@@ -207,7 +217,7 @@ inline Option path_option(std::string name, std::string kind, std::string help, 
 /// One of some words, kept as such; empty: none.
 inline Option word_option(std::string name, std::string help, OptionRole role, std::string& place,
                           const std::vector<std::string>& words) {
-  Option option{std::move(name), "NAME", std::move(help), role, {}, {}, {}, {}};
+  Option option = detail::blank_option(std::move(name), "NAME", std::move(help), role);
   option.read = [&place, words](const std::string& text) {
     for (const std::string& word : words)
       if (word == text) return static_cast<void>(place = text);
@@ -220,7 +230,7 @@ inline Option word_option(std::string name, std::string help, OptionRole role, s
 /// Whole numbers with commas between them; none: not given.
 inline Option counts_option(std::string name, std::string help, OptionRole role, std::vector<Index>& place, Index least,
                             Index most) {
-  Option option{std::move(name), "N,...", std::move(help), role, {}, {}, {}, {}};
+  Option option = detail::blank_option(std::move(name), "N,...", std::move(help), role);
   option.read = [&place, least, most](const std::string& text) {
     place.clear();
     if (text.empty()) detail::refuse_value(text, "whole numbers with commas between them");

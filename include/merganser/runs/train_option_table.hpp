@@ -50,7 +50,7 @@ namespace detail {
 
 /// One file without a language; in settings by its absolute path.
 inline Option file_option(std::string name, std::string help, OptionRole role, std::vector<TextFile>& place) {
-  Option option{std::move(name), "FILE", std::move(help), role, {}, {}, {}, {}};
+  Option option = blank_option(std::move(name), "FILE", std::move(help), role);
   option.read = [&place](const std::string& text) {
     if (text.empty()) throw std::invalid_argument("the name is empty");
     place = {{"", text}};
@@ -65,7 +65,7 @@ inline Option file_option(std::string name, std::string help, OptionRole role, s
 /// "0.2,0.4", in any order.
 inline Option rates_option(std::string name, std::string help, OptionRole role,
                            std::optional<training::RateRange>& place) {
-  Option option{std::move(name), "X,X", std::move(help), role, {}, {}, {}, {}};
+  Option option = blank_option(std::move(name), "X,X", std::move(help), role);
   option.read = [&place](const std::string& text) {
     const std::vector<std::string> parts = split(text, ',');
     if (parts.size() != 2) refuse_value(text, "two rates with a comma between them");
