@@ -2,6 +2,7 @@
 #include <merganser/runs/resumed_run.hpp>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "io/temporary_directory.hpp"
@@ -18,9 +19,9 @@ namespace {
 /// A directory with the first checkpoint of a run.
 struct Stored {
   TemporaryDirectory directory;
-  TrainOptions options = small_run();
+  TrainOptions options;
 
-  Stored() {
+  explicit Stored(TrainOptions of_run = small_run()) : options(std::move(of_run)) {
     options.checkpoints = directory.path().string();
     options.save = "/a/model";
     options.keep = 5;
@@ -53,6 +54,23 @@ TEST_CASE("a resumed run has the options of the stored one, and writes nowhere u
   CHECK(options.checkpoint.starts_with(stored.directory.path().string()));
   REQUIRE(notes.size() == 1);
   CHECK(notes.front() == "--save /a/model of the run is passed over: give it again to write there");
+}
+
+TEST_CASE("a checkpoint of before, which stores options without effect, is gone on with", "[resumed_run]") {
+  TrainOptions of_before = small_run();
+  of_before.data.texts.clear();
+  of_before.data.pairs = {{"", "pairs.tsv"}};
+  of_before.data.noise = 0.1;
+  of_before.data.shortest_window = 16;
+  const Stored stored(of_before);
+  std::vector<std::string> notes;
+  TrainOptions asked = stored.asked();
+  const TrainOptions options = resumed_options(asked, notes);
+  CHECK_FALSE(options.data.noise);
+  CHECK_FALSE(options.data.shortest_window);
+  asked.data.noise = 0.2;  // given now it is an error as ever
+  asked.given = {"--noise"};
+  CHECK(argument_error([&] { resumed_options(asked, notes); }).starts_with("--noise: got 0.2, expected 0.1"));
 }
 
 TEST_CASE("what changes no result may differ, and the rest is named", "[resumed_run]") {

@@ -15,6 +15,7 @@
 #include <merganser/runs/option.hpp>
 #include <merganser/runs/run_options.hpp>
 #include <merganser/runs/train_option_table.hpp>
+#include <merganser/runs/training_data.hpp>
 
 namespace merganser::inline MERGANSER_ISA::runs {
 
@@ -74,6 +75,7 @@ inline TrainOptions resumed_options(const TrainOptions& asked, std::vector<std::
       throw std::invalid_argument("--resume " + directory + ": settings of another program: " + error.what());
     }
   }
+  drop_idle_options(options.data);
   for (const Option& option : asked_table) {
     if (!asked.given.contains(option.name) || option.role == OptionRole::process) continue;
     if (option.role != OptionRole::output && option.role != OptionRole::saving)

@@ -26,15 +26,26 @@ inline bool is_text_task(const std::string& task) {
   return std::find(text_tasks.begin(), text_tasks.end(), task) != text_tasks.end();
 }
 
+/// Why options have no effect on these examples; nullptr: they have one.
+struct IdleOptions {
+  const char *noise, *window, *shortest_window;
+};
+
+inline IdleOptions idle_options(const DataOptions& options) {
+  const bool texts = !options.texts.empty(), pairs = !options.pairs.empty() || !options.labels.empty();
+  return {!texts || options.task == "span_corruption" ? "it is that of denoising" : nullptr,
+          pairs ? "lines are as long as they are" : nullptr, !texts ? "it is that of --text" : nullptr};
+}
+
 /// What is given and would be passed over.
 inline void check_effects(const DataOptions& options) {
-  const bool texts = !options.texts.empty(), pairs = !options.pairs.empty() || !options.labels.empty();
-  const auto refuse = [](const std::string& option, const char* reason) {
-    throw std::invalid_argument(option + " has no effect: " + reason);
+  const auto refuse = [](bool given, const char* option, const char* reason) {
+    if (given && reason != nullptr) throw std::invalid_argument(std::string(option) + " has no effect: " + reason);
   };
-  if (options.noise && (!texts || options.task == "span_corruption")) refuse("--noise", "it is that of denoising");
-  if (options.window && pairs) refuse("--window", "lines are as long as they are");
-  if (options.shortest_window && !texts) refuse("--shortest-window", "it is that of --text");
+  const IdleOptions idle = idle_options(options);
+  refuse(options.noise.has_value(), "--noise", idle.noise);
+  refuse(options.window.has_value(), "--window", idle.window);
+  refuse(options.shortest_window.has_value(), "--shortest-window", idle.shortest_window);
 }
 
 inline void check_sources(const DataOptions& options) {
@@ -85,6 +96,14 @@ inline TrainingData open_task(const DataOptions& options, const DataRequest& req
 }
 
 }  // namespace detail
+
+/// Takes back what has no effect: programs of before stored every option, also such.
+inline void drop_idle_options(DataOptions& options) {
+  const detail::IdleOptions idle = detail::idle_options(options);
+  if (idle.noise != nullptr) options.noise.reset();
+  if (idle.window != nullptr) options.window.reset();
+  if (idle.shortest_window != nullptr) options.shortest_window.reset();
+}
 
 /// Without files to evaluate on a tenth of each is held back: the end of a text, and of lines those that `hold_back`
 /// chooses. Several languages have an equal share of the batches and, as near as lines allow, of the bytes of the
