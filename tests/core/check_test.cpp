@@ -1,8 +1,10 @@
 #include <merganser/core/check.hpp>
 
 #include <clocale>
+#include <cstdint>
 #include <limits>
 #include <string>
+#include <string_view>
 
 #include <merganser/core/types.hpp>
 
@@ -14,6 +16,18 @@ TEST_CASE("an error names function, argument, got and expected", "[check]") {
   REQUIRE_THROWS_AS(throw_invalid_argument("f", "x", 1, 2), std::invalid_argument);
   REQUIRE_THROWS_WITH(throw_invalid_argument("Linear::forward", "x.cols()", 3, "at least 4"),
                       "Linear::forward: x.cols(): got 3, expected at least 4");
+}
+
+TEST_CASE("numbers and texts of every kind stand in an error as they are", "[check]") {
+  const auto text = [](ErrorText of) { return of.str(); };
+  CHECK(text(std::numeric_limits<long long>::min()) == "-9223372036854775808");
+  CHECK(text(std::numeric_limits<std::uint64_t>::max()) == "18446744073709551615");
+  CHECK(text(std::uint8_t{200}) == "200");
+  CHECK(text(true) == "1");
+  CHECK(text(0.1F) == "0.1");
+  CHECK(text("words") == "words");
+  CHECK(text(std::string("of a string")) == "of a string");
+  CHECK(text(std::string_view("words").substr(1, 2)) == "or");
 }
 
 TEST_CASE("check_argument throws exactly when the condition is false", "[check]") {

@@ -140,6 +140,25 @@ TEST_CASE("a vector is made of any range") {
   REQUIRE((view.data() == numbers.data() && view.size() == 3));
 }
 
+TEST_CASE("values are made where they stand") {
+  struct Fixed {
+    Fixed(int first, const std::string& second) : text(std::to_string(first) + second) {}
+    Fixed(const Fixed&) = delete;
+    std::string text;
+  };
+  const auto made = Vector<Fixed>::made_of(3, 7, std::string("a"));
+  REQUIRE(made.size() == 3);
+  for (const Fixed& value : made) CHECK(value.text == "7a");
+  CHECK(Vector<Fixed>::made_of(0, 7, std::string()).empty());
+  CHECK_THROWS_AS(Vector<Fixed>::made_of(-1, 7, std::string()), std::bad_array_new_length);
+
+  const Counted good, bad(true);
+  const int before = Counted::living;
+  CHECK(Vector<Counted>::made_of(3, good).size() == 3);
+  CHECK_THROWS_AS(Vector<Counted>::made_of(3, bad), std::runtime_error);
+  CHECK(Counted::living == before);
+}
+
 TEST_CASE("vectors are equal by what they hold") {
   REQUIRE(Vector<int>{1, 2} == Vector<long>{1, 2});
   REQUIRE(Vector<int>{1, 2} != Vector<int>{1, 2, 3});

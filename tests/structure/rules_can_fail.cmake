@@ -47,6 +47,8 @@ foreach(rule IN ITEMS room_includes header_tests umbrella readme_examples)
   expect(${rule} pass)
 endforeach()
 
+file(APPEND ${tree}/include/merganser/core/a.hpp "#if MERGANSER_COMPILED\n#include <merganser/nn/b.hpp>\n#endif\n")
+expect(room_includes pass)
 expect_include_fault(core/a.hpp "#include <merganser/nn/b.hpp>")
 expect_include_fault(core/a.hpp "  #  include <merganser/nn/b.hpp>")
 expect_include_fault(nn/b.hpp "#include <merganser/io/c.hpp>")

@@ -22,9 +22,46 @@ inline std::string to_text(std::floating_point auto value) {
   return {text, end.ptr};
 }
 
+/// A number or a text on its way into an error message: one type for all, so that what throws is compiled once. It
+/// looks at a text and does not keep it.
+class ErrorText {
+ public:
+  template <class Text>
+  requires std::convertible_to<const Text&, std::string_view> ErrorText(const Text& text)
+      : kind_(Kind::text), text_(text) {}
+  ErrorText(std::signed_integral auto value) : kind_(Kind::integer), integer_(value) {}
+  ErrorText(std::unsigned_integral auto value) : kind_(Kind::natural), natural_(value) {}
+  ErrorText(std::floating_point auto value) : kind_(Kind::real), real_(static_cast<double>(value)) {}
+
+  [[gnu::cold]] std::string str() const {
+    switch (kind_) {
+      case Kind::text:
+        return std::string(text_);
+      case Kind::integer:
+        return to_text(integer_);
+      case Kind::natural:
+        return to_text(natural_);
+      case Kind::real:
+        break;
+    }
+    return to_text(real_);
+  }
+
+ private:
+  enum class Kind : unsigned char { text, integer, natural, real };
+
+  Kind kind_;
+  union {
+    std::string_view text_;
+    long long integer_;
+    unsigned long long natural_;
+    double real_;
+  };
+};
+
 /// "place: part: got G, expected E", the form of all our error messages.
-inline std::string got_and_expected(std::string_view place, std::string_view part, const std::string& got,
-                                    const std::string& expected) {
+[[gnu::cold]] inline std::string got_and_expected(std::string_view place, std::string_view part, std::string_view got,
+                                                  std::string_view expected) {
   std::string message(place);
   message.append(": ").append(part).append(": got ").append(got).append(", expected ").append(expected);
   return message;
@@ -32,10 +69,9 @@ inline std::string got_and_expected(std::string_view place, std::string_view par
 
 /// Throws the error of a caller's mistake.
 /// @throws std::invalid_argument always: "function: argument: got G, expected E"
-template <class Got, class Expected>
-[[noreturn]] void throw_invalid_argument(std::string_view function, std::string_view argument, const Got& got,
-                                         const Expected& expected) {
-  throw std::invalid_argument(got_and_expected(function, argument, to_text(got), to_text(expected)));
+[[noreturn, gnu::cold]] inline void throw_invalid_argument(std::string_view function, std::string_view argument,
+                                                           ErrorText got, ErrorText expected) {
+  throw std::invalid_argument(got_and_expected(function, argument, got.str(), expected.str()));
 }
 
 /// Requires a condition on an argument; `expected` says the condition in words ("at least 1").

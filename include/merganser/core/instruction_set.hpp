@@ -132,6 +132,17 @@
 #define MERGANSER_ISA_QUOTE(name) #name
 #define MERGANSER_ISA_TEXT(name) MERGANSER_ISA_QUOTE(name)
 
+// 1 where the usual instantiations are compiled elsewhere, so that a unit only declares them: by the target
+// merganser::compiled, which defines MERGANSER_COMPILED_FOR_<namespace> as 0,1 for the one that it has, or, where a
+// program defines MERGANSER_COMPILED as 1, by a unit of its own.
+#if !defined(MERGANSER_COMPILED)
+#define MERGANSER_COMPILED_SECOND(first, second, ...) second
+#define MERGANSER_COMPILED_ANSWER(...) MERGANSER_COMPILED_SECOND(__VA_ARGS__)
+#define MERGANSER_COMPILED_JOIN(name) MERGANSER_COMPILED_ANSWER(MERGANSER_COMPILED_FOR_##name, 0, 0)
+#define MERGANSER_COMPILED_VALUE(name) MERGANSER_COMPILED_JOIN(name)
+#define MERGANSER_COMPILED MERGANSER_COMPILED_VALUE(MERGANSER_ISA)
+#endif
+
 #if defined(__GNUC__)
 // Also into the names of functions that only return a type of the library, and of variables of one.
 namespace merganser {

@@ -62,10 +62,9 @@ class IoError : public std::runtime_error {
   /// @param field the part of it that is wrong: a tensor, a key, a line, or "file" for the whole
   /// @param got what was found, a number or text
   /// @param expected what would have been right, a number or text
-  template <class Got, class Expected>
-  IoError(std::string_view file, std::string_view field, const Got& got, const Expected& expected)
-      : std::runtime_error(got_and_expected(printable(file), printable(field), printable(to_text(got)),
-                                            printable(to_text(expected)))) {}
+  [[gnu::cold]] IoError(std::string_view file, std::string_view field, ErrorText got, ErrorText expected)
+      : std::runtime_error(got_and_expected(printable(file), printable(field), printable(got.str()),
+                                            printable(expected.str()))) {}
 };
 
 }  // namespace merganser

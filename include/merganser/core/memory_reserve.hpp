@@ -46,7 +46,7 @@ class MemoryReserve {
 
   /// Memory for so many bytes, also for none.
   /// @throws std::bad_alloc if there is not so much
-  static void* allocate(std::size_t bytes) {
+  [[gnu::noinline]] static void* allocate(std::size_t bytes) {
     const std::size_t number = class_of(bytes);
     if (number >= classes) throw std::bad_alloc();
     if constexpr (!memory_is_reserved) return make(bytes, classes) + 1;
@@ -63,7 +63,7 @@ class MemoryReserve {
   }
 
   /// Frees what `allocate` gave, on whichever thread.
-  static void release(void* memory) noexcept {
+  [[gnu::noinline]] static void release(void* memory) noexcept {
     if (memory == nullptr) return;
     Block* const block = static_cast<Block*>(memory) - 1;
     if (block->number == classes) return free(block);
@@ -81,7 +81,7 @@ class MemoryReserve {
 
   /// Other memory of so many bytes in place of what `allocate` gave, which may be null; the first `used` bytes move.
   /// @throws std::bad_alloc if there is not so much memory; the old memory is as it was
-  static void* exchange(void* memory, std::size_t used, std::size_t bytes) {
+  [[gnu::noinline]] static void* exchange(void* memory, std::size_t used, std::size_t bytes) {
     void* const other = allocate(bytes);
     if (used > 0) std::memcpy(other, memory, used);
     release(memory);

@@ -97,7 +97,7 @@ auto parameter_views(Layer& layer, const ParameterName& prefix = "") {
 /// Sets every parameter to 0.
 template <class Layer>
 void set_zero(Layer& layer) {
-  layer.visit([](const ParameterName&, auto& tensor) { tensor.setZero(); }, ParameterName::unread());
+  for (const auto& view : parameter_views(layer, ParameterName::unread())) view.array().setZero();
 }
 
 /// A copy of the layer with every parameter 0: the start of a gradient sum.
@@ -140,17 +140,15 @@ Vector<std::string> copy_parameters(From& from, To& to) {
 template <class Layer>
 Index parameter_count(Layer& layer) {
   Index count = 0;
-  layer.visit([&count](const ParameterName&, const auto& tensor) { count += tensor.size(); }, ParameterName::unread());
+  for (const auto& view : parameter_views(layer, ParameterName::unread())) count += view.size();
   return count;
 }
 
 /// True if every parameter is a finite number.
 template <class Layer>
 bool all_finite(Layer& layer) {
-  bool finite = true;
-  layer.visit([&finite](const ParameterName&, const auto& tensor) { finite = finite && tensor.allFinite(); },
-              ParameterName::unread());
-  return finite;
+  const auto views = parameter_views(layer, ParameterName::unread());
+  return std::all_of(views.begin(), views.end(), [](const auto& view) { return view.array().allFinite(); });
 }
 
 }  // namespace merganser

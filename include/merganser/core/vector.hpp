@@ -66,6 +66,17 @@ class Vector {
     MemoryReserve::release(data_);
   }
 
+  /// So many values, each made of the same arguments where it stands: nothing is copied or moved.
+  template <class... Arguments>
+  static Vector made_of(Index count, const Arguments&... arguments) {
+    Vector result;
+    if (count < 0 || count > largest) throw std::bad_array_new_length();
+    result.data_ = static_cast<Value*>(MemoryReserve::allocate(bytes(count)));
+    for (result.capacity_ = count; result.size_ < count; ++result.size_)
+      ::new (result.data_ + result.size_) Value(arguments...);
+    return result;
+  }
+
   Value* data() { return data_; }
   const Value* data() const { return data_; }
   Index size() const { return size_; }

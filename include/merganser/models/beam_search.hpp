@@ -226,4 +226,10 @@ BeamSearchResult<Scalar> beam_search(const EncoderDecoder<Scalar>& model, const 
   return result;
 }
 
+#if MERGANSER_COMPILED
+extern template BeamSearchResult<float> beam_search<float>(const EncoderDecoder<float>&, const TokenBatch&,
+                                                           const BeamSearchOptions&,
+                                                           const EncoderDecoder<float>::ForwardOptions&);
+#endif
+
 }  // namespace merganser::models

@@ -49,7 +49,7 @@ class Decoder {
 
   explicit Decoder(const Config& config, nn::Weights weights = nn::Weights::zeros)
       : position(config, nn::Direction::backward),
-        blocks(config.blocks, DecoderBlock<Scalar>(config, weights)),
+        blocks(Vector<DecoderBlock<Scalar>>::made_of(config.blocks, config, weights)),
         final_norm({config.width, config.norm_epsilon}),
         config_(config),
         dropout_({config.dropout}) {}
@@ -244,5 +244,9 @@ Matrix<Scalar> Decoder<Scalar>::step(const Matrix<Scalar>& embedded, DecoderStat
   ++state.length;
   return final_norm.forward(x);
 }
+
+#if MERGANSER_COMPILED
+extern template class Decoder<float>;
+#endif
 
 }  // namespace merganser::models

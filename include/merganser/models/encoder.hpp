@@ -148,7 +148,7 @@ class Encoder {
 template <Real Scalar>
 Encoder<Scalar>::Encoder(const Config& config, nn::Weights weights)
     : position(config.stack, nn::Direction::both),
-      blocks(config.stack.blocks, EncoderBlock<Scalar>(config.stack, weights)),
+      blocks(Vector<EncoderBlock<Scalar>>::made_of(config.stack.blocks, config.stack, weights)),
       final_norm({config.stack.width, config.stack.norm_epsilon}),
       config_(config),
       dropout_({config.stack.dropout}) {
@@ -317,5 +317,9 @@ Matrix<Scalar> Encoder<Scalar>::backward(const Matrix<Scalar>& grad_hidden, std:
   position.backward(grad, grad_bias, cache.positions, gradients.position);
   return grad;
 }
+
+#if MERGANSER_COMPILED
+extern template class Encoder<float>;
+#endif
 
 }  // namespace merganser::models

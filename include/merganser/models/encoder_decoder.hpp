@@ -109,13 +109,7 @@ class EncoderDecoder {
 
   /// With absent weights, those that `prepare_for_inference` would pack are left to be brought by a visitor (see
   /// `nn::Weight::visit`), as `io::load_for_inference` does; the others are there as always.
-  explicit EncoderDecoder(const Config& config, nn::Weights weights = nn::Weights::zeros)
-      : shared({config.vocabulary, config.encoder.width}),
-        encoder({config.encoder, config.gates, config.pooling}, weights),
-        decoder(decoder_config(config), weights),
-        config_(config) {
-    if (config.head == Head::untied) lm_head = nn::Linear<Scalar>({config.encoder.width, config.vocabulary}, weights);
-  }
+  explicit EncoderDecoder(const Config& config, nn::Weights weights = nn::Weights::zeros);
 
   /// T5 (Raffel et al. 2020), all times `factor`: head with D^-0.5 when it is untied, norms 1. T5's embedding has a
   /// deviation of 1; with a smaller one attention speaks up, and learns to copy, some hundred steps sooner.
@@ -141,12 +135,7 @@ class EncoderDecoder {
   }
 
   /// Runs the encoder over N sequences of ids.
-  EncoderOutput<Scalar> encode(const TokenBatch& source, const ForwardOptions& options = {}) const {
-    const Vector<std::uint8_t> forced = mark_ids(source.ids, config_.pad);
-    EncoderInput<Scalar> input{
-        {shared.forward(source.ids), source.offsets}, source.ids, options.hidden, forced, options.rng};
-    return encoder.forward(input, options.deletion);
-  }
+  EncoderOutput<Scalar> encode(const TokenBatch& source, const ForwardOptions& options = {}) const;
 
   /// Logits [L x V] for N target sequences given what the encoder handed on.
   Matrix<Scalar> decode(const TokenBatch& decoder_input, const EncoderOutput<Scalar>& encoded) const {
@@ -270,5 +259,26 @@ void EncoderDecoder<Scalar>::backward(const OutputGradients& grad, const Cache& 
                                                       cache.encoder, gradients.encoder, grad.boundaries);
   shared.backward(grad_source, cache.source_ids, gradients.shared);
 }
+
+template <Real Scalar>
+EncoderDecoder<Scalar>::EncoderDecoder(const Config& config, nn::Weights weights)
+    : shared({config.vocabulary, config.encoder.width}),
+      encoder({config.encoder, config.gates, config.pooling}, weights),
+      decoder(decoder_config(config), weights),
+      config_(config) {
+  if (config.head == Head::untied) lm_head = nn::Linear<Scalar>({config.encoder.width, config.vocabulary}, weights);
+}
+
+template <Real Scalar>
+EncoderOutput<Scalar> EncoderDecoder<Scalar>::encode(const TokenBatch& source, const ForwardOptions& options) const {
+  const Vector<std::uint8_t> forced = mark_ids(source.ids, config_.pad);
+  EncoderInput<Scalar> input{
+      {shared.forward(source.ids), source.offsets}, source.ids, options.hidden, forced, options.rng};
+  return encoder.forward(input, options.deletion);
+}
+
+#if MERGANSER_COMPILED
+extern template class EncoderDecoder<float>;
+#endif
 
 }  // namespace merganser::models

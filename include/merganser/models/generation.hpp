@@ -143,4 +143,10 @@ Generation<Scalar> generate(const EncoderDecoder<Scalar>& model, const TokenBatc
   return result;
 }
 
+#if MERGANSER_COMPILED
+extern template Generation<float> generate<float>(const EncoderDecoder<float>&, const TokenBatch&,
+                                                  const GenerationOptions&,
+                                                  const EncoderDecoder<float>::ForwardOptions&);
+#endif
+
 }  // namespace merganser::models

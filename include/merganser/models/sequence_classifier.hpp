@@ -199,4 +199,8 @@ class SequenceClassifier {
   Config config_;
 };
 
+#if MERGANSER_COMPILED
+extern template class SequenceClassifier<float>;
+#endif
+
 }  // namespace merganser::models

@@ -62,12 +62,12 @@ class AdamW {
       update(model, gradients, learning_rate);
       return true;
     }
-    const Model model_before = model, first_before = first_moment, second_before = second_moment;
+    Model model_before = model, first_before = first_moment, second_before = second_moment;
     update(model, gradients, learning_rate);
     if (all_finite(model) && all_finite(first_moment) && all_finite(second_moment)) return true;
-    model = model_before;
-    first_moment = first_before;
-    second_moment = second_before;
+    copy_parameters(model_before, model);
+    copy_parameters(first_before, first_moment);
+    copy_parameters(second_before, second_moment);
     largest_moment_ = largest_before;
     --steps;
     return false;

@@ -76,59 +76,11 @@ class Trainer {
   };
 
   /// @throws std::invalid_argument if a setting is out of range
-  Trainer(Model& model, const Config& config)
-      : model_(model),
-        config_(config),
-        optimizer_(model, config.optimizer),
-        schedule_(config.schedule),
-        controller_(config.deletion.controller),
-        gradients_(zeros_like(model)),
-        rng_(config.seed) {
-    const auto check_finite = [](const char* name, double got) {
-      check_argument(std::isfinite(got), "Trainer", name, got, "a finite number");
-    };
-    check_finite("objective.score_penalty", config.objective.score_penalty);
-    check_finite("objective.score_limit", config.objective.score_limit);
-    check_finite("objective.boundary_weight", config.objective.boundary_weight);
-    check_argument(config.accumulated_batches >= 1, "Trainer", "accumulated_batches", config.accumulated_batches,
-                   "at least 1");
-    check_argument(config.max_gradient_norm > 0, "Trainer", "max_gradient_norm", config.max_gradient_norm,
-                   "a positive number");
-    config.deletion.check("Trainer");
-  }
+  Trainer(Model& model, const Config& config);
 
   /// One step over `accumulated_batches` batches. One of them that throws leaves everything as it was.
   /// @throws std::invalid_argument if there are more or fewer
-  StepReport step(std::span<const data::Batch> batches, const TrainerCallbacks& callbacks = {}) {
-    check_equal("Trainer::step", "batches.size()", std::ssize(batches), config_.accumulated_batches);
-    const Rng rng_before = rng_;
-    StepReport report;
-    report.step = step_;
-    report.alpha = step_ >= config_.deletion.regulariser_from ? controller_.alpha() : 0.0;
-    report.learning_rate = schedule_.rate(step_);
-    try {
-      accumulate(batches, report);
-    } catch (...) {
-      rng_ = rng_before;
-      throw;
-    }
-    ++attempts_;
-    report.gradient_norm = clip_gradients(gradients_, config_.max_gradient_norm);
-    const double clipped = std::min(report.gradient_norm, config_.max_gradient_norm);
-    last_answer_ = Continue::yes;
-    if (!std::isfinite(report.total) || !std::isfinite(report.gradient_norm) ||
-        !optimizer_.step(model_, gradients_, report.learning_rate, clipped)) {
-      rng_ = rng_before;
-      report.next_alpha = report.alpha;
-      notify(callbacks, TrainingEvent::not_finite, report);
-      return report;
-    }
-    const Index taken = step_++;
-    if (report.gated_batches > 0) watch_deletion(taken, report, callbacks);
-    report.next_alpha = controller_.alpha();
-    if (callbacks.on_step && callbacks.on_step(report) == Continue::no) last_answer_ = Continue::no;
-    return report;
-  }
+  StepReport step(std::span<const data::Batch> batches, const TrainerCallbacks& callbacks = {});
 
   StepReport step(const data::Batch& batch, const TrainerCallbacks& callbacks = {}) {
     return step(std::span<const data::Batch>(&batch, 1), callbacks);
@@ -173,72 +125,17 @@ class Trainer {
   /// Goes on from a state that `state` gave: with the weights and the Config of that moment, every later step has the
   /// bits that it would have had. Not from within a callback.
   /// @throws std::invalid_argument as `check_trainer_state`; nothing changes then
-  void set_state(TrainerState<Model> state) {
-    check_trainer_state(state, model_);
-    optimizer_.restore(std::move(state.first_moment), std::move(state.second_moment), state.updates);
-    controller_.set_state(state.controller);
-    rng_ = state.rng;
-    step_ = state.step;
-    attempts_ = state.attempts;
-    collapsed_steps_ = state.collapsed_steps;
-  }
+  void set_state(TrainerState<Model> state);
 
  private:
   /// Steers by the deletion rate of step `taken` and watches it for collapse.
-  void watch_deletion(Index taken, StepReport& report, const TrainerCallbacks& callbacks) {
-    if (taken >= config_.deletion.regulariser_from)
-      controller_.update(report.deletion_rate, config_.deletion.target_in(taken));
-    report.next_alpha = controller_.alpha();
-    if (gated_.deletable() == 0) return;
-    const double collapsed = config_.deletion.collapse_rate * static_cast<double>(gated_.deletable());
-    collapsed_steps_ = static_cast<double>(gated_.deleted()) > collapsed ? collapsed_steps_ + 1 : 0;
-    if (collapsed_steps_ == config_.deletion.collapse_steps)
-      notify(callbacks, TrainingEvent::deletion_collapse, report);
-  }
+  void watch_deletion(Index taken, StepReport& report, const TrainerCallbacks& callbacks);
 
   /// The gradients and the report of all batches together.
-  void accumulate(std::span<const data::Batch> batches, StepReport& report) {
-    set_zero(gradients_);
-    gated_ = {};
-    const std::optional<TokenId> pad = data::pad_of(model_);
-    Vector<BatchExtent> extents;
-    BatchExtent whole;
-    for (const data::Batch& batch : batches) whole += extents.emplace_back(BatchExtent::of(batch, pad));
-    report.source_tokens = whole.tokens;
-    for (const BatchExtent* extent = extents.begin(); const data::Batch& batch : batches)
-      accumulate(batch, (extent++)->share_of(whole), report);
-    report.deletion_rate = gated_.deletion_rate();
-  }
+  void accumulate(std::span<const data::Batch> batches, StepReport& report);
 
   /// Adds one batch to the gradients and the report.
-  void accumulate(const data::Batch& batch, const BatchShare& share, StepReport& report) {
-    typename Model::ForwardOptions options;
-    options.deletion = config_.deletion.draw_options(step_, rng_);
-    if (config_.objective.score_penalty != 0) options.excess_limit = config_.objective.score_limit;
-    const auto output = model_.forward_targets(batch.source, batch.target, options, rng_, cache_);
-    const auto result = evaluate_objective<Model>(output, batch.target.ids, config_.objective, report.alpha, share);
-    model_.backward(result.grad, cache_, gradients_);
-    if (report.parts.empty()) {
-      report.parts = result.parts;
-      for (ObjectivePart& part : report.parts) part.value = 0, part.share = 1;
-    }
-    for (Index i = 0; i < report.parts.size(); ++i) {
-      const ObjectivePart& part = result.parts[i];
-      report.parts[i].value += part.share * part.value;
-      report.total += part.weight * (part.share * part.value);
-    }
-    if (result.counted > 0)
-      report.token_accuracy += share.labels * static_cast<double>(result.correct) / static_cast<double>(result.counted);
-    const bool gated =
-        options.deletion.mode == merge::DeletionMode::soft || options.deletion.mode == merge::DeletionMode::hard;
-    if (gated && !options.deletion.target_rate) {
-      ++report.gated_batches;
-      const merge::DeletionStatistics& deletion = output.encoded.deletion;
-      gated_.tokens.append(deletion.tokens.begin(), deletion.tokens.end());
-      gated_.kept.append(deletion.kept.begin(), deletion.kept.end());
-    }
-    report.target_tokens += batch.target.total();
-  }
+  void accumulate(const data::Batch& batch, const BatchShare& share, StepReport& report);
 
   void notify(const TrainerCallbacks& callbacks, TrainingEvent event, const StepReport& report) {
     if (callbacks.on_event && callbacks.on_event(event, report) == Continue::no) last_answer_ = Continue::no;
@@ -259,4 +156,132 @@ class Trainer {
   Continue last_answer_ = Continue::yes;
 };
 
+template <class Model>
+Trainer<Model>::Trainer(Model& model, const Config& config)
+    : model_(model),
+      config_(config),
+      optimizer_(model, config.optimizer),
+      schedule_(config.schedule),
+      controller_(config.deletion.controller),
+      gradients_(zeros_like(model)),
+      rng_(config.seed) {
+  const auto check_finite = [](const char* name, double got) {
+    check_argument(std::isfinite(got), "Trainer", name, got, "a finite number");
+  };
+  check_finite("objective.score_penalty", config.objective.score_penalty);
+  check_finite("objective.score_limit", config.objective.score_limit);
+  check_finite("objective.boundary_weight", config.objective.boundary_weight);
+  check_argument(config.accumulated_batches >= 1, "Trainer", "accumulated_batches", config.accumulated_batches,
+                 "at least 1");
+  check_argument(config.max_gradient_norm > 0, "Trainer", "max_gradient_norm", config.max_gradient_norm,
+                 "a positive number");
+  config.deletion.check("Trainer");
+}
+
+template <class Model>
+StepReport Trainer<Model>::step(std::span<const data::Batch> batches, const TrainerCallbacks& callbacks) {
+  check_equal("Trainer::step", "batches.size()", std::ssize(batches), config_.accumulated_batches);
+  const Rng rng_before = rng_;
+  StepReport report;
+  report.step = step_;
+  report.alpha = step_ >= config_.deletion.regulariser_from ? controller_.alpha() : 0.0;
+  report.learning_rate = schedule_.rate(step_);
+  try {
+    accumulate(batches, report);
+  } catch (...) {
+    rng_ = rng_before;
+    throw;
+  }
+  ++attempts_;
+  report.gradient_norm = clip_gradients(gradients_, config_.max_gradient_norm);
+  const double clipped = std::min(report.gradient_norm, config_.max_gradient_norm);
+  last_answer_ = Continue::yes;
+  if (!std::isfinite(report.total) || !std::isfinite(report.gradient_norm) ||
+      !optimizer_.step(model_, gradients_, report.learning_rate, clipped)) {
+    rng_ = rng_before;
+    report.next_alpha = report.alpha;
+    notify(callbacks, TrainingEvent::not_finite, report);
+    return report;
+  }
+  const Index taken = step_++;
+  if (report.gated_batches > 0) watch_deletion(taken, report, callbacks);
+  report.next_alpha = controller_.alpha();
+  if (callbacks.on_step && callbacks.on_step(report) == Continue::no) last_answer_ = Continue::no;
+  return report;
+}
+
+template <class Model>
+void Trainer<Model>::set_state(TrainerState<Model> state) {
+  check_trainer_state(state, model_);
+  optimizer_.restore(std::move(state.first_moment), std::move(state.second_moment), state.updates);
+  controller_.set_state(state.controller);
+  rng_ = state.rng;
+  step_ = state.step;
+  attempts_ = state.attempts;
+  collapsed_steps_ = state.collapsed_steps;
+}
+
+template <class Model>
+void Trainer<Model>::watch_deletion(Index taken, StepReport& report, const TrainerCallbacks& callbacks) {
+  if (taken >= config_.deletion.regulariser_from)
+    controller_.update(report.deletion_rate, config_.deletion.target_in(taken));
+  report.next_alpha = controller_.alpha();
+  if (gated_.deletable() == 0) return;
+  const double collapsed = config_.deletion.collapse_rate * static_cast<double>(gated_.deletable());
+  collapsed_steps_ = static_cast<double>(gated_.deleted()) > collapsed ? collapsed_steps_ + 1 : 0;
+  if (collapsed_steps_ == config_.deletion.collapse_steps) notify(callbacks, TrainingEvent::deletion_collapse, report);
+}
+
+template <class Model>
+void Trainer<Model>::accumulate(std::span<const data::Batch> batches, StepReport& report) {
+  set_zero(gradients_);
+  gated_ = {};
+  const std::optional<TokenId> pad = data::pad_of(model_);
+  Vector<BatchExtent> extents;
+  BatchExtent whole;
+  for (const data::Batch& batch : batches) whole += extents.emplace_back(BatchExtent::of(batch, pad));
+  report.source_tokens = whole.tokens;
+  for (const BatchExtent* extent = extents.begin(); const data::Batch& batch : batches)
+    accumulate(batch, (extent++)->share_of(whole), report);
+  report.deletion_rate = gated_.deletion_rate();
+}
+
+template <class Model>
+void Trainer<Model>::accumulate(const data::Batch& batch, const BatchShare& share, StepReport& report) {
+  typename Model::ForwardOptions options;
+  options.deletion = config_.deletion.draw_options(step_, rng_);
+  if (config_.objective.score_penalty != 0) options.excess_limit = config_.objective.score_limit;
+  const auto output = model_.forward_targets(batch.source, batch.target, options, rng_, cache_);
+  const auto result = evaluate_objective<Model>(output, batch.target.ids, config_.objective, report.alpha, share);
+  model_.backward(result.grad, cache_, gradients_);
+  if (report.parts.empty()) {
+    report.parts = result.parts;
+    for (ObjectivePart& part : report.parts) part.value = 0, part.share = 1;
+  }
+  for (Index i = 0; i < report.parts.size(); ++i) {
+    const ObjectivePart& part = result.parts[i];
+    report.parts[i].value += part.share * part.value;
+    report.total += part.weight * (part.share * part.value);
+  }
+  if (result.counted > 0)
+    report.token_accuracy += share.labels * static_cast<double>(result.correct) / static_cast<double>(result.counted);
+  const bool gated =
+      options.deletion.mode == merge::DeletionMode::soft || options.deletion.mode == merge::DeletionMode::hard;
+  if (gated && !options.deletion.target_rate) {
+    ++report.gated_batches;
+    const merge::DeletionStatistics& deletion = output.encoded.deletion;
+    gated_.tokens.append(deletion.tokens.begin(), deletion.tokens.end());
+    gated_.kept.append(deletion.kept.begin(), deletion.kept.end());
+  }
+  report.target_tokens += batch.target.total();
+}
+
 }  // namespace merganser::training
+
+#if MERGANSER_COMPILED
+#include <merganser/models/encoder_decoder.hpp>
+
+namespace merganser::inline MERGANSER_ISA::training {
+extern template class Trainer<models::EncoderDecoder<float>>;
+}  // namespace merganser::training
+#endif

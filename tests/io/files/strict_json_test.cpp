@@ -1,6 +1,8 @@
 #include <merganser/io/files/strict_json.hpp>
 
 #include <array>
+#include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -117,4 +119,19 @@ TEST_CASE("fields have types and ranges", "[JsonFields]") {
 TEST_CASE("long and odd values are described in short", "[strict_json]") {
   CHECK(io::detail::describe("a\nb\xff").size() < 30);
   CHECK(io::detail::describe(std::string(1000, 'x')).size() < 100);
+}
+
+TEST_CASE("values are described as they stand in a file", "[strict_json]") {
+  using io::detail::describe;
+  CHECK(describe(nullptr) == "null");
+  CHECK(describe(true) == "true");
+  CHECK(describe(-3) == "-3");
+  CHECK(describe(std::numeric_limits<std::uint64_t>::max()) == "18446744073709551615");
+  CHECK(describe(0.1) == "0.1");
+  CHECK(describe(2.0) == "2.0");  // which is no whole number in a file
+  CHECK(describe(1e300) == "1e+300");
+  CHECK(describe("text") == "\"text\"");
+  CHECK(describe(std::string(100, 'x')) == "\"" + std::string(80, 'x') + "...");
+  CHECK(describe(nlohmann::json::array({1})) == "an array");
+  CHECK(describe(nlohmann::json::object()) == "an object");
 }

@@ -1,11 +1,16 @@
 #include <merganser/io/models/model_extras.hpp>
 
+#include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <string>
+#include <string_view>
 
 #include <nlohmann/json.hpp>
 
+#include <merganser/io/models/calibration_file.hpp>
 #include <merganser/io/models/model_directory.hpp>
+#include <merganser/io/models/task_file.hpp>
 
 #include "io/temporary_directory.hpp"
 #include "models/tiny_models.hpp"
@@ -67,6 +72,12 @@ TEST_CASE("what stands beside a model goes where it is saved", "[model_extras]")
   const ModelExtras again = read_model_extras(to);
   CHECK(again.files == extras.files);
   CHECK(Json::parse(again.config_keys) == Json::parse(extras.config_keys));
+}
+
+TEST_CASE("tasks and calibrations are among the files that go along", "[model_extras]") {
+  const auto& carried = io::detail::carried_files;
+  for (const std::string_view name : {task_file_name, calibration_file_name})
+    CHECK(std::find(std::begin(carried), std::end(carried), name) != std::end(carried));
 }
 
 TEST_CASE("a directory may have nothing besides", "[model_extras]") {

@@ -6,9 +6,9 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <limits>
 #include <optional>
-#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,6 +19,7 @@
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/io_error.hpp>
+#include <merganser/core/text_format.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/io/files/json_parser.hpp>
 
@@ -28,13 +29,20 @@ namespace merganser::inline MERGANSER_ISA::io::detail {
 inline bool is_finite_as_float(double value) { return std::abs(value) <= std::numeric_limits<float>::max(); }
 inline bool is_positive_as_float(double value) { return is_finite_as_float(value) && static_cast<float>(value) > 0; }
 
-/// A value in the words of an error message.
+/// A value in the words of an error message. (To dump it would double what this header costs to compile.)
 inline std::string describe(const nlohmann::json& value) {
   if (value.is_structured()) return value.is_array() ? "an array" : "an object";
+  if (value.is_null()) return "null";
+  if (value.is_boolean()) return value.get<bool>() ? "true" : "false";
+  if (value.is_number_unsigned()) return to_text(value.get<std::uint64_t>());
+  if (value.is_number_integer()) return to_text(value.get<std::int64_t>());
+  if (value.is_number()) {
+    const std::string text = exact_text(value.get<double>());
+    return text.find_first_of(".e") == std::string::npos ? text + ".0" : text;  // it is not one of the whole numbers
+  }
   constexpr std::size_t longest = 80;
-  std::string text = value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
-  if (text.size() > longest) text = text.substr(0, longest) + "...";
-  return text;
+  const auto& text = value.get_ref<const std::string&>();
+  return "\"" + text.substr(0, longest) + (text.size() > longest ? "..." : "\"");
 }
 
 /// Whether a list of keys has this one.
@@ -61,20 +69,22 @@ std::string word_of(Value value, const std::array<Choice<Value>, Count>& choices
 /// Reads the fields of a JSON object. A key that is missing or null gives an empty result.
 class JsonFields {
  public:
+  using Accept = bool (*)(double);
+  using Keys = std::initializer_list<std::string_view>;
+
   /// `prefix` stands before the field names in errors.
   JsonFields(const nlohmann::json& object, std::string file, std::string prefix = "")
       : object_(&object), file_(std::move(file)), prefix_(std::move(prefix)) {}
 
   /// @throws IoError if the value is no whole number in [low, high]
-  std::optional<Index> integer(const std::string& key, Index low, Index high) const {
+  std::optional<Index> integer(std::string_view key, Index low, Index high) const {
     const nlohmann::json* value = find(key);
     if (value == nullptr) return std::nullopt;
     return integer_of(*value, key, low, high);
   }
 
   /// @throws IoError if the value is no number or `accept` refuses it; `expected` says in words what is accepted
-  template <class Accept>
-  std::optional<double> number(const std::string& key, Accept accept, const std::string& expected) const {
+  std::optional<double> number(std::string_view key, Accept accept, std::string_view expected) const {
     const nlohmann::json* value = find(key);
     if (value == nullptr) return std::nullopt;
     if (!value->is_number() || !accept(value->get<double>())) fail(key, describe(*value), expected);
@@ -82,7 +92,7 @@ class JsonFields {
   }
 
   /// @throws IoError if the value is neither true nor false
-  std::optional<bool> flag(const std::string& key) const {
+  std::optional<bool> flag(std::string_view key) const {
     const nlohmann::json* value = find(key);
     if (value == nullptr) return std::nullopt;
     if (!value->is_boolean()) fail(key, describe(*value), "true or false");
@@ -90,7 +100,7 @@ class JsonFields {
   }
 
   /// @throws IoError if the value is no text
-  std::optional<std::string> text(const std::string& key) const {
+  std::optional<std::string> text(std::string_view key) const {
     const nlohmann::json* value = find(key);
     if (value == nullptr) return std::nullopt;
     if (!value->is_string()) fail(key, describe(*value), "a text");
@@ -99,19 +109,19 @@ class JsonFields {
 
   /// @throws IoError if the value is none of the words
   template <class Value, std::size_t Count>
-  std::optional<Value> choice(const std::string& key, const std::array<Choice<Value>, Count>& choices) const {
+  std::optional<Value> choice(std::string_view key, const std::array<Choice<Value>, Count>& choices) const {
     const nlohmann::json* value = find(key);
     if (value == nullptr) return std::nullopt;
     std::string expected;
     for (const Choice<Value>& choice : choices) {
       if (value->is_string() && value->get_ref<const std::string&>() == choice.word) return choice.value;
-      expected += (expected.empty() ? "\"" : " or \"") + std::string(choice.word) + "\"";
+      expected.append(expected.empty() ? "\"" : " or \"").append(choice.word).append("\"");
     }
     fail(key, describe(*value), expected);
   }
 
   /// @throws IoError if the value is no array of whole numbers in [low, high]
-  std::optional<std::vector<Index>> integers(const std::string& key, Index low, Index high) const {
+  std::optional<std::vector<Index>> integers(std::string_view key, Index low, Index high) const {
     const nlohmann::json* value = find(key);
     if (value == nullptr) return std::nullopt;
     if (!value->is_array()) fail(key, describe(*value), "an array of whole numbers");
@@ -122,69 +132,77 @@ class JsonFields {
 
   /// The object under the key, or null if the key is missing or null.
   /// @throws IoError if the value is no object
-  const nlohmann::json* object(const std::string& key) const {
+  const nlohmann::json* object(std::string_view key) const {
     const nlohmann::json* value = find(key);
     if (value != nullptr && !value->is_object()) fail(key, describe(*value), "an object");
     return value;
   }
 
   /// True if there is an array under the key.
-  bool is_array(const std::string& key) const {
+  bool is_array(std::string_view key) const {
     const nlohmann::json* value = find(key);
     return value != nullptr && value->is_array();
   }
 
   /// True if there is a null under the key.
-  bool is_null(const std::string& key) const {
-    const auto place = object_->find(key);
-    return place != object_->end() && place->is_null();
+  bool is_null(std::string_view key) const {
+    const nlohmann::json* value = at(key);
+    return value != nullptr && value->is_null();
   }
 
   /// True if there is a text under the key.
-  bool is_text(const std::string& key) const {
+  bool is_text(std::string_view key) const {
     const nlohmann::json* value = find(key);
     return value != nullptr && value->is_string();
   }
 
   /// @throws IoError if there is a value under the key, and another one
-  void require_value(const std::string& key, const nlohmann::json& expected, const std::string& reason = "") const {
+  void require_value(std::string_view key, const nlohmann::json& expected, std::string_view reason = "") const {
     const nlohmann::json* value = find(key);
     if (value == nullptr || *value == expected) return;
-    fail(key, describe(*value), (expected.is_structured() ? "none or an empty one" : describe(expected)) + reason);
+    fail(key, describe(*value),
+         (expected.is_structured() ? "none or an empty one" : describe(expected)).append(reason));
   }
 
   /// @throws IoError if there is a value under the key other than false or an empty array or object
-  void require_nothing(const std::string& key, const std::string& reason) const {
+  void require_nothing(std::string_view key, std::string_view reason) const {
     const nlohmann::json* value = find(key);
     if (value == nullptr || *value == false || (value->is_structured() && value->empty())) return;
-    fail(key, describe(*value), "none" + reason);
+    fail(key, describe(*value), std::string("none").append(reason));
   }
 
   /// @throws IoError if the object has a key that is not in the list
-  void allow_only(const std::set<std::string>& keys) const {
+  void allow_only(Keys keys) const {
     for (const auto& [key, value] : object_->items())
-      if (!keys.contains(key)) fail(key, "an unknown key", "a key of this version");
+      if (std::find(keys.begin(), keys.end(), key) == keys.end()) fail(key, "an unknown key", "a key of this version");
   }
 
   /// @throws IoError if the value is empty: the key is missing
   template <class Value>
-  Value required(std::optional<Value> value, const std::string& key, const std::string& expected) const {
-    if (!value) fail(key, object_->contains(key) ? "null" : "no such key", expected);
+  Value required(std::optional<Value> value, std::string_view key, std::string_view expected) const {
+    if (!value) fail(key, at(key) != nullptr ? "null" : "no such key", expected);
     return *std::move(value);
   }
 
   /// @throws IoError always
-  [[noreturn]] void fail(const std::string& key, const std::string& got, const std::string& expected) const {
-    throw IoError(file_, prefix_ + key, got, expected);
+  [[noreturn, gnu::cold]] void fail(std::string_view key, ErrorText got, ErrorText expected) const {
+    throw IoError(file_, std::string(prefix_).append(key), got, expected);
   }
 
  private:
-  const nlohmann::json* find(const std::string& key) const {
-    const auto place = object_->find(key);
-    return place == object_->end() || place->is_null() ? nullptr : &*place;
+  /// The value under the key, or null if there is none.
+  const nlohmann::json* at(std::string_view key) const {
+    const auto place = object_->find(std::string(key));
+    return place == object_->end() ? nullptr : &*place;
   }
 
-  Index integer_of(const nlohmann::json& value, const std::string& key, Index low, Index high) const {
+  /// The same for a value other than null.
+  const nlohmann::json* find(std::string_view key) const {
+    const nlohmann::json* value = at(key);
+    return value == nullptr || value->is_null() ? nullptr : value;
+  }
+
+  Index integer_of(const nlohmann::json& value, std::string_view key, Index low, Index high) const {
     // Unsigned values above the range of Index would turn negative.
     const bool fits =
         value.is_number_unsigned() ? std::in_range<Index>(value.get<std::uint64_t>()) : value.is_number_integer();

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <filesystem>
 #include <limits>
-#include <set>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -50,18 +49,18 @@ inline constexpr std::array<Choice<merge::SurvivorBias>, 2> calibration_biases{
 inline evaluation::CalibrationPoint parse_calibration_point(const JsonFields& fields) {
   fields.allow_only({"threshold", "deletion_rate", "bits_per_byte", "token_accuracy", "sequence_accuracy",
                      "milliseconds_per_kilobyte"});
-  const auto number = [&fields](const std::string& key, auto accept, const std::string& expected) {
+  const auto number = [&fields](std::string_view key, JsonFields::Accept accept, std::string_view expected) {
     return fields.required(fields.number(key, accept, expected), key, expected);
   };
-  const auto finite = [&](const std::string& key) {
+  const auto finite = [&](std::string_view key) {
     return number(
         key, [](double value) { return std::isfinite(value); }, "a finite number");
   };
-  const auto share = [&](const std::string& key) {
+  const auto share = [&](std::string_view key) {
     return number(
         key, [](double value) { return value >= 0 && value <= 1; }, "a number in [0, 1]");
   };
-  const auto amount = [&](const std::string& key) {
+  const auto amount = [&](std::string_view key) {
     return number(
         key, [](double value) { return value >= 0 && std::isfinite(value); }, "a finite number from 0");
   };
@@ -109,13 +108,15 @@ inline void warn_of_origin(const CalibrationOrigin& origin, const std::filesyste
 inline StoredCalibration parse_stored_calibration(std::string_view text, const std::string& file_name) {
   const nlohmann::json object = detail::parse_json_object(text, file_name, "file");
   const detail::JsonFields fields(object, file_name);
-  const auto whole = [&fields](const std::string& key, Index low, Index high) {
+  const auto whole = [&fields](std::string_view key, Index low, Index high) {
     return fields.required(fields.integer(key, low, high), key, "a whole number from " + std::to_string(low));
   };
-  std::set<std::string> keys{"version", "mode", "survivor_bias", "source_bytes", "sequences", "threads", "points"};
   const bool says_of_what = whole("version", 1, detail::calibration_version) > 1;
-  if (says_of_what) keys.insert({"weights", "machine"});
-  fields.allow_only(keys);
+  if (says_of_what)
+    fields.allow_only(
+        {"version", "mode", "survivor_bias", "source_bytes", "sequences", "threads", "points", "weights", "machine"});
+  else
+    fields.allow_only({"version", "mode", "survivor_bias", "source_bytes", "sequences", "threads", "points"});
   fields.required(fields.choice("mode", detail::calibration_modes), "mode", R"("hard")");
   evaluation::CalibrationSample sample;
   sample.survivor_bias = fields.required(fields.choice("survivor_bias", detail::calibration_biases), "survivor_bias",

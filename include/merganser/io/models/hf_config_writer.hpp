@@ -19,30 +19,32 @@ namespace detail {
 /// What every config.json says.
 inline nlohmann::json common_fields(const HfConfig& config) {
   const bool mrt5 = config.model_type == HfConfig::ModelType::mrt5;
-  return {
-      {"architectures", nlohmann::json::array({mrt5 ? "MrT5ForConditionalGeneration" : "T5ForConditionalGeneration"})},
-      {"is_encoder_decoder", true},
-      {"model_type", word_of(config.model_type, model_types)},
-      {"vocab_size", config.vocab_size},
-      {"d_model", config.d_model},
-      {"d_kv", config.d_kv},
-      {"d_ff", config.d_ff},
-      {"num_heads", config.num_heads},
-      {"num_layers", config.num_layers},
-      {"num_decoder_layers", config.num_decoder_layers},
-      {"relative_attention_num_buckets", config.relative_attention_num_buckets},
-      {"relative_attention_max_distance", config.relative_attention_max_distance},
-      {"dropout_rate", config.dropout_rate},
-      {"layer_norm_epsilon", config.layer_norm_epsilon},
-      {"initializer_factor", config.initializer_factor},
-      {"feed_forward_proj", word_of(config.feed_forward_proj, feed_forwards)},
-      {"tie_word_embeddings", config.tie_word_embeddings},
-      {"scale_decoder_outputs", config.scale_decoder_outputs},
-      {"decoder_start_token_id", config.decoder_start_token_id},
-      {"eos_token_id", config.eos_token_id},
-      {"pad_token_id", nullptr},
-      {"use_softmax1", config.use_softmax1},
-      {"has_absolute_position_embeddings", config.has_absolute_position_embeddings}};
+  nlohmann::json object = nlohmann::json::object();
+  object["architectures"].push_back(mrt5 ? "MrT5ForConditionalGeneration" : "T5ForConditionalGeneration");
+  object["pad_token_id"] = nullptr;
+  const auto put = [&object](const char* key, const auto& value) { object[key] = value; };
+  put("model_type", word_of(config.model_type, model_types));
+  put("feed_forward_proj", word_of(config.feed_forward_proj, feed_forwards));
+  put("vocab_size", config.vocab_size);
+  put("d_model", config.d_model);
+  put("d_kv", config.d_kv);
+  put("d_ff", config.d_ff);
+  put("num_heads", config.num_heads);
+  put("num_layers", config.num_layers);
+  put("num_decoder_layers", config.num_decoder_layers);
+  put("relative_attention_num_buckets", config.relative_attention_num_buckets);
+  put("relative_attention_max_distance", config.relative_attention_max_distance);
+  put("decoder_start_token_id", config.decoder_start_token_id);
+  put("eos_token_id", config.eos_token_id);
+  put("dropout_rate", config.dropout_rate);
+  put("layer_norm_epsilon", config.layer_norm_epsilon);
+  put("initializer_factor", config.initializer_factor);
+  put("is_encoder_decoder", true);
+  put("tie_word_embeddings", config.tie_word_embeddings);
+  put("scale_decoder_outputs", config.scale_decoder_outputs);
+  put("use_softmax1", config.use_softmax1);
+  put("has_absolute_position_embeddings", config.has_absolute_position_embeddings);
+  return object;
 }
 
 /// What only some models have.

@@ -11,7 +11,7 @@
 #include <merganser/core/memory_reserve.hpp>
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/types.hpp>
-#include <merganser/io/files/safetensors.hpp>
+#include <merganser/io/files/parameter_loading.hpp>
 #include <merganser/io/files/tensor_data.hpp>
 #include <merganser/io/files/tensor_table.hpp>
 #include <merganser/kernels/packed_matrix.hpp>

@@ -14,7 +14,6 @@
 #include <merganser/io/models/foreign_files.hpp>
 #include <merganser/io/models/hf_foreign_keys.hpp>
 #include <merganser/io/models/model_files.hpp>
-#include <merganser/io/models/task_file.hpp>
 
 namespace merganser::inline MERGANSER_ISA::io {
 
@@ -31,7 +30,7 @@ namespace detail {
 
 inline constexpr std::string_view carried_files[] = {
     generation_config_name, tokenizer_config_name, "special_tokens_map.json",
-    "added_tokens.json",    task_file_name,        "calibration.json"};
+    "added_tokens.json",    "task.json",           "calibration.json"};
 
 /// The text of a config.json with further keys; those that it has stay.
 inline std::string with_config_keys(const std::string& config, const std::string& keys) {

@@ -1,4 +1,5 @@
-// Model directories as others write them: missing keys, other element types, shards, aliases, damage.
+#include <merganser/io/models/model_loading.hpp>
+
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
