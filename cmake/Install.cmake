@@ -28,6 +28,6 @@ configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/merganserConfig.cmake.in
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/merganserConfigVersion.cmake
                                  COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(FILES ${PROJECT_BINARY_DIR}/merganserConfig.cmake ${PROJECT_BINARY_DIR}/merganserConfigVersion.cmake
-              ${CMAKE_CURRENT_LIST_DIR}/Dispatch.cmake
+              ${CMAKE_CURRENT_LIST_DIR}/Dispatch.cmake ${CMAKE_CURRENT_LIST_DIR}/Compiled.cmake
         DESTINATION ${merganser_package_folder})
-install(DIRECTORY ${CMAKE_CURRENT_LIST_DIR}/dispatch DESTINATION ${merganser_package_folder})
+install(DIRECTORY ${CMAKE_CURRENT_LIST_DIR}/dispatch ${CMAKE_CURRENT_LIST_DIR}/compiled DESTINATION ${merganser_package_folder})

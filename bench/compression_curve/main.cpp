@@ -31,7 +31,6 @@
 
 #include "../measure/program.hpp"
 #include "curve_report.hpp"
-#include "models.hpp"
 
 namespace compression_curve {
 

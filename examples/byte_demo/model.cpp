@@ -11,10 +11,6 @@
 #include <merganser/core/io_error.hpp>
 #include <merganser/io/models/model_directory.hpp>
 
-template class merganser::models::Encoder<float>;
-template class merganser::models::Decoder<float>;
-template class merganser::models::EncoderDecoder<float>;
-
 namespace byte_demo {
 
 namespace {

@@ -8,11 +8,6 @@
 
 #include <options.hpp>
 
-// Compiled once, in model.cpp.
-extern template class merganser::models::Encoder<float>;
-extern template class merganser::models::Decoder<float>;
-extern template class merganser::models::EncoderDecoder<float>;
-
 namespace byte_demo {
 
 using Model = runs::TextModel;
