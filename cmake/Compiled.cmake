@@ -46,11 +46,13 @@ endfunction()
 
 function(merganser_add_compiled NAME)
   if(NOT TARGET merganser::io)
-    message(FATAL_ERROR "merganser_add_compiled: got no target merganser::io, expected one: it needs nlohmann_json (Debian: nlohmann-json3-dev)")
+    message(FATAL_ERROR "merganser_add_compiled: got no target merganser::io, expected one: it needs nlohmann_json "
+                        "(Debian: nlohmann-json3-dev)")
   endif()
   merganser_compiled_name(name ${ARGN})
   if(NOT name)
-    message(WARNING "merganser_add_compiled: the compiler does not say for which instruction set it compiles: units that link ${NAME} make their own instantiations")
+    message(WARNING "merganser_add_compiled: the compiler does not say for which instruction set it compiles: units that "
+                    "link ${NAME} make their own instantiations")
     set(name nothing)
   endif()
   add_library(${NAME} STATIC EXCLUDE_FROM_ALL ${merganser_compiled_units})

@@ -1,7 +1,9 @@
 // A unit of a user's program: a trained model is loaded and encodes texts.
-#if __has_include(<merganser/io/models/model_directory.hpp>)
+#if __has_include(<merganser/io/models/model_loading.hpp>)
+#include <merganser/io/models/model_loading.hpp>
+#elif __has_include(<merganser/io/models/model_directory.hpp>)  // a checkout from before, to compare with
 #include <merganser/io/models/model_directory.hpp>
-#else  // a checkout from before io/ had sub-rooms, to compare with
+#else
 #include <merganser/io/model_directory.hpp>
 #endif
 #include <merganser/data/byte_tokenizer.hpp>

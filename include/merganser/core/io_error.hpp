@@ -63,8 +63,8 @@ class IoError : public std::runtime_error {
   /// @param got what was found, a number or text
   /// @param expected what would have been right, a number or text
   [[gnu::cold]] IoError(std::string_view file, std::string_view field, ErrorText got, ErrorText expected)
-      : std::runtime_error(got_and_expected(printable(file), printable(field), printable(got.str()),
-                                            printable(expected.str()))) {}
+      : std::runtime_error(
+            got_and_expected(printable(file), printable(field), printable(got.str()), printable(expected.str()))) {}
 };
 
 }  // namespace merganser
