@@ -118,15 +118,15 @@ TEST_CASE("every sequence gets a plan of its own", "[hard_deletion]") {
   const SequenceOffsets offsets = SequenceOffsets::from_lengths(Vector<Index>{3, 0, 4, 1});
   const auto plans = deletion_plans<float>(values, offsets, -15.0, {});
   REQUIRE(plans.size() == 4);
-  REQUIRE(plans[0] == MergePlan<float>::keep(Rows{0, 2}, 3));
+  REQUIRE(plans[0] == MergePlan<float>::keeping(Rows{0, 2}, 3));
   REQUIRE(plans[1] == MergePlan<float>{});
-  REQUIRE(plans[2] == MergePlan<float>::keep(Rows{2}, 4));
-  REQUIRE(plans[3] == MergePlan<float>::keep(Rows{0}, 1));
+  REQUIRE(plans[2] == MergePlan<float>::keeping(Rows{2}, 4));
+  REQUIRE(plans[3] == MergePlan<float>::keeping(Rows{0}, 1));
   REQUIRE(deletion_plans<float>({}, SequenceOffsets(), -15.0, {}).empty());
 
   const auto halved = deletion_plans<float>(values, offsets, -15.0, with_rate(0.5));
-  REQUIRE(halved[0].representative == Rows{0});  // 1.5 rounds up
-  REQUIRE(halved[2].representative == Rows{2, 3});
+  REQUIRE(halved[0].representatives() == Rows{0});  // 1.5 rounds up
+  REQUIRE(halved[2].representatives() == Rows{2, 3});
 }
 
 TEST_CASE("with a filler all plans are as long as the longest, but those of empty sequences", "[hard_deletion]") {
@@ -135,12 +135,12 @@ TEST_CASE("with a filler all plans are as long as the longest, but those of empt
   DeletionOptions options;
   options.filler = Filler::pad_to_longest;
   const auto plans = deletion_plans<float>(values, offsets, -15.0, options);
-  REQUIRE(plans[0] == MergePlan<float>::keep(Rows{0, 2}, 3));
+  REQUIRE(plans[0] == MergePlan<float>::keeping(Rows{0, 2}, 3));
   REQUIRE(plans[1].output_count() == 0);
-  REQUIRE(plans[2].representative == Rows{2, 0});
-  REQUIRE(plans[2].group == Rows{-1, -1, 0, -1});
-  REQUIRE(plans[3].representative == Rows{0, 0});
-  for (const auto& plan : plans) REQUIRE_NOTHROW(plan.check());
+  REQUIRE(plans[2].representatives() == Rows{2, 0});
+  REQUIRE(plans[2].groups() == Rows{-1, -1, 0, -1});
+  REQUIRE(plans[3].representatives() == Rows{0, 0});
+  REQUIRE(plans[3].members(1).empty());
 }
 
 TEST_CASE("plans need one value a row and options that can be followed", "[hard_deletion]") {

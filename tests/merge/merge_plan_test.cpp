@@ -1,7 +1,7 @@
 // Merge plans: keeping rows, and plans that are not plans.
 #include <merganser/merge/merge_plan.hpp>
 
-#include <vector>
+#include <string>
 
 #include "support/catch.hpp"
 #include "support/random_values.hpp"
@@ -16,7 +16,21 @@ using Rows = Vector<Index>;
 
 template <Real Scalar>
 MergePlan<Scalar> keep(const Rows& kept, Index n_in) {
-  return MergePlan<Scalar>::keep(kept, n_in);
+  return MergePlan<Scalar>::keeping(kept, n_in);
+}
+
+/// Tokens 0 and 1 become a row, 3 another one, 2 is dropped.
+MergePlan<float> merging() {
+  MergePlan<float> plan(4);
+  plan.open(1);
+  plan.add(0, 0.5F);
+  plan.add(1, 0.5F);
+  plan.keep(3);
+  return plan;
+}
+
+Vector<Member<float>> members_of(const MergePlan<float>& plan, Index row) {
+  return {plan.members(row).begin(), plan.members(row).end()};
 }
 
 }  // namespace
@@ -24,57 +38,76 @@ MergePlan<Scalar> keep(const Rows& kept, Index n_in) {
 TEMPLATE_TEST_CASE("keeping rows gives each of them a row of its own and drops the others", "[MergePlan]", float,
                    double) {
   const auto plan = keep<TestType>({0, 2, 3}, 5);
-  REQUIRE(plan.group == Rows{0, -1, 1, 2, -1});
-  REQUIRE(plan.weight == Vector<TestType>{1, 0, 1, 1, 0});
-  REQUIRE(plan.representative == Rows{0, 2, 3});
+  REQUIRE(plan.groups() == Rows{0, -1, 1, 2, -1});
+  REQUIRE(plan.representatives() == Rows{0, 2, 3});
   REQUIRE(plan.input_count() == 5);
   REQUIRE(plan.output_count() == 3);
-  REQUIRE_NOTHROW(plan.check());
+  for (Index row = 0; row < 3; ++row) {
+    REQUIRE(plan.members(row).size() == 1);
+    REQUIRE(plan.members(row)[0] == Member<TestType>{plan.representatives()[row], 1});
+  }
 }
 
 TEST_CASE("all rows, no rows and no input are plans too", "[MergePlan]") {
   const auto all = keep<float>({0, 1, 2}, 3), none = keep<float>({}, 3), empty = keep<float>({}, 0);
-  REQUIRE(all.group == Rows{0, 1, 2});
+  REQUIRE(all.groups() == Rows{0, 1, 2});
   REQUIRE(all.output_count() == 3);
-  REQUIRE(none.group == Rows{-1, -1, -1});
+  REQUIRE(none.groups() == Rows{-1, -1, -1});
   REQUIRE(none.output_count() == 0);
   REQUIRE(empty.input_count() == 0);
   REQUIRE(empty == MergePlan<float>{});
-  for (const auto& plan : {all, none, empty}) REQUIRE_NOTHROW(plan.check());
+}
+
+TEST_CASE("a row is what was added to it", "[MergePlan]") {
+  MergePlan<float> plan = merging();
+  REQUIRE(plan.output_count() == 2);
+  REQUIRE(members_of(plan, 0) == Vector<Member<float>>{{0, 0.5F}, {1, 0.5F}});
+  REQUIRE(members_of(plan, 1) == Vector<Member<float>>{{3, 1.0F}});
+  REQUIRE(plan.representatives() == Rows{1, 3});
+  plan.set_weights(0, 2.0F);
+  REQUIRE(members_of(plan, 0) == Vector<Member<float>>{{0, 2.0F}, {1, 2.0F}});
+  REQUIRE(members_of(plan, 1) == Vector<Member<float>>{{3, 1.0F}});
+}
+
+TEST_CASE("a token may be in several rows, and a row have no members", "[MergePlan]") {
+  MergePlan<float> plan(2);
+  plan.open(0);
+  plan.open(1);
+  plan.add(0, 0.25F);
+  plan.open(1);
+  plan.add(0, 0.75F);
+  plan.add(1);
+  REQUIRE(plan.members(0).empty());
+  REQUIRE(plan.groups() == Rows{1, 2});
 }
 
 TEST_CASE("plans are equal when everything in them is", "[MergePlan]") {
   const auto plan = keep<float>({0, 2}, 3);
   REQUIRE(plan == keep<float>({0, 2}, 3));
   REQUIRE_FALSE(plan == keep<float>({0, 1}, 3));
+  REQUIRE_FALSE(plan == keep<float>({0, 2}, 4));
   auto heavier = plan;
-  heavier.weight[0] = 0.5F;
+  heavier.set_weights(0, 0.5F);
   REQUIRE_FALSE(plan == heavier);
 }
 
 TEST_CASE("kept rows must rise within the sequence", "[MergePlan]") {
   const auto error_of = [](const Rows& kept) { return argument_error([&] { keep<float>(kept, 4); }); };
-  REQUIRE(error_of({2, 1}) == "MergePlan::keep: kept: got 1, expected rising row numbers below n_in");
-  REQUIRE(error_of({1, 1}) == "MergePlan::keep: kept: got 1, expected rising row numbers below n_in");
-  REQUIRE(error_of({-1}) == "MergePlan::keep: kept: got -1, expected rising row numbers below n_in");
-  REQUIRE(error_of({0, 4}) == "MergePlan::keep: kept: got 4, expected rising row numbers below n_in");
-  REQUIRE(argument_error([] { keep<float>({0}, 0); }) ==
-          "MergePlan::keep: kept: got 0, expected rising row numbers below n_in");
+  const std::string expected = ", expected rising token numbers below n_in";
+  REQUIRE(error_of({2, 1}) == "MergePlan::keeping: kept: got 1" + expected);
+  REQUIRE(error_of({1, 1}) == "MergePlan::keeping: kept: got 1" + expected);
+  REQUIRE(error_of({-1}) == "MergePlan::keeping: kept: got -1" + expected);
+  REQUIRE(error_of({0, 4}) == "MergePlan::keeping: kept: got 4" + expected);
+  REQUIRE(argument_error([] { keep<float>({0}, 0); }) == "MergePlan::keeping: kept: got 0" + expected);
 }
 
-TEST_CASE("a plan with sizes or rows that do not fit says which", "[MergePlan]") {
-  const MergePlan<float> merging{{0, 0, -1, 1}, {0.5F, 0.5F, 0, 2}, {1, 3}};
-  REQUIRE_NOTHROW(merging.check());
-  const auto error_of = [&](auto&& change) {
-    MergePlan<float> plan = merging;
-    change(plan);
-    return argument_error([&] { plan.check(); });
-  };
-  REQUIRE(error_of([](auto& plan) { plan.weight.pop_back(); }) == "MergePlan: weight.size(): got 3, expected 4");
-  REQUIRE(error_of([](auto& plan) { plan.group[1] = -2; }) == "MergePlan: group: got -2, expected -1 or an output row");
-  REQUIRE(error_of([](auto& plan) { plan.group[1] = 2; }) == "MergePlan: group: got 2, expected -1 or an output row");
-  REQUIRE(error_of([](auto& plan) { plan.representative[0] = 4; }) ==
-          "MergePlan: representative: got 4, expected an input row");
-  REQUIRE(error_of([](auto& plan) { plan.representative[0] = -1; }) ==
-          "MergePlan: representative: got -1, expected an input row");
+TEST_CASE("tokens that are not there, and members without a row, are errors", "[MergePlan]") {
+  MergePlan<float> plan(4);
+  REQUIRE(argument_error([&] { plan.add(0); }) == "MergePlan::add: rows: got 0, expected an open row");
+  for (const Index token : {-1, 4}) {
+    const std::string got = "token: got " + std::to_string(token) + ", expected a token of the sequence";
+    REQUIRE(argument_error([&] { plan.open(token); }) == "MergePlan::open: " + got);
+    plan.open(0);
+    REQUIRE(argument_error([&] { plan.add(token); }) == "MergePlan::add: " + got);
+  }
 }

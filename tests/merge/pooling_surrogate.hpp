@@ -27,10 +27,11 @@ struct PoolingSurrogate {
     Matrix<double> sums = Matrix<double>::Zero(groups.output_offsets().total(), x.cols());
     Vector<double> weights(sums.rows(), 0.0), counts = weights;
     for (Index i = 0; i < offsets.count(); ++i) {
+      const Vector<Index> segment_of = groups.plan(i).groups();
       double moved = 0;
       for (Index row = 0; row < offsets.length(i); ++row) {
         const Index t = offsets.begin(i) + row;
-        const Index group = groups.plan(i).group[row];
+        const Index group = segment_of[row];
         if (group < 0) continue;
         const Index out = groups.output_offsets().begin(i) + group;
         sums.row(out) += (1 + moved) * x.row(t);

@@ -24,11 +24,11 @@ TEST_CASE("segments are filled up: the mean of the pads first, then rows without
   auto plans = segment_plans<double>(Flags{1, 1, 0, 1, /**/ 0, 1, 0, 0, /**/ 0, 0, 0, 1}, offsets, pads);
   const Flags fillers = fill_up_segments(plans, offsets, pads);
   REQUIRE(fillers == Flags{0, 0, 0, /**/ 0, 1, 1, /**/ 0, 1, 1});
-  REQUIRE(plans[0].group == Rows{0, 1, 2, 2});
-  REQUIRE(plans[1].group == Rows{0, 0, 1, 1});
-  REQUIRE(plans[1].weight[2] == segment_weight<double>(2));
-  REQUIRE(plans[1].representative == Rows{0, 0, 0});
-  REQUIRE(plans[2].group == Rows{0, 0, 0, 0});
+  REQUIRE(plans[0].groups() == Rows{0, 1, 2, 2});
+  REQUIRE(plans[1].groups() == Rows{0, 0, 1, 1});
+  REQUIRE(plans[1].members(1)[0] == Member<double>{2, segment_weight<double>(2)});
+  REQUIRE(plans[1].representatives() == Rows{0, 0, 0});
+  REQUIRE(plans[2].groups() == Rows{0, 0, 0, 0});
   REQUIRE(plans[3].output_count() == 0);  // without rows there is nothing to stand at
   const Compaction<double> groups(plans, offsets);
   REQUIRE(groups.memberless_rows() == Rows{5, 7, 8});
@@ -39,15 +39,15 @@ TEST_CASE("pads of the longest sequence stay in no segment", "[reference_pooling
   const Flags pads{0, 0, 1, /**/ 0, 0};
   auto plans = segment_plans<double>(Flags{1, 1, 0, /**/ 0, 1}, offsets, pads);
   REQUIRE(fill_up_segments(plans, offsets, pads) == Flags{0, 0, /**/ 0, 1});
-  REQUIRE(plans[0].group == Rows{0, 1, -1});
+  REQUIRE(plans[0].groups() == Rows{0, 1, -1});
 }
 
 TEST_CASE("whole groups take pads for tokens and drop the rest", "[reference_pooling]") {
   const auto plans = whole_group_plans<double>(SequenceOffsets::from_lengths(Rows{7, 3, 2, 0}), 3);
-  REQUIRE(plans[0].group == Rows{0, 0, 0, 1, 1, 1, -1});
-  REQUIRE(plans[0].representative == Rows{0, 3});
-  REQUIRE(plans[1].group == Rows{0, 0, 0});
-  REQUIRE(plans[2].group == Rows{-1, -1});
+  REQUIRE(plans[0].groups() == Rows{0, 0, 0, 1, 1, 1, -1});
+  REQUIRE(plans[0].representatives() == Rows{0, 3});
+  REQUIRE(plans[1].groups() == Rows{0, 0, 0});
+  REQUIRE(plans[2].groups() == Rows{-1, -1});
   REQUIRE(plans[2].output_count() == 0);
   REQUIRE(plans[3].input_count() == 0);
 }

@@ -27,24 +27,23 @@ Vector<MergePlan<double>> plans_of(const Flags& boundaries, const Rows& lengths,
 TEST_CASE("a boundary is the last token of its segment", "[segment_mean]") {
   const auto plans = plans_of({0, 1, 1, 0, 0, 1, /**/ 255, /**/ 0, 0}, {6, 1, 0, 2});
   REQUIRE(plans.size() == 4);
-  REQUIRE(plans[0].group == Rows{0, 0, 1, 2, 2, 2});
-  REQUIRE(plans[0].representative == Rows{0, 2, 3});
-  REQUIRE(plans[0].weight == Vector<double>{segment_weight<double>(2), segment_weight<double>(2),
-                                            segment_weight<double>(1), segment_weight<double>(3),
-                                            segment_weight<double>(3), segment_weight<double>(3)});
-  REQUIRE(plans[1].group == Rows{0});
+  REQUIRE(plans[0].groups() == Rows{0, 0, 1, 2, 2, 2});
+  REQUIRE(plans[0].representatives() == Rows{0, 2, 3});
+  for (Index segment = 0; segment < 3; ++segment)
+    for (const Member<double>& member : plans[0].members(segment))
+      REQUIRE(member.weight == segment_weight<double>(Rows{2, 1, 3}[segment]));
+  REQUIRE(plans[1].groups() == Rows{0});
   REQUIRE(plans[2].input_count() == 0);
   REQUIRE(plans[2].output_count() == 0);
-  REQUIRE(plans[3].group == Rows{0, 0});  // behind the last boundary is a segment too
+  REQUIRE(plans[3].groups() == Rows{0, 0});  // behind the last boundary is a segment too
 }
 
 TEST_CASE("pads are in no segment, wherever they stand", "[segment_mean]") {
   const auto plans = plans_of({0, 1, 0, 0, 1, 0, /**/ 1, 1}, {6, 2}, {1, 0, 0, 1, 0, 1, /**/ 1, 1});
-  REQUIRE(plans[0].group == Rows{-1, 0, 1, -1, 1, -1});
-  REQUIRE(plans[0].representative == Rows{1, 2});
-  REQUIRE(plans[0].weight[3] == 0);
-  REQUIRE(plans[0].weight[2] == segment_weight<double>(2));
-  REQUIRE(plans[1].group == Rows{-1, -1});
+  REQUIRE(plans[0].groups() == Rows{-1, 0, 1, -1, 1, -1});
+  REQUIRE(plans[0].representatives() == Rows{1, 2});
+  REQUIRE(plans[0].members(1)[0] == Member<double>{2, segment_weight<double>(2)});
+  REQUIRE(plans[1].groups() == Rows{-1, -1});
   REQUIRE(plans[1].output_count() == 0);
 }
 

@@ -41,14 +41,14 @@ TEST_CASE("groups are consecutive rows; pads are in none, and the last may be sh
   const auto plans =
       strided_plans<double>(SequenceOffsets::from_lengths(Rows{6, 1, 0, 7, 8}), 3,
                             Flags{0, 0, 0, 0, 0, 0, /**/ 0, /**/ 0, 0, 0, 0, 0, 0, 0, /**/ 0, 1, 0, 1, 1, 1, 0, 1});
-  REQUIRE(plans[0].group == Rows{0, 0, 0, 1, 1, 1});
-  REQUIRE(plans[0].representative == Rows{0, 3});
-  REQUIRE(plans[1].group == Rows{0});
+  REQUIRE(plans[0].groups() == Rows{0, 0, 0, 1, 1, 1});
+  REQUIRE(plans[0].representatives() == Rows{0, 3});
+  REQUIRE(plans[1].groups() == Rows{0});
   REQUIRE(plans[2].output_count() == 0);
-  REQUIRE(plans[3].group == Rows{0, 0, 0, 1, 1, 1, 2});
-  REQUIRE(plans[3].representative == Rows{0, 3, 6});
-  REQUIRE(plans[4].group == Rows{0, -1, 0, -1, -1, -1, 1, -1});  // a group of pads is none
-  REQUIRE(plans[4].representative == Rows{0, 6});
+  REQUIRE(plans[3].groups() == Rows{0, 0, 0, 1, 1, 1, 2});
+  REQUIRE(plans[3].representatives() == Rows{0, 3, 6});
+  REQUIRE(plans[4].groups() == Rows{0, -1, 0, -1, -1, -1, 1, -1});  // a group of pads is none
+  REQUIRE(plans[4].representatives() == Rows{0, 6});
 }
 
 TEMPLATE_TEST_CASE("a group becomes the gelu of its convolution, missing rows are 0", "[StridedConvolution]", float,

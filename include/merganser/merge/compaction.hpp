@@ -25,14 +25,7 @@ class Compaction {
     check_equal("Compaction", "plans.size()", plans_.size(), input.count());
     for (Index i = 0; i < input.count(); ++i) {
       check_equal("Compaction", "plan.input_count()", plan(i).input_count(), input.length(i));
-      plan(i).check();
       output_.push_back(plan(i).output_count());
-      Vector<bool> has_member(plan(i).output_count(), false);
-      for (const Index row : plan(i).group)
-        if (row >= 0) has_member[row] = true;
-      for (Index row = 0; row < plan(i).output_count(); ++row)
-        if (!has_member[row])
-          copies_.push_back({output_.begin(i) + row, input_.begin(i) + plan(i).representative[row]});
     }
   }
 
@@ -40,41 +33,62 @@ class Compaction {
   const SequenceOffsets& output_offsets() const { return output_; }
   const MergePlan<Scalar>& plan(Index sequence) const { return plans_[sequence]; }
 
-  /// Output rows that are copies of their representative, because nothing was merged into them. Rising.
+  /// Output rows without members, counted over the whole batch. Rising.
   Vector<Index> memberless_rows() const {
     Vector<Index> rows;
-    for (const Copy& copy : copies_) rows.push_back(copy.out);
+    for_each_row([&](Index, Index out, std::span<const Member<Scalar>> members) {
+      if (members.empty()) rows.push_back(out);
+    });
     return rows;
   }
 
   /// x [T_in x D] to its merged rows [T_out x D].
   Matrix<Scalar> compact(const MatrixRef<Scalar>& x) const {
     check_equal("Compaction::compact", "x.rows()", x.rows(), input_.total());
-    Matrix<Scalar> y = Matrix<Scalar>::Zero(output_.total(), x.cols());
-    for_each_member([&](Index in, Index out, Scalar weight) {
-      kernels::add_scaled(x.cols(), weight, x.row(in).data(), y.row(out).data());
+    Matrix<Scalar> y(output_.total(), x.cols());
+    for_each_row([&](Index first, Index out, std::span<const Member<Scalar>> members) {
+      if (is_copy(members)) {
+        y.row(out) = x.row(first + members[0].token);
+        return;
+      }
+      y.row(out).setZero();
+      for (const Member<Scalar>& member : members)
+        kernels::add_scaled(x.cols(), member.weight, x.row(first + member.token).data(), y.row(out).data());
     });
-    for (const Copy& copy : copies_) y.row(copy.out) = x.row(copy.in);
     return y;
   }
 
-  /// Gradient of `compact`: grad_y [T_out x D] to [T_in x D]; dropped rows get 0.
+  /// Gradient of `compact`: grad_y [T_out x D] to [T_in x D]; dropped tokens get 0.
   Matrix<Scalar> compact_backward(const MatrixRef<Scalar>& grad_y) const {
     check_equal("Compaction::compact_backward", "grad_y.rows()", grad_y.rows(), output_.total());
     Matrix<Scalar> grad_x = Matrix<Scalar>::Zero(input_.total(), grad_y.cols());
-    for_each_member([&](Index in, Index out, Scalar weight) {
-      kernels::add_scaled(grad_y.cols(), weight, grad_y.row(out).data(), grad_x.row(in).data());
+    for_each_row([&](Index first, Index out, std::span<const Member<Scalar>> members) {
+      for (const Member<Scalar>& member : members)
+        kernels::add_scaled(grad_y.cols(), member.weight, grad_y.row(out).data(),
+                            grad_x.row(first + member.token).data());
     });
-    for (const Copy& copy : copies_) grad_x.row(copy.in) += grad_y.row(copy.out);
     return grad_x;
   }
 
-  /// Back to the full length: every input row takes the value of its group; dropped rows are 0.
+  /// Back to the full length: every token takes the value of its row, of several rows their mean by its weights there;
+  /// dropped tokens are 0.
   Matrix<Scalar> expand(const MatrixRef<Scalar>& y) const {
     check_equal("Compaction::expand", "y.rows()", y.rows(), output_.total());
     Matrix<Scalar> x = Matrix<Scalar>::Zero(input_.total(), y.cols());
-    for_each_member([&](Index in, Index out, Scalar) { x.row(in) = y.row(out); });
+    for_each_share([&](Index in, Index out, Scalar share) {
+      kernels::add_scaled(y.cols(), share, y.row(out).data(), x.row(in).data());
+    });
     return x;
+  }
+
+  /// Gradient of `expand`: grad_x [T_in x D] to [T_out x D].
+  Matrix<Scalar> expand_backward(const MatrixRef<Scalar>& grad_x) const {
+    check_equal("Compaction::expand_backward", "grad_x.rows()", grad_x.rows(), input_.total());
+    Matrix<Scalar> grad_y = Matrix<Scalar>::Zero(output_.total(), grad_x.cols());
+    for_each_share([&](Index in, Index out, Scalar share) {
+      kernels::add_scaled(grad_x.cols(), share, grad_x.row(in).data(), grad_y.row(out).data());
+    });
+    return grad_y;
   }
 
   /// One value a token: each output row takes its representative's.
@@ -100,27 +114,40 @@ class Compaction {
     Vector<Index> rows;
     rows.reserve(output_.total());
     for (Index i = 0; i < input_.count(); ++i)
-      for (const Index row : plan(i).representative) rows.push_back(input_.begin(i) + row);
+      for (const Index row : plan(i).representatives()) rows.push_back(input_.begin(i) + row);
     return rows;
   }
 
  private:
-  struct Copy {
-    Index out, in;
-  };
+  static bool is_copy(std::span<const Member<Scalar>> members) {
+    return members.size() == 1 && members[0].weight == Scalar{1};
+  }
 
+  /// Calls visit(first token of the sequence, row, its members) for every output row.
   template <class Visit>
-  void for_each_member(Visit&& visit) const {
-    for (Index i = 0; i < input_.count(); ++i) {
-      const MergePlan<Scalar>& p = plan(i);
-      for (Index row = 0; row < p.group.size(); ++row)
-        if (p.group[row] >= 0) visit(input_.begin(i) + row, output_.begin(i) + p.group[row], p.weight[row]);
-    }
+  void for_each_row(Visit&& visit) const {
+    for (Index i = 0; i < input_.count(); ++i)
+      for (Index row = 0; row < plan(i).output_count(); ++row)
+        visit(input_.begin(i), output_.begin(i) + row, plan(i).members(row));
+  }
+
+  /// Calls visit(token, row, share of the row in the token's value); the shares of a token add up to 1.
+  template <class Visit>
+  void for_each_share(Visit&& visit) const {
+    Vector<Scalar> sums(input_.total(), Scalar{0});
+    for_each_row([&](Index first, Index, std::span<const Member<Scalar>> members) {
+      for (const Member<Scalar>& member : members) sums[first + member.token] += member.weight;
+    });
+    for_each_row([&](Index first, Index out, std::span<const Member<Scalar>> members) {
+      for (const Member<Scalar>& member : members) {
+        const Scalar sum = sums[first + member.token];
+        if (sum != Scalar{0}) visit(first + member.token, out, member.weight / sum);
+      }
+    });
   }
 
   Vector<MergePlan<Scalar>> plans_;
   SequenceOffsets input_, output_;
-  Vector<Copy> copies_;
 };
 
 /// The batch that the plans make of `batch`; positions are those of the representatives.

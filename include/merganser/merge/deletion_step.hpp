@@ -112,23 +112,27 @@ class DeletionStep {
     Vector<Index> rows;
     const SequenceOffsets& offsets = compaction_.input_offsets();
     for (Index i = 0; i < offsets.count(); ++i) {
-      const Vector<Index>& group = compaction_.plan(i).group;
-      for (Index row = 0; row < group.size(); ++row)
-        if (group[row] >= 0) rows.push_back(offsets.begin(i) + row);
+      const MergePlan<Scalar>& plan = compaction_.plan(i);
+      for (Index row = 0; row < plan.output_count(); ++row)
+        for (const Member<Scalar>& member : plan.members(row)) rows.push_back(offsets.begin(i) + member.token);
     }
     return rows;
   }
 
   /// Vectors [T x D] to those that go on.
   Matrix<Scalar> forward(Matrix<Scalar> x) const {
-    if (hard_) return compaction_.compact(x);
-    return x;
+    if (!hard_) return x;
+    Matrix<Scalar> y = compaction_.compact(x);
+    for_each_filler([&](Index row, Index first) { y.row(row) = x.row(first); });
+    return y;
   }
 
   /// Gradient of `forward`.
   Matrix<Scalar> backward(Matrix<Scalar> grad) const {
-    if (hard_) return compaction_.compact_backward(grad);
-    return grad;
+    if (!hard_) return grad;
+    Matrix<Scalar> grad_x = compaction_.compact_backward(grad);
+    for_each_filler([&](Index row, Index first) { grad_x.row(first) += grad.row(row); });
+    return grad_x;
   }
 
   /// The gradient of the key bias after the step, [T'] or empty, becomes that of the gate values (written to
@@ -140,7 +144,7 @@ class DeletionStep {
     check_equal("DeletionStep::backward_bias", "grad_after.size()", std::ssize(grad_after), after_.total());
     Vector<Scalar> grad(grad_after.begin(), grad_after.end());
     if (hard_) {
-      for_each_filler([&](Index row) { grad[row] = 0; });  // a filler's key bias is a constant
+      for_each_filler([&](Index row, Index) { grad[row] = 0; });  // a filler's key bias is a constant
       grad = compaction_.pick_backward(grad);
     }
     if (carries_bias_) grad_gate = grad;
@@ -167,20 +171,17 @@ class DeletionStep {
   void hide_filler() {
     after_.key_bias.resize(after_.total(), Scalar{0});
     after_.forced.resize(after_.total(), 0);
-    for_each_filler([&](Index row) {
+    for_each_filler([&](Index row, Index) {
       after_.key_bias[row] = static_cast<Scalar>(kernels::hidden_score);
       after_.forced[row] = 1;
     });
   }
 
-  /// Calls visit(row) for every row after the step that is a filler.
+  /// Calls visit(row, first token of its sequence) for every row after the step that is a filler: a copy of that token.
   template <class Visit>
   void for_each_filler(Visit&& visit) const {
-    for (Index i = 0; i < compaction_.input_offsets().count(); ++i) {
-      const Vector<Index>& group = compaction_.plan(i).group;
-      const Index kept = group.empty() ? 0 : *std::max_element(group.begin(), group.end()) + 1;
-      for (Index row = after_.offsets.begin(i) + kept; row < after_.offsets.end(i); ++row) visit(row);
-    }
+    const Vector<Index> representatives = compaction_.representatives();
+    for (const Index row : compaction_.memberless_rows()) visit(row, representatives[row]);
   }
 
   bool hard_ = false;

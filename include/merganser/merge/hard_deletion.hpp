@@ -54,8 +54,8 @@ Vector<Index> surviving_rows(std::span<const Scalar> values, double trained_thre
   return kept;
 }
 
-/// One plan a sequence that keeps the surviving rows; with a filler, every plan is as long as the longest. `gone` [T]
-/// or empty as in `surviving_rows`.
+/// One plan a sequence that keeps the surviving rows; with a filler, every plan is as long as the longest, by rows
+/// without members at the place of the first token. `gone` [T] or empty as in `surviving_rows`.
 /// @throws std::invalid_argument if there is not one value a row or the options contradict themselves
 template <Real Scalar>
 Vector<MergePlan<Scalar>> deletion_plans(std::span<const Scalar> values, const SequenceOffsets& offsets,
@@ -68,12 +68,12 @@ Vector<MergePlan<Scalar>> deletion_plans(std::span<const Scalar> values, const S
   for (Index i = 0; i < offsets.count(); ++i) {
     const RowRange sequence = offsets.range(i);
     const Vector<Index> kept = surviving_rows(sequence.of(values), trained_threshold, options, gone.of(sequence));
-    plans.push_back(MergePlan<Scalar>::keep(kept, sequence.length));
+    plans.push_back(MergePlan<Scalar>::keeping(kept, sequence.length));
     longest = std::max(longest, plans.back().output_count());
   }
   if (options.filler == Filler::pad_to_longest)
     for (MergePlan<Scalar>& plan : plans)
-      if (plan.input_count() > 0) plan.representative.resize(longest, 0);
+      while (plan.input_count() > 0 && plan.output_count() < longest) plan.open(0);
   return plans;
 }
 

@@ -8,47 +8,106 @@
 
 namespace merganser::inline MERGANSER_ISA::merge {
 
-/// For one sequence of n_in tokens that becomes n_out: who goes where, with which weight, and whose place counts.
-///
-/// Deleting, merging, pooling and clustering are all plans. Output row o is the sum of weight[i] * x[i] over the inputs
-/// with group[i] = o; it stands at the position of its representative. An output row without members is a copy of its
-/// representative (padding, see Filler).
+/// A token as a part of a row, with its weight there.
 template <Real Scalar>
-struct MergePlan {
-  Vector<Index> group;           ///< [n_in] output row of each input row, or -1: dropped
-  Vector<Scalar> weight;         ///< [n_in] its weight inside that row
-  Vector<Index> representative;  ///< [n_out] input row whose position the output row takes
+struct Member {
+  Index token = 0;
+  Scalar weight = Scalar{1};
 
-  Index input_count() const { return group.size(); }
-  Index output_count() const { return representative.size(); }
+  bool operator==(const Member&) const = default;
+};
 
-  /// The plan that keeps the given rows as they are and drops all others. `kept` rises, within [0, n_in).
+/// For one sequence of n_in tokens that becomes n_out rows, seen from these: each lists the tokens it is made of, and
+/// the token whose place it takes.
+///
+/// Deleting, merging, pooling and clustering are all plans. A row is the sum of weight * x over its members. A token is
+/// in no row (it is dropped), in one, or in several (soft clusters, integrate-and-fire). A row without members is 0.
+template <Real Scalar>
+class MergePlan {
+ public:
+  MergePlan() = default;
+  explicit MergePlan(Index n_in) : n_in_(n_in) {}
+
+  /// The plan that keeps the given tokens as they are and drops all others. `kept` rises, within [0, n_in).
   /// @throws std::invalid_argument if it does not
-  static MergePlan keep(std::span<const Index> kept, Index n_in) {
-    MergePlan plan;
-    plan.group.assign(n_in, -1);
-    plan.weight.assign(n_in, Scalar{0});
+  static MergePlan keeping(std::span<const Index> kept, Index n_in) {
+    MergePlan plan(n_in);
+    plan.reserve(std::ssize(kept), std::ssize(kept));
     Index last = -1;
-    for (const Index row : kept) {
-      check_argument(row > last && row < n_in, "MergePlan::keep", "kept", row, "rising row numbers below n_in");
-      last = row;
-      plan.group[row] = plan.output_count();
-      plan.weight[row] = Scalar{1};
-      plan.representative.push_back(row);
+    for (const Index token : kept) {
+      check_argument(token > last && token < n_in, "MergePlan::keeping", "kept", token,
+                     "rising token numbers below n_in");
+      plan.keep(last = token);
     }
     return plan;
   }
 
-  /// @throws std::invalid_argument if the sizes disagree or an index is out of range
-  void check() const {
-    check_equal("MergePlan", "weight.size()", weight.size(), group.size());
-    for (const Index row : group)
-      check_argument(row >= -1 && row < output_count(), "MergePlan", "group", row, "-1 or an output row");
-    for (const Index row : representative)
-      check_argument(row >= 0 && row < input_count(), "MergePlan", "representative", row, "an input row");
+  /// Room for so many rows and members.
+  void reserve(Index rows, Index members) {
+    representatives_.reserve(rows);
+    ends_.reserve(rows);
+    members_.reserve(members);
+  }
+
+  /// Begins a further row, which stands at the place of this token.
+  /// @throws std::invalid_argument if there is no such token
+  void open(Index representative) {
+    check_token("MergePlan::open", representative);
+    representatives_.push_back(representative);
+    ends_.push_back(members_.size());
+  }
+
+  /// Makes a token a part of the row that was opened last.
+  /// @throws std::invalid_argument if there is no such token or no row
+  void add(Index token, Scalar weight = Scalar{1}) {
+    check_token("MergePlan::add", token);
+    check_argument(!ends_.empty(), "MergePlan::add", "rows", 0, "an open row");
+    members_.push_back({token, weight});
+    ends_.back() = members_.size();
+  }
+
+  /// A row that is one token.
+  void keep(Index token) {
+    open(token);
+    add(token);
+  }
+
+  /// The weights of a row that was opened, as a mean needs them once it knows how many members there are.
+  void set_weights(Index row, Scalar weight) {
+    for (Index i = begin_of(row); i < ends_[row]; ++i) members_[i].weight = weight;
+  }
+
+  Index input_count() const { return n_in_; }
+  Index output_count() const { return representatives_.size(); }
+
+  std::span<const Member<Scalar>> members(Index row) const {
+    return {members_.data() + begin_of(row), static_cast<std::size_t>(ends_[row] - begin_of(row))};
+  }
+
+  /// [n_out] the token whose place each row takes.
+  const Vector<Index>& representatives() const { return representatives_; }
+
+  /// [n_in] the first row that each token is in, or -1: dropped.
+  Vector<Index> groups() const {
+    Vector<Index> groups(n_in_, -1);
+    for (Index row = output_count(); row-- > 0;)
+      for (const Member<Scalar>& member : members(row)) groups[member.token] = row;
+    return groups;
   }
 
   bool operator==(const MergePlan&) const = default;
+
+ private:
+  Index begin_of(Index row) const { return row > 0 ? ends_[row - 1] : 0; }
+
+  void check_token(const char* function, Index token) const {
+    check_argument(token >= 0 && token < n_in_, function, "token", token, "a token of the sequence");
+  }
+
+  Index n_in_ = 0;
+  Vector<Index> representatives_;   ///< [n_out]
+  Vector<Index> ends_;              ///< [n_out] behind the last member of each row
+  Vector<Member<Scalar>> members_;  ///< of row 0, of row 1, ...
 };
 
 }  // namespace merganser::merge

@@ -33,12 +33,11 @@ Vector<std::uint8_t> fill_up_segments(Vector<MergePlan<Scalar>>& plans, const Se
     if (segments == longest || plan.input_count() == 0) continue;
     const Marks marks = pads.of(offsets.range(i));
     const auto weight = segment_weight<Scalar>(marks.count());
-    for (Index row = 0; row < plan.input_count(); ++row) {
-      if (!marks[row]) continue;
-      plan.group[row] = segments;
-      plan.weight[row] = weight;
+    for (Index filler = segments; filler < longest; ++filler) {
+      plan.open(0);
+      for (Index row = 0; filler == segments && row < plan.input_count(); ++row)
+        if (marks[row]) plan.add(row, weight);
     }
-    plan.representative.resize(longest, 0);
     fillers.resize(fillers.size() + longest - segments, 1);
   }
   return fillers;
@@ -51,12 +50,10 @@ Vector<MergePlan<Scalar>> whole_group_plans(const SequenceOffsets& offsets, Inde
   check_argument(rate >= 1, "whole_group_plans", "rate", rate, "at least 1");
   Vector<MergePlan<Scalar>> plans;
   for (Index i = 0; i < offsets.count(); ++i) {
-    MergePlan<Scalar>& plan = plans.emplace_back();
-    const Index groups = offsets.length(i) / rate;
-    for (Index group = 0; group < groups; ++group) plan.representative.push_back(group * rate);
-    for (Index row = 0; row < offsets.length(i); ++row) {
-      plan.group.push_back(row / rate < groups ? row / rate : -1);
-      plan.weight.push_back(row / rate < groups ? Scalar{1} : Scalar{0});
+    MergePlan<Scalar>& plan = plans.emplace_back(offsets.length(i));
+    for (Index row = 0; row < offsets.length(i) / rate * rate; ++row) {
+      if (row % rate == 0) plan.open(row);
+      plan.add(row);
     }
   }
   return plans;

@@ -32,23 +32,17 @@ Vector<MergePlan<Scalar>> segment_plans(Marks boundaries, const SequenceOffsets&
   pads.check("segment_plans", "pads", offsets.total());
   Vector<MergePlan<Scalar>> plans;
   for (Index i = 0; i < offsets.count(); ++i) {
-    MergePlan<Scalar>& plan = plans.emplace_back();
-    Vector<Index> lengths;
+    MergePlan<Scalar>& plan = plans.emplace_back(offsets.length(i));
     bool open = false;
     for (Index row = 0; row < offsets.length(i); ++row) {
       const Index t = offsets.begin(i) + row;
-      const bool pad = pads[t];
-      if (!pad && !open) {
-        plan.representative.push_back(row);
-        lengths.push_back(0);
-      }
-      plan.group.push_back(pad ? -1 : plan.output_count() - 1);
-      if (pad) continue;
-      ++lengths.back();
+      if (pads[t]) continue;
+      if (!open) plan.open(row);
+      plan.add(row);
       open = !boundaries[t];
     }
-    for (const Index group : plan.group)
-      plan.weight.push_back(group < 0 ? Scalar{0} : segment_weight<Scalar>(lengths[group]));
+    for (Index segment = 0; segment < plan.output_count(); ++segment)
+      plan.set_weights(segment, segment_weight<Scalar>(std::ssize(plan.members(segment))));
   }
   return plans;
 }
@@ -70,17 +64,17 @@ Vector<Scalar> segment_boundary_gradient(const MatrixRef<Scalar>& x, const Compa
   Vector<Scalar> gradient(input.total(), Scalar{0});
   for (Index i = 0; i < input.count(); ++i) {
     const MergePlan<Scalar>& plan = segments.plan(i);
-    // Of each segment: gradient of a common addition to the weights of its tokens behind this one.
-    Vector<Scalar> behind(plan.output_count(), Scalar{0});
-    for (Index row = input.length(i); row-- > 0;) {
-      const Index group = plan.group[row];
-      if (group < 0) continue;
-      Scalar& sum = behind[group];
-      const Index t = input.begin(i) + row, mean = output.begin(i) + group;
-      gradient[t] = sum;
-      const Scalar slope =
-          kernels::dot_difference(x.cols(), grad_means.row(mean).data(), x.row(t).data(), means.row(mean).data());
-      sum = kernels::multiply_add(plan.weight[row], slope, sum);
+    for (Index segment = 0; segment < plan.output_count(); ++segment) {
+      const std::span<const Member<Scalar>> members = plan.members(segment);
+      const Index mean = output.begin(i) + segment;
+      Scalar behind{0};  // gradient of a common addition to the weights of the segment's tokens behind this one
+      for (auto member = members.rbegin(); member != members.rend(); ++member) {
+        const Index t = input.begin(i) + member->token;
+        gradient[t] = behind;
+        const Scalar slope =
+            kernels::dot_difference(x.cols(), grad_means.row(mean).data(), x.row(t).data(), means.row(mean).data());
+        behind = kernels::multiply_add(member->weight, slope, behind);
+      }
     }
   }
   return gradient;

@@ -31,14 +31,12 @@ Vector<MergePlan<Scalar>> strided_plans(const SequenceOffsets& offsets, Index ra
   pads.check("strided_plans", "pads", offsets.total());
   Vector<MergePlan<Scalar>> plans;
   for (Index i = 0; i < offsets.count(); ++i) {
-    MergePlan<Scalar>& plan = plans.emplace_back();
+    MergePlan<Scalar>& plan = plans.emplace_back(offsets.length(i));
     for (Index row = 0; row < offsets.length(i); ++row) {
-      const bool pad = pads[offsets.begin(i) + row];
+      if (pads[offsets.begin(i) + row]) continue;
       const Index first = row / rate * rate;
-      if (!pad && (plan.representative.empty() || plan.representative.back() != first))
-        plan.representative.push_back(first);
-      plan.group.push_back(pad ? -1 : plan.output_count() - 1);
-      plan.weight.push_back(pad ? Scalar{0} : Scalar{1});
+      if (plan.output_count() == 0 || plan.representatives().back() != first) plan.open(first);
+      plan.add(row);
     }
   }
   return plans;
@@ -141,14 +139,13 @@ class StridedConvolution {
   void for_each_tap(const Compaction<Scalar>& groups, Visit&& visit) const {
     for (Index i = 0; i < groups.input_offsets().count(); ++i) {
       const MergePlan<Scalar>& plan = groups.plan(i);
-      for (Index row = 0; row < plan.input_count(); ++row) {
-        const Index group = plan.group[row];
-        if (group < 0) continue;
-        const Index tap = row - plan.representative[group];
-        check_argument(tap >= 0 && tap < weight.taps, "StridedConvolution", "row of a group", tap,
-                       "a distance from its representative below the rate");
-        visit(groups.input_offsets().begin(i) + row, groups.output_offsets().begin(i) + group, tap);
-      }
+      for (Index group = 0; group < plan.output_count(); ++group)
+        for (const Member<Scalar>& member : plan.members(group)) {
+          const Index tap = member.token - plan.representatives()[group];
+          check_argument(tap >= 0 && tap < weight.taps, "StridedConvolution", "row of a group", tap,
+                         "a distance from its representative below the rate");
+          visit(groups.input_offsets().begin(i) + member.token, groups.output_offsets().begin(i) + group, tap);
+        }
     }
   }
 };

@@ -73,7 +73,6 @@ class TokenPooling {
     typename BoundaryPredictor<Scalar>::Cache predictor;
     typename StridedConvolution<Scalar>::Cache convolution;
     Compaction<Scalar> groups;
-    Vector<Index> blank;  ///< output rows without a member
   };
 
   struct Output {
@@ -189,11 +188,8 @@ auto TokenPooling<Scalar>::apply(const Matrix<Scalar>& x, const State& before, c
   after.offsets = groups.output_offsets();
   after.positions = report.positions = groups.pick(std::span<const Position>(before.positions));
   after.origin = groups.pick(std::span<const Index>(before.origin));
-  cache.blank.clear();
   if (config_.kind == PoolingKind::boundaries) {
     output.values = groups.compact(x);
-    cache.blank = groups.memberless_rows();
-    for (const Index row : cache.blank) output.values.row(row).setZero();
     return output;
   }
   output.values = convolution.forward(normed, groups, cache.convolution);
@@ -202,10 +198,9 @@ auto TokenPooling<Scalar>::apply(const Matrix<Scalar>& x, const State& before, c
   after.hidden = groups.pick(std::span<const std::uint8_t>(marks));
   output.hidden.assign(after.hidden.size(), 1);
   for (Index i = 0; i < before.offsets.count(); ++i)
-    for (Index row = 0; row < groups.plan(i).input_count(); ++row) {
-      const Index group = groups.plan(i).group[row];
-      if (group >= 0 && !pads[before.offsets.begin(i) + row]) output.hidden[after.offsets.begin(i) + group] = 0;
-    }
+    for (Index group = 0; group < groups.plan(i).output_count(); ++group)
+      for (const Member<Scalar>& member : groups.plan(i).members(group))
+        if (!pads[before.offsets.begin(i) + member.token]) output.hidden[after.offsets.begin(i) + group] = 0;
   return output;
 }
 
@@ -217,7 +212,6 @@ Matrix<Scalar> TokenPooling<Scalar>::backward(Matrix<Scalar> grad_values, std::s
         convolution.backward(grad_values, cache.groups, cache.convolution, gradients.convolution);
     return norm.backward(grad_normed, cache.norm, gradients.norm);
   }
-  for (const Index row : cache.blank) grad_values.row(row).setZero();
   Vector<Scalar> grad_hard = segment_boundary_gradient<Scalar>(cache.norm.input, cache.groups, grad_values);
   if (!grad_boundaries.empty())
     check_equal("TokenPooling::backward", "grad_boundaries.size()", std::ssize(grad_boundaries), grad_hard.size());
