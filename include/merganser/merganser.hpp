@@ -86,6 +86,7 @@
 #include <merganser/merge/segment_mean.hpp>
 #include <merganser/merge/strided_convolution.hpp>
 #include <merganser/merge/token_pooling.hpp>
+#include <merganser/merge/token_state.hpp>
 #include <merganser/models/beam_search.hpp>
 #include <merganser/models/decoder.hpp>
 #include <merganser/models/decoder_block.hpp>

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstdint>
 #include <functional>
-#include <numeric>
 #include <span>
 #include <utility>
 
@@ -17,33 +16,9 @@
 #include <merganser/merge/compaction.hpp>
 #include <merganser/merge/deletion_options.hpp>
 #include <merganser/merge/hard_deletion.hpp>
+#include <merganser/merge/token_state.hpp>
 
 namespace merganser::inline MERGANSER_ISA::merge {
-
-/// All that is known of the T tokens between two blocks, besides their vectors.
-template <Real Scalar>
-struct TokenState {
-  SequenceOffsets offsets;
-  Vector<Position> positions;   ///< [T] for the position bias
-  Vector<Index> origin;         ///< [T] row in the batch that entered the stack
-  Vector<Scalar> key_bias;      ///< [T] or empty: sum of the gate values so far, added to the scores of each key
-  Vector<std::uint8_t> hidden;  ///< [T] or empty: not 0 where no query may look (pads)
-  Vector<std::uint8_t> forced;  ///< [T] or empty: not 0 where gates must delete (pads)
-  /// [T] or empty: not 0 where a token is softly deleted, so that hard deletion would have removed it.
-  Vector<std::uint8_t> deleted = {};
-
-  // NOLINTNEXTLINE(performance-unnecessary-value-param): clang-tidy does not see the move in a template
-  static TokenState start(const SequenceOffsets& offsets, Vector<Position> positions) {
-    TokenState state;
-    state.offsets = offsets;
-    state.positions = std::move(positions);
-    state.origin.resize(offsets.total());
-    std::iota(state.origin.begin(), state.origin.end(), Index{0});
-    return state;
-  }
-
-  Index total() const { return offsets.total(); }
-};
 
 /// One application of gate values to a token state. Kept as the cache of its own backward pass.
 ///
@@ -90,16 +65,9 @@ class DeletionStep {
       mark_deleted(gate_values, options);
       return;
     }
-    const auto pick = [&](const auto& values) {
-      using Value = typename std::decay_t<decltype(values)>::value_type;
-      return values.empty() ? values : compaction_.pick(std::span<const Value>(values));
-    };
-    after_.offsets = compaction_.output_offsets();
-    after_.positions = pick(before.positions);
-    after_.origin = pick(before.origin);
-    after_.key_bias = pick(bias);
-    after_.hidden = pick(before.hidden);
-    after_.forced = pick(before.forced);
+    after_ = before.merged(compaction_);
+    after_.key_bias = bias.empty() ? bias : compaction_.pick(std::span<const Scalar>(bias));
+    after_.deleted.clear();
     if (options.filler == Filler::pad_to_longest) hide_filler();
   }
 

@@ -14,10 +14,10 @@
 #include <merganser/merge/boundary_predictor.hpp>
 #include <merganser/merge/compaction.hpp>
 #include <merganser/merge/deletion_options.hpp>
-#include <merganser/merge/deletion_step.hpp>
 #include <merganser/merge/reference_pooling.hpp>
 #include <merganser/merge/segment_mean.hpp>
 #include <merganser/merge/strided_convolution.hpp>
+#include <merganser/merge/token_state.hpp>
 #include <merganser/nn/rms_norm.hpp>
 
 namespace merganser::inline MERGANSER_ISA::merge {
@@ -185,9 +185,10 @@ auto TokenPooling<Scalar>::apply(const Matrix<Scalar>& x, const State& before, c
   cache.groups = Compaction<Scalar>(std::move(plans), before.offsets);
   const Compaction<Scalar>& groups = cache.groups;
   State& after = output.state;
-  after.offsets = groups.output_offsets();
-  after.positions = report.positions = groups.pick(std::span<const Position>(before.positions));
-  after.origin = groups.pick(std::span<const Index>(before.origin));
+  after = before.merged(groups);
+  after.hidden.clear();  // no pad is in a row
+  after.forced.clear();
+  report.positions = after.positions;
   if (config_.kind == PoolingKind::boundaries) {
     output.values = groups.compact(x);
     return output;
