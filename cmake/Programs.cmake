@@ -33,7 +33,8 @@ endif()
 
 # The usual instantiations, for programs that link this: those of merganser::compiled, for each of the levels.
 if((MERGANSER_BUILD_BENCH OR MERGANSER_BUILD_EXAMPLES) AND TARGET merganser_io)
-  merganser_add_dispatched_parts(compiled_work ${merganser_compiled_units} ISAS ${merganser_levels})
+  merganser_compiled_units(merganser_units)
+  merganser_add_dispatched_parts(compiled_work ${merganser_units} ISAS ${merganser_levels})
   target_link_libraries(compiled_work INTERFACE merganser_program merganser_io)
   target_compile_definitions(compiled_work INTERFACE MERGANSER_COMPILED=1)
 endif()

@@ -1,4 +1,4 @@
-// Compiled while CMake configures: merganser_add_compiled finds in what comes out which namespace the flags make.
+// Compiled with the flags of a merganser::compiled: header.cmake finds in the object which namespace they make.
 #include <merganser/core/instruction_set.hpp>
 
 extern const char merganser_compiled_for[];

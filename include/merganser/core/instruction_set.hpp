@@ -124,18 +124,28 @@
 #define MERGANSER_ISA_CONTAINERS
 #endif
 
-#define MERGANSER_ISA_JOIN(a, b, c, d, e, f, g) a##b##c##d##e##f##g
-#define MERGANSER_ISA_JOIN_VALUES(a, b, c, d, e, f, g) MERGANSER_ISA_JOIN(a, b, c, d, e, f, g)
+// Loops that run by OpenMP unless told otherwise.
+#if defined(_OPENMP)
+#define MERGANSER_ISA_LOOPS _openmp
+#else
+#define MERGANSER_ISA_LOOPS
+#endif
+
+#define MERGANSER_ISA_JOIN(a, b, c, d, e, f, g, h) a##b##c##d##e##f##g##h
+#define MERGANSER_ISA_JOIN_VALUES(a, b, c, d, e, f, g, h) MERGANSER_ISA_JOIN(a, b, c, d, e, f, g, h)
 #define MERGANSER_ISA                                                                                         \
   MERGANSER_ISA_JOIN_VALUES(MERGANSER_ISA_PACKETS, MERGANSER_ISA_FMA, MERGANSER_ISA_F16C, MERGANSER_ISA_HALF, \
-                            MERGANSER_ISA_BFLOAT, MERGANSER_ISA_BYTES, MERGANSER_ISA_CONTAINERS)
+                            MERGANSER_ISA_BFLOAT, MERGANSER_ISA_BYTES, MERGANSER_ISA_CONTAINERS, MERGANSER_ISA_LOOPS)
 #define MERGANSER_ISA_QUOTE(name) #name
 #define MERGANSER_ISA_TEXT(name) MERGANSER_ISA_QUOTE(name)
 
 // 1 where the usual instantiations are compiled elsewhere, so that a unit only declares them: by the target
-// merganser::compiled, which defines MERGANSER_COMPILED_FOR_<namespace> as 0,1 for the one that it has, or, where a
-// program defines MERGANSER_COMPILED as 1, by a unit of its own.
+// merganser::compiled, whose header defines MERGANSER_COMPILED_FOR_<namespace> as 0,1 for the one that it has, or, where
+// a program defines MERGANSER_COMPILED as 1, by a unit of its own.
 #if !defined(MERGANSER_COMPILED)
+#if defined(MERGANSER_COMPILED_HEADER)
+#include MERGANSER_COMPILED_HEADER
+#endif
 #define MERGANSER_COMPILED_SECOND(first, second, ...) second
 #define MERGANSER_COMPILED_ANSWER(...) MERGANSER_COMPILED_SECOND(__VA_ARGS__)
 #define MERGANSER_COMPILED_JOIN(name) MERGANSER_COMPILED_ANSWER(MERGANSER_COMPILED_FOR_##name, 0, 0)
