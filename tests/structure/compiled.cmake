@@ -7,6 +7,7 @@ execute_process(
   COMMAND ${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/compiled -B ${SCRATCH}/build -G ${GENERATOR}
           -DCMAKE_CXX_COMPILER=${COMPILER} -DMERGANSER_ROOT=${ROOT} COMMAND_ERROR_IS_FATAL ANY)
 execute_process(COMMAND ${CMAKE_COMMAND} --build ${SCRATCH}/build COMMAND_ERROR_IS_FATAL ANY)
+execute_process(COMMAND ${CMAKE_COMMAND} --build ${SCRATCH}/build --target other_compiled_name COMMAND_ERROR_IS_FATAL ANY)
 execute_process(COMMAND ${SCRATCH}/build/compiled ${GOLDEN_DIR}/mrt5_soft_hard ${SCRATCH}/saved COMMAND_ERROR_IS_FATAL ANY)
 
 # A unit that links it has none of the instantiations; one for another instruction set has its own.

@@ -9,6 +9,8 @@
 #include <merganser/models/sequence_classifier.hpp>
 #include <merganser/training/trainer.hpp>
 
+#include "level.hpp"
+
 #if !MERGANSER_COMPILED
 #error a unit with the flags of the project should find what merganser::compiled has
 #endif
@@ -16,6 +18,7 @@
 using namespace merganser;
 
 double sum_by_other_unit(const char* directory, const std::vector<int>& ids);
+double sum_by_plugin(const char* directory, const std::vector<int>& ids);
 
 int main(int, char** arguments) {
   using Model = models::EncoderDecoder<float>;
@@ -29,6 +32,7 @@ int main(int, char** arguments) {
   bool right = sum != 0;
   right = right && sum_of(io::load_for_inference<float>(arguments[1])) == sum;
   right = right && sum_of(io::load_for_inference<float>(io::open_model_files(arguments[1]))) == sum;
+  right = right && sum_by_plugin(arguments[1], ids) == sum && own_instantiations() == 1;
 #if defined(HAS_OTHER)
   right = right && std::abs(sum_by_other_unit(arguments[1], ids) - sum) < 1e-3;
 #endif
