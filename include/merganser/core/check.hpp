@@ -3,6 +3,7 @@
 
 #include <charconv>
 #include <concepts>
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -29,8 +30,8 @@ class ErrorText {
   template <class Text>
   requires std::convertible_to<const Text&, std::string_view> ErrorText(const Text& text)
       : kind_(Kind::text), text_(text) {}
-  ErrorText(std::signed_integral auto value) : kind_(Kind::integer), integer_(value) {}
-  ErrorText(std::unsigned_integral auto value) : kind_(Kind::natural), natural_(value) {}
+  ErrorText(std::signed_integral auto value) : kind_(Kind::integer), whole_(static_cast<std::uint64_t>(value)) {}
+  ErrorText(std::unsigned_integral auto value) : kind_(Kind::natural), whole_(value) {}
   ErrorText(std::floating_point auto value) : kind_(Kind::real), real_(static_cast<double>(value)) {}
 
   [[gnu::cold]] std::string str() const {
@@ -38,9 +39,9 @@ class ErrorText {
       case Kind::text:
         return std::string(text_);
       case Kind::integer:
-        return to_text(integer_);
+        return to_text(static_cast<std::int64_t>(whole_));
       case Kind::natural:
-        return to_text(natural_);
+        return to_text(whole_);
       case Kind::real:
         break;
     }
@@ -51,12 +52,9 @@ class ErrorText {
   enum class Kind : unsigned char { text, integer, natural, real };
 
   Kind kind_;
-  union {
-    std::string_view text_;
-    long long integer_;
-    unsigned long long natural_;
-    double real_;
-  };
+  std::string_view text_;
+  std::uint64_t whole_ = 0;  ///< of an integer its bits
+  double real_ = 0;
 };
 
 /// "place: part: got G, expected E", the form of all our error messages.
