@@ -1,11 +1,15 @@
 // byte_demo show: a text with its deleted bytes marked.
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <ios>
 #include <iostream>
 #include <iterator>
 #include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include <unistd.h>
@@ -100,9 +104,26 @@ void print_json(const std::string& text, const Tokens& tokens, const evaluation:
   std::cout << json.set("gates", gates).line() << "\n";
 }
 
+/// A picture is drawn over nothing but a picture.
+/// @throws std::invalid_argument if there is another file, or one that is read
+void check_picture(const ShowOptions& options) {
+  const std::filesystem::path path = options.picture;
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path, ignored)) return;
+  if (!options.input_file.empty() && std::filesystem::equivalent(path, options.input_file, ignored))
+    throw std::invalid_argument("--svg " + options.picture + ": got the file to read, expected another one");
+  std::string begin(5, ' ');
+  std::ifstream file(path, std::ios::binary);
+  file.read(begin.data(), std::ssize(begin));
+  if (file.gcount() > 0 && begin != "<svg ")
+    throw std::invalid_argument("--svg " + options.picture +
+                                ": got a file that is no picture, expected a new file or an svg");
+}
+
 }  // namespace
 
 void show(const ShowOptions& options) {
+  if (!options.picture.empty()) check_picture(options);
   const runs::ProgramThreads threads(options.program.threads, std::cerr);
   const std::string text = read_input(options), &directory = options.model.directory;
   const Model model = load_model(options.model);

@@ -19,6 +19,7 @@
 #include <merganser/runs/run_log.hpp>
 #include <merganser/runs/saved_model.hpp>
 #include <merganser/runs/signals.hpp>
+#include <merganser/runs/terminal_text.hpp>
 #include <merganser/runs/training_data.hpp>
 #include <merganser/training/steps_in_time.hpp>
 
@@ -131,6 +132,8 @@ void print_shortcomings(const evaluation::Comparison& measured, const Model& mod
 /// Says where the run begins or goes on.
 void introduce(const runs::TrainOptions& options, const runs::RunCheckpointing* checkpoints, Index steps) {
   if (options.minutes) std::cerr << "planned: " << steps << " steps (repeat with --steps " << steps << ")\n";
+  if (checkpoints == nullptr && options.save.empty())
+    std::cerr << "nothing will be saved, as neither --checkpoints nor --save was given\n";
   if (checkpoints == nullptr || !checkpoints->resumed) return;
   for (const std::string& what : checkpoints->resumed->skipped) std::cerr << "passed over: " << what << "\n";
   const Index step = checkpoints->resumed->record.step;
@@ -169,11 +172,11 @@ std::string how_to_go_on(const runs::TrainOptions& options, Index step, Index st
   const std::string stopped = "stopped behind step " + std::to_string(step) + " of " + std::to_string(steps);
   const std::string run = options.resume.empty() ? options.checkpoints : options.resume;
   if (!run.empty())
-    return stopped + "; to go on: byte_demo train --resume " + run +
-           (options.save.empty() ? "" : " --save " + options.save + " --force") +
-           (options.log.empty() ? "" : " --log " + options.log);
+    return stopped + "; to go on: byte_demo train --resume " + runs::shell_word(run) +
+           (options.save.empty() ? "" : " --save " + runs::shell_word(options.save)) +
+           (options.log.empty() ? "" : " --log " + runs::shell_word(options.log));
   if (!options.save.empty())
-    return stopped + "; the model is in " + options.save + ", and train --from " + options.save +
+    return stopped + "; the model is in " + options.save + ", and train --from " + runs::shell_word(options.save) +
            " begins a new run with it";
   return stopped + "; nothing is saved, as neither --checkpoints nor --save was given";
 }

@@ -57,6 +57,22 @@ TEST_CASE("a saved model answers as it did, and has its task", "[saved_model]") 
   CHECK(warning.find("/no/such/model") != std::string::npos);
 }
 
+TEST_CASE("a calibration stays while the weights are the same", "[saved_model]") {
+  const TemporaryDirectory directory;
+  const std::string place = directory.path().string();
+  const TextModel model = make_model(design_model(small_run().model, std::nullopt), 1);
+  const TextModel other = make_model(design_model(small_run().model, std::nullopt), 2);
+  const auto save = [&](const TextModel& saved) {
+    save_trained_model(saved, io::ModelTask{"denoise", {}, {}, {}}, place, "", {});
+  };
+  save(model);
+  io::write_file_atomically(directory.path() / io::calibration_file_name, std::string_view("a table"));
+  save(model);
+  CHECK(io::read_text_file(directory.path() / io::calibration_file_name) == "a table");
+  save(other);
+  CHECK_FALSE(std::filesystem::exists(directory.path() / io::calibration_file_name));
+}
+
 TEST_CASE("rates are for models with gates", "[saved_model]") {
   const TemporaryDirectory directory;
   const std::string place = directory.path().string();

@@ -55,6 +55,14 @@ TEST_CASE("sentences are broken between words", "[terminal_text]") {
   CHECK(longest_line(wrapped("many words of all sorts and lengths, and none is cut", 11)) <= 11);
 }
 
+TEST_CASE("a shell reads a word back", "[terminal_text]") {
+  CHECK(shell_word("run/step-1.2") == "run/step-1.2");
+  CHECK(shell_word("r 3") == "'r 3'");
+  CHECK(shell_word("it's") == "'it'\\''s'");
+  CHECK(shell_word("$HOME") == "'$HOME'");
+  CHECK(shell_word("") == "''");
+}
+
 TEST_CASE("what acts on a terminal is shown by its number", "[terminal_text]") {
   CHECK(showable_text("a\x1B[2J\xff \xc3\xa9\n\t") == "a\\x1B[2J\\xFF \xc3\xa9\n\t");
   CHECK(one_line("two\nlines\r\n\x07") == "two lines  \\x07");

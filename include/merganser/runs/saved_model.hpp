@@ -94,7 +94,23 @@ inline void write_usual_selftest(const TextModel& model, const std::string& dire
   io::write_selftest(io::make_selftest<float>(model, selftest_inputs()), directory);
 }
 
-/// The model, its task and its self-test. The calibration of another model in its place goes.
+/// A directory's calibration.json and a digest of the weights that it stands beside; empty: there is none.
+struct KeptCalibration {
+  std::string text, weights;
+
+  static KeptCalibration of(const std::filesystem::path& directory) {
+    std::error_code ignored;
+    const std::filesystem::path file = directory / io::calibration_file_name;
+    if (!std::filesystem::is_regular_file(file, ignored)) return {};
+    try {
+      return {io::read_text_file(file), io::weights_digest(directory)};
+    } catch (const IoError&) {
+      return {};
+    }
+  }
+};
+
+/// The model, its task and its self-test. The calibration of other weights in its place goes.
 /// @param start_from the directory of the model that training began with, whose other files come along, or empty
 /// @throws IoError if a file cannot be written
 inline void save_trained_model(const TextModel& model, const io::ModelTask& task, const std::string& directory,
@@ -106,8 +122,12 @@ inline void save_trained_model(const TextModel& model, const io::ModelTask& task
     if (on_warning) on_warning(error.what());
   }
   extras.files.erase(std::string(io::calibration_file_name));  // of other weights
+  const auto calibration = KeptCalibration::of(directory);
   io::remove_model_extras(directory);
   io::save_model(model, directory, {}, extras);
+  if (!calibration.weights.empty() && calibration.weights == io::weights_digest(directory))
+    io::write_file_atomically(std::filesystem::path(directory) / io::calibration_file_name,
+                              std::string_view(calibration.text));
   io::write_task(task, directory);
   write_usual_selftest(model, directory);
 }

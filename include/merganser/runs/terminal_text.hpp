@@ -37,6 +37,15 @@ inline std::string wrapped(std::string_view text, std::size_t most_columns) {
   return result + "\n";
 }
 
+/// A word as a shell reads it back: in quotes where it has other characters than those of most paths.
+inline std::string shell_word(const std::string& word) {
+  constexpr std::string_view plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:,@%";
+  if (!word.empty() && word.find_first_not_of(plain) == std::string::npos) return word;
+  std::string quoted = "'";
+  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
 /// The text with \xNN and the like for what is no character or acts on a terminal, other than ends of lines and tabs.
 inline std::string showable_text(std::string_view bytes) {
   std::string text;
