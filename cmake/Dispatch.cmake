@@ -94,6 +94,7 @@ macro(merganser_add_level NAME level)
   separate_arguments(flags UNIX_COMMAND "${CMAKE_MATCH_2}")
   add_library(${NAME}_${id} OBJECT ${ARGN})
   target_compile_options(${NAME}_${id} PRIVATE ${flags})
+  target_compile_definitions(${NAME}_${id} PRIVATE MERGANSER_LINKED_ALONE)  # so nothing is in merganser::compiled for it
   merganser_compile_for_level(${NAME}_${id})
 endmacro()
 
@@ -110,7 +111,6 @@ function(merganser_add_dispatched_parts NAME)
   foreach(level IN LISTS levels)
     merganser_add_level(${NAME} "${level}" ${arg_UNPARSED_ARGUMENTS})
     target_link_libraries(${NAME}_${id} PRIVATE ${NAME})
-    merganser_compile_own(${NAME}_${id} ${NAME} INTERFACE_COMPILE_DEFINITIONS)
     list(APPEND ${NAME}_units ${NAME}_${id})
   endforeach()
   set(${NAME}_units ${${NAME}_units} PARENT_SCOPE)
@@ -222,13 +222,6 @@ const std::uint64_t merganser_needs = merganser::needed_instructions;
   set(${TARGET}_units ${${TARGET}_units} PARENT_SCOPE)
 endfunction()
 
-# Has units make their own instantiations where the target links merganser::compiled: what that library has cannot be seen
-# from a level, which is linked by itself. MERGANSER_COMPILED=1 says that units of the level have them.
-function(merganser_compile_own OBJECTS TARGET DEFINITIONS)
-  set(given $<TARGET_PROPERTY:${TARGET},${DEFINITIONS}>)
-  target_compile_definitions(${OBJECTS} PRIVATE $<$<NOT:$<IN_LIST:MERGANSER_COMPILED=1,${given}>>:MERGANSER_COMPILED=0>)
-endfunction()
-
 # Compiles OBJECTS as TARGET, whatever is set for that later in the same folder.
 function(merganser_inherit OBJECTS TARGET)
   target_link_libraries(${OBJECTS} PRIVATE $<TARGET_PROPERTY:${TARGET},LINK_LIBRARIES>)
@@ -236,7 +229,6 @@ function(merganser_inherit OBJECTS TARGET)
   target_include_directories(${OBJECTS} PRIVATE $<TARGET_PROPERTY:${TARGET},INCLUDE_DIRECTORIES>)
   target_compile_options(${OBJECTS} BEFORE PRIVATE $<TARGET_PROPERTY:${TARGET},COMPILE_OPTIONS>)  # the level's flags win
   target_compile_features(${OBJECTS} PRIVATE $<TARGET_PROPERTY:${TARGET},COMPILE_FEATURES>)
-  merganser_compile_own(${OBJECTS} ${TARGET} COMPILE_DEFINITIONS)
   cmake_language(EVAL CODE "cmake_language(DEFER CALL merganser_inherit_standard [[${OBJECTS}]] [[${TARGET}]])")
 endfunction()
 

@@ -141,9 +141,10 @@
 
 // 1 where the usual instantiations are compiled elsewhere, so that a unit only declares them: by the target
 // merganser::compiled, whose header defines MERGANSER_COMPILED_FOR_<namespace> as 0,1 for the one that it has, or, where
-// a program defines MERGANSER_COMPILED as 1, by a unit of its own.
+// a program defines MERGANSER_COMPILED as 1, by a unit of its own. A level of a program for many processors is linked
+// alone and cannot look for anything in a library.
 #if !defined(MERGANSER_COMPILED)
-#if defined(MERGANSER_COMPILED_HEADER)
+#if defined(MERGANSER_COMPILED_HEADER) && !defined(MERGANSER_LINKED_ALONE)
 #include MERGANSER_COMPILED_HEADER
 #endif
 #define MERGANSER_COMPILED_SECOND(first, second, ...) second
