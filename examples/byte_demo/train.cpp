@@ -133,7 +133,7 @@ void print_shortcomings(const evaluation::Comparison& measured, const Model& mod
 void introduce(const runs::TrainOptions& options, const runs::RunCheckpointing* checkpoints, Index steps) {
   if (options.minutes) std::cerr << "planned: " << steps << " steps (repeat with --steps " << steps << ")\n";
   if (checkpoints == nullptr && options.save.empty())
-    std::cerr << "nothing will be saved, as neither --checkpoints nor --save was given\n";
+    print_prose(std::cerr, "nothing will be saved, as neither --checkpoints nor --save was given");
   if (checkpoints == nullptr || !checkpoints->resumed) return;
   for (const std::string& what : checkpoints->resumed->skipped) std::cerr << "passed over: " << what << "\n";
   const Index step = checkpoints->resumed->record.step;
