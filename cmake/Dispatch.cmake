@@ -94,13 +94,13 @@ macro(merganser_add_level NAME level)
   separate_arguments(flags UNIX_COMMAND "${CMAKE_MATCH_2}")
   add_library(${NAME}_${id} OBJECT ${ARGN})
   target_compile_options(${NAME}_${id} PRIVATE ${flags})
-  target_compile_definitions(${NAME}_${id} PRIVATE MERGANSER_LINKED_ALONE)  # so nothing is in merganser::compiled for it
   merganser_compile_for_level(${NAME}_${id})
 endmacro()
 
 # What objects that are linked by themselves are compiled with.
 function(merganser_compile_for_level OBJECTS)
   target_compile_options(${OBJECTS} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fno-gnu-unique> -fno-lto)
+  target_compile_definitions(${OBJECTS} PRIVATE MERGANSER_LINKED_ALONE)  # nothing is in merganser::compiled for them
   set_target_properties(${OBJECTS} PROPERTIES POSITION_INDEPENDENT_CODE ON INTERPROCEDURAL_OPTIMIZATION OFF)
 endfunction()
 

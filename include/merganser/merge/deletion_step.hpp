@@ -148,8 +148,10 @@ class DeletionStep {
   /// Calls visit(row, first token of its sequence) for every row after the step that is a filler: a copy of that token.
   template <class Visit>
   void for_each_filler(Visit&& visit) const {
+    const Vector<Index> fillers = compaction_.memberless_rows();
+    if (fillers.empty()) return;
     const Vector<Index> representatives = compaction_.representatives();
-    for (const Index row : compaction_.memberless_rows()) visit(row, representatives[row]);
+    for (const Index row : fillers) visit(row, representatives[row]);
   }
 
   bool hard_ = false;
