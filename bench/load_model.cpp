@@ -43,10 +43,9 @@ constexpr double mebibyte = 1024.0 * 1024.0;
 
 enum class Size { byt5_small, tiny };
 
-/// Plain ByT5: without a gate.
+/// Plain ByT5.
 Model::Config model_config(Size size) {
   Model::Config config = bench::model_config(bench::Shape::small);
-  config.gates.clear();
   config.encoder.softmax = nn::SoftmaxKind::softmax;
   if (size == Size::byt5_small) return config;
   config.encoder.width = 64;

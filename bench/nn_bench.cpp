@@ -5,7 +5,7 @@
 
 #include <merganser/core/random.hpp>
 #include <merganser/evaluation/cost_model.hpp>
-#include <merganser/merge/delete_gate.hpp>
+#include <merganser/merge/policies/delete_gate.hpp>
 #include <merganser/models/encoder_block.hpp>
 #include <merganser/nn/feed_forward.hpp>
 #include <merganser/nn/multi_head_attention.hpp>
@@ -106,7 +106,7 @@ void add_gate(Shape shape, int threads) {
         gate.initialize(1.0, rng);
         const Matrix<float> x = random_rows(width);
         Meter meter(state, threads, true);
-        for (auto _ : state) benchmark::DoNotOptimize(gate.forward(x).values.data());
+        for (auto _ : state) benchmark::DoNotOptimize(gate.forward({x}).values.data());
         meter.finish(
             {.bytes = sizeof(float) * static_cast<double>(x.size()), .text_bytes = static_cast<double>(tokens)});
       },

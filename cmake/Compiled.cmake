@@ -13,11 +13,11 @@
 # It is for programs and for libraries that stay in the tree: one that is installed links merganser::io.
 #
 # What is in it: models::EncoderDecoder, its Encoder and Decoder, SequenceClassifier, generate, beam_search, io::load_model,
-# load_for_inference and save_model, training::Trainer of an EncoderDecoder; all in float.
+# load_for_inference and save_model, training::Trainer of an EncoderDecoder, merge::DeleteGate as a policy; all in float.
 
 # Sets OUT to the units of the library.
 function(merganser_compiled_units OUT)
-  set(units models classifier generation model_directory trainer)
+  set(units delete_gate models classifier generation model_directory trainer)
   list(TRANSFORM units PREPEND ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/compiled/)
   list(TRANSFORM units APPEND .cpp)
   set(${OUT} ${units} PARENT_SCOPE)

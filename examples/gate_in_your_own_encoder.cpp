@@ -10,8 +10,8 @@
 
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/random.hpp>
-#include <merganser/merge/delete_gate.hpp>
 #include <merganser/merge/deletion_step.hpp>
+#include <merganser/merge/policies/delete_gate.hpp>
 
 namespace merge = merganser::merge;
 using Eigen::Index;
@@ -67,10 +67,9 @@ int main() {
   const State start = State::start(offsets, merganser::counting_positions(offsets));
   const Rows hidden = first.forward(random_rows(offsets.total(), rng, 1.0), start);
 
-  const merganser::Vector<float> values = gate.forward(hidden).values;
+  const merganser::Vector<float> values = gate.forward({hidden}).values;
   const auto apply = [&](merge::DeletionMode mode) {
-    return merge::DeletionStep<float>(start, values, gate.default_threshold(config),
-                                      merge::DeletionOptions::with_mode(mode));
+    return merge::DeletionStep<float>(start, values, gate.default_threshold(), merge::DeletionOptions::with_mode(mode));
   };
   const auto soft = apply(merge::DeletionMode::soft), hard = apply(merge::DeletionMode::hard);
   const State& survivors = hard.after();

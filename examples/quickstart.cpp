@@ -29,8 +29,8 @@ int main() {
 
   // One value a token, near 0 keeps, near -30 deletes; then every sequence keeps its rows above the
   // threshold, or its highest if there is none.
-  const merge::GateValues<float> said = gate.forward(batch.values);
-  const double threshold = gate.default_threshold(config);
+  const merge::GateValues<float> said = gate.forward({batch.values});
+  const double threshold = gate.default_threshold();
   const RaggedBatch<float> shorter =
       merge::compact(batch, merge::deletion_plans<float>(said.values, batch.offsets, threshold, {}));
 

@@ -39,12 +39,11 @@ struct TemporaryDirectory {
 Model make_model() {
   Model::Config config;
   config.encoder.blocks = 3;
-  config.gates.resize(1);
-  config.gates[0].block = 1;
-  Model model(config);
+  Model model(config, {merge::before_block(1, merge::DeleteGate<float>({.width = config.encoder.width}))});
   Rng rng(1);
   model.initialize(rng, 1.0);
-  model.encoder.gates[0].learned.bias(0) = 0;  // as if trained: about half of the tokens go
+  // As if trained: about half of the tokens go.
+  model.encoder.policies[0].policy.target<merge::DeleteGate<float>>()->bias(0) = 0;
   return model;
 }
 
@@ -83,7 +82,7 @@ int main() {
       for (int repeat = 0; repeat < 5; ++repeat) {
         const Model::Output output = run();
         kept[i] = output.encoded.hidden.total();
-        if (output.logits != alone.logits || output.encoded.kept != alone.encoded.kept) same[i] = 0;
+        if (output.logits != alone.logits || output.encoded.origin != alone.encoded.origin) same[i] = 0;
         if (generate() != drawn_alone || search() != found_alone) same[i] = 0;
       }
     });

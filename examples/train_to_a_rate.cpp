@@ -41,8 +41,8 @@ int main() {
   config.encoder.width = 32;
   config.encoder.heads = 2;
   config.encoder.feed_forward_width = 64;
-  config.gates.resize(1);  // in front of block 0: behind a block what a token says may have moved to its neighbour
-  Model model(config);
+  // In front of block 0: behind a block what a token says may have moved to its neighbour.
+  Model model(config, {merge::before_block(0, merge::DeleteGate<float>({.width = config.encoder.width}))});
   Rng rng(1);
   model.initialize(rng);
 
@@ -64,7 +64,7 @@ int main() {
   const Model::Output output = model.forward_targets(unseen.source, unseen.target, {});  // hard deletion
   const double rate = output.encoded.deletion.deletion_rate();
   double noise_kept = 0, right = 0;
-  for (const Index row : output.encoded.kept) noise_kept += is_noise(unseen.source.ids[row]);
+  for (const Index row : output.encoded.origin) noise_kept += is_noise(unseen.source.ids[row]);
   for (Index t = 0; t < output.logits.rows(); ++t) {
     Index best = 0;
     output.logits.row(t).maxCoeff(&best);

@@ -15,7 +15,7 @@ data::Example draw_example(Rng& rng) {
   return example;
 }
 
-/// The trainer asks a model for these types, visit, forward_targets and backward; the recipe for encoder.gates.
+/// The trainer asks a model for these types, visit, forward_targets and backward; the recipe for encoder.policies.
 struct MyModel {
   using ScalarType = float;
   using Output = models::ModelOutput<float>;
@@ -27,7 +27,8 @@ struct MyModel {
   struct Cache {
     nn::Embedding<float>::Cache embedding;
     nn::Linear<float>::Cache head;
-    models::GatedStep<float> gate;
+    merge::Policy<float>::Cache gate;
+    bool gated = false;
     merge::TokenState<float> left;  // what is known of the T' tokens that are left
     Matrix<float> values, pooled;   // [T' x D], [N x D]
     RowVector<float> weights;       // [T'] in the mean
@@ -35,13 +36,13 @@ struct MyModel {
 
   nn::Embedding<float> embedding{{words + noises, features}};
   struct {
-    Vector<merge::Gate<float>> gates = {merge::Gate<float>({}, features)};
+    Vector<merge::Placement<float>> policies = {merge::before_block(0, merge::DeleteGate<float>({.width = features}))};
   } encoder;
   nn::Linear<float> head{{features, words}};
 
   void visit(auto&& visitor, const ParameterName& prefix = "") {
     embedding.visit(visitor, prefix + "embedding.");
-    encoder.gates[0].visit(visitor, prefix + "gate.");
+    encoder.policies[0].policy.visit(visitor, prefix + "encoder.");
     head.visit(visitor, prefix + "head.");
   }
 
@@ -49,8 +50,16 @@ struct MyModel {
                          Cache& c) const {
     Output output;
     c.left = merge::TokenState<float>::start(source.offsets, counting_positions(source.offsets));
-    c.values = c.gate.forward(encoder.gates[0], embedding.forward(source.ids, c.embedding), source.ids,
-                              options.deletion, rng, c.left, output.encoded);
+    c.values = embedding.forward(source.ids, c.embedding);
+    c.gated = options.deletion.mode != merge::DeletionMode::none;
+    if (c.gated) {
+      const merge::Policy<float>& gate = encoder.policies[0].policy;
+      auto left = gate.forward(std::move(c.values), {c.left, options.deletion, source.ids}, rng, c.gate);
+      c.values = std::move(left.x);
+      c.left = std::move(left.state);
+      output.encoded.deletion = left.report.deletion();
+      output.encoded.reports.push_back(std::move(left.report));
+    }
     c.weights = RowVector<float>::Ones(c.left.total());
     for (Index t = 0; t < c.left.key_bias.size(); ++t) c.weights[t] = std::exp(c.left.key_bias[t]);
     c.pooled = Matrix<float>(source.count(), features);
@@ -72,7 +81,10 @@ struct MyModel {
         grad_x.row(t) = c.weights[t] * grad_pooled.row(i);
         if (!grad_bias.empty()) grad_bias[t] = grad_x.row(t).dot(c.values.row(t) - c.pooled.row(i));
       }
-    grad_x = c.gate.backward(encoder.gates[0], grad_x, grad_bias, grad.gates, gradients.encoder.gates[0]);
+    if (c.gated) {
+      auto& sums = gradients.encoder.policies[0].policy;
+      grad_x = encoder.policies[0].policy.backward({grad_x, grad_bias, grad.reports[0]}, c.gate, sums).x;
+    }
     embedding.backward(grad_x, c.embedding, gradients.embedding);
   }
 };
@@ -81,7 +93,7 @@ int main() {
   MyModel model;
   Rng rng(1);
   model.embedding.initialize(0.3, rng);
-  model.encoder.gates[0].initialize(1.0, rng);
+  model.encoder.policies[0].policy.initialize(1.0, rng);
   model.head.initialize(0.25, rng);
   training::Recipe recipe;  // the measured one; Recipe::mrt5() is the paper's
   recipe.target = 0.6;

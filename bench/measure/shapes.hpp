@@ -12,6 +12,8 @@
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/merge/gate.hpp>
+#include <merganser/merge/placement.hpp>
+#include <merganser/merge/policies/delete_gate.hpp>
 #include <merganser/models/encoder_decoder.hpp>
 
 namespace merganser::bench {
@@ -40,10 +42,14 @@ inline Model::Config model_config(Shape shape) {
   config.encoder.feed_forward_width = small ? 3584 : 512;
   config.encoder.blocks = small ? 12 : 6;
   config.decoder_blocks = small ? 4 : 2;
-  merge::GateConfig gate;
-  gate.block = 3;
-  config.gates = {gate};
   return config;
+}
+
+/// The block on entry to which the delete gate of both shapes stands.
+inline constexpr Index gate_block = 3;
+
+inline Vector<merge::Placement<float>> model_policies(const Model::Config& config) {
+  return {merge::before_block(gate_block, merge::DeleteGate<float>({.width = config.encoder.width}))};
 }
 
 /// Uniform weights with the deviations of T5's initialisation; norms and biases stay as they are made. Ten times as
@@ -66,7 +72,8 @@ inline void fill_weights(Model& model, std::uint64_t seed) {
 
 /// A model to train, or to prepare for inference.
 inline Model make_model(Shape shape, std::uint64_t seed = 1) {
-  Model model(model_config(shape));
+  const Model::Config config = model_config(shape);
+  Model model(config, model_policies(config));
   fill_weights(model, seed);
   return model;
 }

@@ -57,8 +57,9 @@ struct Work::State {
   }
 
   Account account() const {
-    const auto shape = evaluation::cost_shape(model_config(job_.shape));
-    const Index vocabulary = model_config(job_.shape).vocabulary;
+    const Model::Config config = model_config(job_.shape);
+    const auto shape = evaluation::cost_shape(config, model_policies(config));
+    const Index vocabulary = config.vocabulary;
     const std::vector<Index> sources = source_lengths(job_), targets = target_lengths(job_);
     Account account;
     account.text_bytes = static_cast<double>(job_.mode == Mode::generate ? target_.total() : source_.total());

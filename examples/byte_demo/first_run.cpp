@@ -103,9 +103,10 @@ std::string introduction(const Model& model, const io::ModelTask& task) {
   text += task.name == "denoise"
               ? ", trained by merganser, puts sentences right in which a tenth of the bytes are masked."
               : " gets sentences in which a tenth of the bytes are masked, which it was not made for.";
-  text += model.config().gates.empty() ? " It has no gate that could delete any."
-                                       : " Its first blocks read every byte. Then a gate deletes those that the other "
-                                         "blocks can do without.";
+  text += training::gates_of(model).count == 0
+              ? " It has no gate that could delete any."
+              : " Its first blocks read every byte. Then a gate deletes those that the other "
+                "blocks can do without.";
   return text + " A character of more bytes than one can go in part:";
 }
 

@@ -105,9 +105,10 @@ class Writer {
   /// How many pieces are answered together. A random gate draws for all of them, so it gets one at a time.
   std::size_t most_at_once() const {
     constexpr std::size_t plenty = 32;
-    const auto& gates = model_.config().gates;
-    const bool random =
-        std::any_of(gates.begin(), gates.end(), [](const auto& gate) { return gate.kind == merge::GateKind::random; });
+    const auto& policies = model_.encoder.policies;
+    const bool random = std::any_of(policies.begin(), policies.end(), [](const auto& placement) {
+      return placement.policy.template target<merge::RandomGate>() != nullptr;
+    });
     return random ? 1 : plenty;
   }
 

@@ -45,20 +45,21 @@ Model open_model(const runs::TrainOptions& options) {
   loading.on_warning = print_warning;
   runs::ModelDesign design =
       runs::design_model(fresh ? options.model : resumed, fresh ? options.recipe.target : std::nullopt, loading);
-  if (fresh) runs::check_option_effects(options, design.config);
+  if (fresh) runs::check_option_effects(options, design.policies);
   for (const std::string& difference : design.differences) std::cerr << difference << "\n";
   return runs::make_model(std::move(design), options.seed);
 }
 
 io::JsonObject settings_json(const runs::TrainOptions& options, const Model& model, Index steps, Index parameters) {
+  const io::EncoderPolicies policies = io::describe_policies(model.encoder.policies);
   std::vector<Index> blocks;
-  for (const auto& gate : model.config().gates) blocks.push_back(gate.block);
+  for (const io::GateConfig& gate : policies.gates) blocks.push_back(gate.block);
   return io::JsonObject()
       .set("parameters", parameters)
       .set("steps", steps)
       .set("batch", options.recipe.batch_size)
       .set("seed", options.seed)
-      .set("gate", runs::gate_word(model.config()))
+      .set("gate", runs::gate_word(policies))
       .set("gate_blocks", blocks)
       .set("target", training::target_rate(options.recipe, model));
 }
@@ -104,7 +105,7 @@ auto checkpoint_metric(const runs::TrainOptions& options, const std::vector<data
     constexpr double slack = 0.05;
     if (validation.empty()) return std::nullopt;
     const auto result = runs::evaluate_hard(model, validation, options.seed);
-    const bool steered = training::gate_kind(model) == merge::GateKind::learned;
+    const bool steered = training::gates_of(model).learns;
     if (steered && (trainer.steps_taken() <= trainer.config().deletion.gate_open_until ||
                     result.deletion_rate < training::target_rate(options.recipe, model) - slack))
       return std::nullopt;
@@ -124,7 +125,7 @@ void print_shortcomings(const evaluation::Comparison& measured, const Model& mod
     print("The model hardly reads its source yet: " + fixed_text(with, 4) + " bits per byte with it, " +
           fixed_text(without, 4) + " without. Until it does, no gate can learn what matters: give it more --steps.");
   const double target = training::target_rate(options.recipe, model), reached = measured.hard.deletion_rate;
-  if (training::gate_kind(model) == merge::GateKind::learned && std::abs(reached - target) > far)
+  if (training::gates_of(model).learns && std::abs(reached - target) > far)
     print("Far from the target: " + percent_text(reached) + " are deleted, " + percent_text(target) +
           " were asked for. More --steps bring it nearer; evaluate --target deletes what it is told to.");
 }
@@ -209,7 +210,7 @@ void train(const runs::TrainOptions& asked) {
 
   const Index parameters = merganser::parameter_count(model);
   print_prose(std::cerr, data.description + "; " + fixed_text(static_cast<double>(parameters) / 1e6, 2) +
-                             " M parameters, gate: " + runs::gate_word(model.config()));
+                             " M parameters, gate: " + runs::gate_word(io::describe_policies(model.encoder.policies)));
   const Index steps = options.minutes ? training::steps_in_time(model, options.recipe, data.batches,
                                                                 60 * *options.minutes, options.seed)
                                       : options.steps.value_or(runs::default_steps);

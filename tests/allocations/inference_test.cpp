@@ -1,6 +1,7 @@
 #include <merganser/merganser.hpp>
 
 #include "allocations/counter.hpp"
+#include "models/small_planners.hpp"
 #include "models/tiny_models.hpp"
 #include "support/catch.hpp"
 
@@ -8,7 +9,6 @@ using namespace merganser;
 using namespace merganser::models;
 using namespace merganser::testing;
 using merge::DeletionMode;
-using merge::DeletionOptions;
 
 namespace {
 
@@ -16,8 +16,8 @@ using Model = EncoderDecoder<float>;
 
 enum class Weights { as_trained, prepared };
 
-Model::Config config_with_gates() {
-  Model::Config config;
+Design<Model> config_with_gates() {
+  Design<Model> config;
   config.vocabulary = 41;
   config.encoder = small_stack();
   config.encoder.blocks = 3;
@@ -26,8 +26,8 @@ Model::Config config_with_gates() {
   return config;
 }
 
-Model model_of(const Model::Config& config, Weights weights = Weights::as_trained) {
-  Model model(config);
+Model model_of(const Design<Model>& config, Weights weights = Weights::as_trained) {
+  Model model = config.make();
   fill_model(model, 3, 0.2);
   if (weights == Weights::prepared) model.prepare_for_inference();
   return model;
@@ -68,9 +68,9 @@ TEST_CASE("encoding allocates nothing after the first call", "[allocations]") {
     auto by_rate = with_mode(DeletionMode::hard);
     by_rate.deletion.target_rate = 0.4;
     require_no_allocation_after_the_first([&] { model.encode(source, by_rate); });
-    Model::ForwardOptions reference;
-    reference.deletion = DeletionOptions::reference(DeletionMode::hard);
-    require_no_allocation_after_the_first([&] { model.encode(source, reference); });
+    auto dropped = with_mode(DeletionMode::hard);
+    dropped.deletion.survivor_bias = merge::SurvivorBias::dropped;
+    require_no_allocation_after_the_first([&] { model.encode(source, dropped); });
   }
 }
 
@@ -78,6 +78,7 @@ TEST_CASE("what a call gave may be kept while the next one runs", "[allocations]
   if (!memory_is_reserved) return;
   const Model model = model_of(config_with_gates());
   const TokenBatch source = random_tokens(ragged_lengths, 41, 1);
+  MemoryReserve::clear();
   EncoderOutput<float> kept;
   const auto run = [&] { kept = model.encode(source, with_mode(DeletionMode::hard)); };
   run();
@@ -139,7 +140,7 @@ TEST_CASE("bounded scores, positions and other gates allocate nothing after the 
   config.encoder.score_bound = nn::ScoreBound::soft_cap(8);
   config.encoder.activation = nn::Activation::relu;
   config.encoder.positions = PositionScheme::absolute;
-  config.gates[1].kind = merge::GateKind::random;
+  config.gates[1].kind = io::GateKind::random;
   const TokenBatch source = random_tokens(ragged_lengths, 41, 1);
   Rng rng(1);
   auto options = with_mode(DeletionMode::hard);
@@ -153,28 +154,53 @@ TEST_CASE("bounded scores, positions and other gates allocate nothing after the 
   };
   check();
   config.encoder.score_bound = nn::ScoreBound::normalised(10);
-  config.gates[1].kind = merge::GateKind::fixed;
+  config.gates[1].kind = io::GateKind::fixed;
   config.gates[1].separators = {5, 6};
   check();
 }
 
+TEST_CASE("planners at several places allocate nothing after the first call", "[allocations]") {
+  Model model = model_of(config_with_gates());
+  model.encoder.policies = {merge::before_block(0, PairMerge{}, merge::SizeBias::log_size),
+                            merge::before_block(0, DropByLot{}),
+                            merge::after_attention(1, model.encoder.policies[0].policy),
+                            merge::after_attention(2, DropThirds{}), merge::before_block(3, PairMerge{})};
+  const TokenBatch source = random_tokens(ragged_lengths, 41, 1), target = random_tokens({7, 1, 2, 3, 4}, 41, 2);
+  Rng rng(1);
+  auto options = with_mode(DeletionMode::hard);
+  options.rng = &rng;
+  for (const bool by_rate : {false, true}) {
+    if (by_rate) options.deletion.target_rate = 0.7;
+    require_no_allocation_after_the_first([&] {
+      rng = Rng(1);
+      model.forward(source, target, options);
+    });
+    GenerationOptions generation;
+    generation.max_length = 9;
+    require_no_allocation_after_the_first([&] {
+      rng = Rng(1);
+      generate(model, source, generation, options);
+    });
+  }
+}
+
 TEST_CASE("poolings and classifiers allocate nothing after the first call", "[allocations]") {
   const TokenBatch source = random_tokens(ragged_lengths, 41, 1), target = random_tokens({7, 1, 2, 3, 4}, 41, 2);
-  for (const merge::PoolingKind kind : {merge::PoolingKind::boundaries, merge::PoolingKind::strided}) {
+  for (const io::PoolingKind kind : {io::PoolingKind::boundaries, io::PoolingKind::strided}) {
     auto config = config_with_gates();
     config.gates.clear();
-    config.pooling = merge::PoolingConfig{.block = 1, .kind = kind};
+    config.pooling = io::PoolingConfig{.block = 1, .kind = kind};
     const Model model = model_of(config);
     require_no_allocation_after_the_first([&] { model.forward(source, target); });
   }
-  SequenceClassifier<float>::Config config;
+  Design<SequenceClassifier<float>> config;
   config.vocabulary = 41;
   config.encoder = small_stack();
   config.gates = {gate_at(1)};
   config.classes = 3;
   for (const Readout readout : {Readout::mean, Readout::first}) {
     config.readout = readout;
-    SequenceClassifier<float> classifier(config);
+    SequenceClassifier<float> classifier = config.make();
     fill_model(classifier, 4, 0.2);
     for (const DeletionMode mode : {DeletionMode::none, DeletionMode::soft, DeletionMode::hard}) {
       SequenceClassifier<float>::ForwardOptions options;

@@ -1,6 +1,7 @@
 #include <merganser/merganser.hpp>
 
 #include "allocations/counter.hpp"
+#include "models/small_planners.hpp"
 #include "models/tiny_models.hpp"
 #include "support/catch.hpp"
 
@@ -12,8 +13,8 @@ namespace {
 using Model = models::EncoderDecoder<float>;
 using Trainer = training::Trainer<Model>;
 
-Model::Config config_with_gate() {
-  Model::Config config;
+Design<Model> config_with_gate() {
+  Design<Model> config;
   config.vocabulary = 41;
   config.encoder = small_stack();
   config.encoder.blocks = 3;
@@ -39,9 +40,8 @@ data::Batch batch_of(const Vector<Index>& sources, const Vector<Index>& targets)
 }
 
 /// Steps over a large batch until the memory is there, then counts steps over batches of every size up to it.
-void require_steps_without_allocation(const Model::Config& model_config, const Trainer::Config& config) {
+void require_steps_without_allocation(Model model, const Trainer::Config& config) {
   if (!memory_is_reserved) return;
-  Model model(model_config);
   Rng rng(5);
   model.initialize(rng, 1.0, 0.3);
   Trainer trainer(model, config);
@@ -63,7 +63,7 @@ void require_steps_without_allocation(const Model::Config& model_config, const T
 }  // namespace
 
 TEST_CASE("a training step allocates nothing after the first ones", "[allocations]") {
-  require_steps_without_allocation(config_with_gate(), trainer_config());
+  require_steps_without_allocation(config_with_gate().make(), trainer_config());
 }
 
 TEST_CASE("nor does one of other models", "[allocations]") {
@@ -73,21 +73,32 @@ TEST_CASE("nor does one of other models", "[allocations]") {
   model.encoder.score_bound = nn::ScoreBound::normalised(5);
   model.encoder.positions = models::PositionScheme::absolute;
   model.gates.push_back(gate_at(2));
-  require_steps_without_allocation(model, trainer_config());
+  require_steps_without_allocation(model.make(), trainer_config());
 }
 
 TEST_CASE("nor does one of models with poolings", "[allocations]") {
-  for (const merge::PoolingKind kind : {merge::PoolingKind::boundaries, merge::PoolingKind::strided}) {
+  for (const io::PoolingKind kind : {io::PoolingKind::boundaries, io::PoolingKind::strided}) {
     auto model = config_with_gate();
     model.gates.clear();
-    model.pooling = merge::PoolingConfig{.block = 1, .kind = kind};
-    require_steps_without_allocation(model, trainer_config());
+    model.pooling = io::PoolingConfig{.block = 1, .kind = kind};
+    require_steps_without_allocation(model.make(), trainer_config());
   }
+}
+
+TEST_CASE("nor does one of models with policies of every kind at several places", "[allocations]") {
+  Model model = config_with_gate().make();
+  model.encoder.policies = {merge::before_block(0, PairMerge{}, merge::SizeBias::log_size),
+                            merge::before_block(0, DropByLot{}),
+                            merge::after_attention(1, model.encoder.policies[0].policy),
+                            merge::before_block(2, merge::BoundaryPooling<float>({20, 37})),
+                            merge::after_attention(2, DropThirds{}),
+                            merge::before_block(3, PairMerge{})};
+  require_steps_without_allocation(model, trainer_config());
 }
 
 TEST_CASE("reports, callbacks and several batches a step take nothing either", "[allocations]") {
   if (!memory_is_reserved) return;
-  Model model(config_with_gate());
+  Model model = config_with_gate().make();
   Rng rng(5);
   model.initialize(rng, 1.0, 0.3);
   auto config = trainer_config();

@@ -23,7 +23,10 @@ Account account_of(const Job& job) {
   return work.account();
 }
 
-evaluation::CostShape cost(Shape shape) { return evaluation::cost_shape(model_config(shape)); }
+evaluation::CostShape cost(Shape shape) {
+  const Model::Config config = model_config(shape);
+  return evaluation::cost_shape(config, model_policies(config));
+}
 
 }  // namespace
 

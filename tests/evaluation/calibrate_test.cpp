@@ -11,6 +11,7 @@
 
 #include <merganser/core/random.hpp>
 #include <merganser/core/thread_pool.hpp>
+#include <merganser/io/models/encoder_policies.hpp>
 #include <merganser/models/encoder_decoder.hpp>
 #include <merganser/models/sequence_classifier.hpp>
 #include "support/catch.hpp"
@@ -49,16 +50,16 @@ struct FakeModel {
     merge::DeletionOptions deletion;
     Rng* rng = nullptr;
   };
-  struct GateValues {
-    std::vector<float> values;
-  };
   struct Report {
-    GateValues gate;
+    bool is_gate = true;
+    SequenceOffsets offsets;
+    std::vector<float> scores;
     std::vector<std::uint8_t> forced;
+    std::vector<Index> group;
   };
   struct Encoded {
     merge::DeletionStatistics deletion;
-    std::vector<Report> gates;
+    std::vector<Report> reports;
   };
   struct Output {
     Matrix<float> logits;
@@ -69,10 +70,15 @@ struct FakeModel {
     calls.push_back(options.deletion);
     Output output;
     output.logits = Matrix<float>::Zero(target.total(), 30);
+    if (!scripted.empty()) {
+      output.encoded.reports = scripted;
+      return output;
+    }
     for (int gate = 0; gate < gates; ++gate) {
-      Report& report = output.encoded.gates.emplace_back();
+      Report& report = output.encoded.reports.emplace_back();
+      report.offsets = source.offsets;
       for (const TokenId id : source.ids) {
-        report.gate.values.push_back(static_cast<float>(gate == 0 ? -id : -id / 2.0));
+        report.scores.push_back(static_cast<float>(gate == 0 ? -id : -id / 2.0));
         report.forced.push_back(id == 0 ? 1 : 0);
       }
     }
@@ -93,6 +99,7 @@ struct FakeModel {
   }
 
   int gates = 1;
+  std::vector<Report> scripted;  ///< if any, these are all it says
   mutable std::vector<merge::DeletionOptions> calls;
 };
 
@@ -104,7 +111,7 @@ std::vector<data::Batch> twenty_ids() {
   return batches;
 }
 
-models::EncoderDecoder<float> small_model(const Vector<merge::GateConfig>& gates) {
+models::EncoderDecoder<float> small_model(const Vector<io::GateConfig>& gates) {
   models::EncoderDecoder<float>::Config config;
   config.vocabulary = 30;
   config.encoder.width = 12;
@@ -112,15 +119,14 @@ models::EncoderDecoder<float> small_model(const Vector<merge::GateConfig>& gates
   config.encoder.head_width = 5;
   config.encoder.feed_forward_width = 14;
   config.encoder.blocks = 2;
-  config.gates = gates;
-  models::EncoderDecoder<float> model(config);
+  models::EncoderDecoder<float> model(config, io::placements_of<float>({gates, {}}, config.encoder));
   Rng rng(4);
   model.initialize(rng);
   return model;
 }
 
-merge::GateConfig gate_on(Index block, merge::GateKind kind = merge::GateKind::learned) {
-  merge::GateConfig gate;
+io::GateConfig gate_on(Index block, io::GateKind kind = io::GateKind::learned) {
+  io::GateConfig gate;
   gate.block = block;
   gate.kind = kind;
   gate.rate = 0.4;
@@ -247,6 +253,20 @@ TEST_CASE("Of several gates the lowest value counts, and pads do not", "[evaluat
   CHECK(values == expected);
 }
 
+TEST_CASE("A token that was merged has the values of its row, one that went has no more", "[evaluation][calibrate]") {
+  const SequenceOffsets five = SequenceOffsets::single(5), two = SequenceOffsets::single(2);
+  FakeModel model;
+  model.scripted = {{true, five, {-3, -4, -1, -20, -2}, {0, 0, 0, 0, 1}, {0, 1, 2, -1, 3}},
+                    {false, SequenceOffsets::single(4), {}, {}, {0, 0, 1, -1}},  // two become one, the pad goes
+                    {true, two, {-9, -0.5F}, {}, {}}};
+  std::vector<data::Batch> batches(1);
+  batches[0].push_back({{5, 5, 5, 5, 0}, {1}});
+  CHECK(evaluation::lowest_gate_values(model, batches, {}) == std::vector<float>{-9, -9, -1, -20});
+  model.scripted.erase(model.scripted.begin());  // what nobody judged is not there
+  model.scripted[0].offsets = SequenceOffsets::single(4);
+  CHECK(evaluation::lowest_gate_values(model, batches, {}) == std::vector<float>{-9, -9, -0.5F});
+}
+
 TEST_CASE("What cannot be calibrated", "[evaluation][calibrate]") {
   STATIC_REQUIRE(evaluation::GatedModel<FakeModel>);
   STATIC_REQUIRE(evaluation::GatedModel<models::EncoderDecoder<float>>);
@@ -295,8 +315,8 @@ TEST_CASE("A calibrated threshold has its rate in expectation", "[evaluation][ca
 
 TEST_CASE("Random and fixed gates have two rates, and repeat", "[evaluation][calibrate]") {
   const std::vector<data::Batch> batches = random_batches(31);
-  for (const merge::GateKind kind : {merge::GateKind::random, merge::GateKind::fixed}) {
-    merge::GateConfig gate = gate_on(0, kind);
+  for (const io::GateKind kind : {io::GateKind::random, io::GateKind::fixed}) {
+    io::GateConfig gate = gate_on(0, kind);
     gate.separators = {4, 9};
     const auto model = small_model({gate});
     Rng rng(3);
@@ -329,8 +349,7 @@ TEST_CASE("Two gates and a classifier", "[evaluation][calibrate]") {
   config.vocabulary = 30;
   config.encoder.width = 12;
   config.classes = 3;
-  config.gates = {gate_on(1)};
-  models::SequenceClassifier<float> classifier(config);
+  models::SequenceClassifier<float> classifier(config, io::placements_of<float>({{gate_on(1)}, {}}, config.encoder));
   Rng rng(6);
   classifier.initialize(rng);
   std::vector<data::Batch> texts(1);

@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <vector>
 
+#include <merganser/merge/placement.hpp>
+#include <merganser/merge/policies/baseline_gates.hpp>
 #include <merganser/models/encoder_decoder.hpp>
 #include <merganser/models/sequence_classifier.hpp>
 #include "support/catch.hpp"
@@ -15,6 +17,7 @@ using evaluation::CostShape;
 using evaluation::decoder_flops;
 using evaluation::encoder_flops;
 using evaluation::FeedForwardKind;
+using merge::Site;
 
 using Lengths = std::vector<Index>;
 
@@ -22,7 +25,7 @@ namespace {
 
 CostShape byt5_small() {
   CostShape shape{1472, 6, 64, 3584, 12, FeedForwardKind::gated};
-  shape.gate_blocks = {3};
+  shape.policies = {{3}};
   shape.decoder_blocks = 4;
   return shape;
 }
@@ -56,7 +59,7 @@ TEST_CASE("The demo's model at three lengths", "[evaluation][cost_model]") {
 TEST_CASE("Ragged batches, generation and a training step", "[evaluation][cost_model]") {
   const CostShape small = byt5_small();
   CostShape demo{256, 4, 64, 512, 6, FeedForwardKind::gated};
-  demo.gate_blocks = {3};
+  demo.policies = {{3}};
   demo.decoder_blocks = 2;
   const Lengths lengths{128, 256, 384, 512, 640, 768, 896, 1024}, halves{64, 128, 192, 256, 320, 384, 448, 512};
   CHECK_THAT(encoder_flops(small, lengths) / 1e9, WithinAbs(2060, 5));
@@ -83,29 +86,50 @@ TEST_CASE("Blocks before a gate see all tokens, the others what it leaves", "[ev
   CostShape shape{5, 2, 3, 7, 4, FeedForwardKind::gated};
   const auto block = [&](Index tokens) { return evaluation::encoder_block_flops(shape, tokens); };
   const double gate = 2 * 5;  // a product with one vector, for each token
-  shape.gate_blocks = {1};
+  shape.policies = {{1}};
   CHECK(encoder_flops(shape, Lengths{8}, Lengths{3}) == block(8) + 8 * gate + 3 * block(3));
   CHECK(encoder_flops(shape, Lengths{8, 2}, Lengths{3, 1}) ==
         encoder_flops(shape, Lengths{8}, Lengths{3}) + encoder_flops(shape, Lengths{2}, Lengths{1}));
   CHECK(encoder_flops(shape, Lengths{8}) == 4 * block(8));
 
-  shape.gate_blocks = {0, 2};
+  shape.policies = {{0}, {2}};
   const std::vector<Lengths> kept{{6, 5}, {1, 5}};
   CHECK(encoder_flops(shape, Lengths{9, 5}, kept) ==
         (9 * gate + 2 * block(6) + 6 * gate + 2 * block(1)) + (10 * gate + 4 * block(5)));
+}
+
+TEST_CASE("A policy behind an attention shortens what the feed-forward layer reads", "[evaluation][cost_model]") {
+  CostShape shape{5, 2, 3, 7, 2, FeedForwardKind::gated};
+  const double policy = 2 * 5;
+  const auto attention = [&](Index tokens) { return evaluation::attention_block_flops(shape, tokens); };
+  const auto feed_forward = [&](Index tokens) { return evaluation::feed_forward_flops(shape, tokens); };
+  CHECK(attention(8) + feed_forward(8) == evaluation::encoder_block_flops(shape, 8));
+  shape.policies = {{0, Site::after_attention}};
+  CHECK(encoder_flops(shape, Lengths{8}, Lengths{3}) ==
+        attention(8) + 8 * policy + feed_forward(3) + evaluation::encoder_block_flops(shape, 3));
+  // Two at one place, one behind it, and one behind the last block.
+  shape.policies = {{0}, {0}, {0, Site::after_attention}, {2}};
+  const std::vector<Lengths> kept{{7}, {6}, {4}, {1}};
+  CHECK(encoder_flops(shape, Lengths{8}, kept) == 8 * policy + 7 * policy + attention(6) + 6 * policy +
+                                                      feed_forward(4) + evaluation::encoder_block_flops(shape, 4) +
+                                                      4 * policy);
 }
 
 TEST_CASE("Lengths and gates that cannot be are refused", "[evaluation][cost_model]") {
   CostShape shape{5, 2, 3, 7, 4, FeedForwardKind::gated};
   CHECK_THROWS_AS(encoder_flops(shape, Lengths{-1}), std::invalid_argument);
   CHECK_THROWS_AS(encoder_flops(shape, Lengths{4}, Lengths{2}), std::invalid_argument);  // no gate
-  shape.gate_blocks = {1};
+  shape.policies = {{1}};
   CHECK_THROWS_AS(encoder_flops(shape, Lengths{4}, Lengths{5}), std::invalid_argument);
   CHECK_THROWS_AS(encoder_flops(shape, Lengths{4}, Lengths{-1}), std::invalid_argument);
   CHECK_THROWS_AS(encoder_flops(shape, Lengths{4}, Lengths{1, 1}), std::invalid_argument);
-  shape.gate_blocks = {4};
-  CHECK_THROWS_AS(encoder_flops(shape, Lengths{4}, Lengths{1}), std::invalid_argument);
-  shape.gate_blocks = {2, 2};
+  for (const CostShape::Place place : {CostShape::Place{5}, {-1}, {4, Site::after_attention}}) {
+    shape.policies = {place};
+    CHECK_THROWS_AS(encoder_flops(shape, Lengths{4}, Lengths{1}), std::invalid_argument);
+  }
+  shape.policies = {{2}, {1}};
+  CHECK_THROWS_AS(encoder_flops(shape, Lengths{4}), std::invalid_argument);
+  shape.policies = {{2, Site::after_attention}, {2}};
   CHECK_THROWS_AS(encoder_flops(shape, Lengths{4}), std::invalid_argument);
   CHECK_THROWS_AS(decoder_flops(shape, Lengths{1}, Lengths{}, 9), std::invalid_argument);
   CHECK_THROWS_AS(decoder_flops(shape, Lengths{-1}, Lengths{1}, 9), std::invalid_argument);
@@ -149,9 +173,6 @@ TEST_CASE("The shape of a model comes from its Config", "[evaluation][cost_model
   config.encoder.feed_forward_width = 31;
   config.encoder.blocks = 5;
   config.encoder.activation = nn::Activation::relu;
-  config.gates.resize(2);
-  config.gates[0].block = 1;
-  config.gates[1].block = 4;
   config.decoder_blocks = 6;
   const CostShape shape = evaluation::cost_shape(config);
   CHECK(shape.width == 20);
@@ -160,8 +181,16 @@ TEST_CASE("The shape of a model comes from its Config", "[evaluation][cost_model
   CHECK(shape.feed_forward_width == 31);
   CHECK(shape.blocks == 5);
   CHECK(shape.feed_forward == FeedForwardKind::plain);
-  CHECK(shape.gate_blocks == Lengths{1, 4});
+  CHECK(shape.policies.empty());
   CHECK(shape.decoder_blocks == 6);
+
+  // Placements in any order; tokens meet them by block and site.
+  const Vector<merge::Placement<float>> placements{merge::before_block(4, merge::RandomGate{}),
+                                                   merge::after_attention(1, merge::RandomGate{}),
+                                                   merge::before_block(1, merge::RandomGate{})};
+  const std::vector<CostShape::Place> expected{{1}, {1, Site::after_attention}, {4}};
+  CHECK(evaluation::cost_shape(config, placements).policies == expected);
+  CHECK(evaluation::cost_shape(config, placements).width == 20);
 
   models::SequenceClassifier<float>::Config classifier;
   classifier.encoder.activation = nn::Activation::gated_gelu;

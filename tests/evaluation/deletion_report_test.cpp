@@ -7,6 +7,9 @@
 #include <stdexcept>
 #include <vector>
 
+#include <merganser/merge/placement.hpp>
+#include <merganser/merge/policies/baseline_gates.hpp>
+#include <merganser/merge/policies/strided_pooling.hpp>
 #include <merganser/models/encoder_decoder.hpp>
 #include "support/catch.hpp"
 
@@ -25,14 +28,9 @@ Model model_with(Vector<Index> blocks) {
   config.encoder.head_width = 5;
   config.encoder.feed_forward_width = 14;
   config.encoder.blocks = 3;
-  for (const Index block : blocks) {
-    merge::GateConfig gate;
-    gate.block = block;
-    gate.kind = merge::GateKind::random;
-    gate.rate = 0.4;
-    config.gates.push_back(gate);
-  }
-  Model model(config);
+  Vector<merge::Placement<float>> gates;
+  for (const Index block : blocks) gates.push_back(merge::before_block(block, merge::RandomGate{0.4}));
+  Model model(config, gates);
   Rng rng(4);
   model.initialize(rng);
   return model;
@@ -73,9 +71,9 @@ TEST_CASE("kept tokens are those of the encoder, window by window", "[evaluation
     TokenBatch source;
     source.push_back(ids);
     const auto encoded = model.encode(source, options);
-    deleted += static_cast<Index>(length) + 1 - encoded.kept.size();
+    deleted += static_cast<Index>(length) + 1 - encoded.origin.size();
     std::vector<std::uint8_t> expected(length + 1, 0);
-    for (const Index row : encoded.kept) expected[static_cast<std::size_t>(row)] = 1;
+    for (const Index row : encoded.origin) expected[static_cast<std::size_t>(row)] = 1;
     for (std::size_t i = 0; i < length; ++i) {
       CAPTURE(begin, i);
       CHECK(report.kept[begin + i] == expected[i]);
@@ -100,6 +98,27 @@ TEST_CASE("what the first gate deletes has no value at the second", "[evaluation
   }
   CHECK(passed_on);
   CHECK(held_back);
+}
+
+TEST_CASE("of tokens that a policy merged that one is kept which lends the row its place",
+          "[evaluation][deletion_report]") {
+  Model model = model_with({});
+  model.encoder.policies = {merge::before_block(1, merge::StridedPooling<float>({12, 3})),
+                            merge::after_attention(1, merge::RandomGate{0.4})};
+  const DeletionReport report = report_deletion(model, text_of(40), 40, {}, 5);
+  REQUIRE(report.gates.size() == 1);
+  CHECK(report.gates[0].block == 1);
+  CHECK(report.tokens == 41);
+  Index kept = 0;
+  for (std::size_t t = 0; t < 40; ++t) {
+    CAPTURE(t);
+    REQUIRE(report.gates[0].values[t].has_value() == (t % 3 == 0));
+    const bool survives = t % 3 == 0 && *report.gates[0].values[t] > report.gates[0].threshold;
+    CHECK((report.kept[t] != 0) == survives);
+    kept += survives ? 1 : 0;
+  }
+  CHECK(kept > 0);
+  CHECK(report.deleted_tokens == 41 - kept);  // the end is the second of its group
 }
 
 TEST_CASE("an empty text is one window; a window of nothing is refused", "[evaluation][deletion_report]") {

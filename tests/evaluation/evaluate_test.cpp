@@ -5,8 +5,10 @@
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include <merganser/io/models/encoder_policies.hpp>
 #include <merganser/models/encoder_decoder.hpp>
 #include <merganser/models/sequence_classifier.hpp>
 #include <merganser/nn/cross_entropy.hpp>
@@ -26,7 +28,7 @@ namespace {
 
 using Model = models::EncoderDecoder<float>;
 
-Model small_model(Vector<merge::GateConfig> gates) {
+Model small_model(Vector<io::GateConfig> gates) {
   Model::Config config;
   config.vocabulary = 30;
   config.encoder.width = 12;
@@ -34,23 +36,22 @@ Model small_model(Vector<merge::GateConfig> gates) {
   config.encoder.head_width = 5;
   config.encoder.feed_forward_width = 14;
   config.encoder.blocks = 2;
-  config.gates = std::move(gates);
-  Model model(config);
+  Model model(config, io::placements_of<float>({std::move(gates), {}}, config.encoder));
   Rng rng(4);
   model.initialize(rng);
   return model;
 }
 
-merge::GateConfig learned_gate() {
-  merge::GateConfig gate;
+io::GateConfig learned_gate() {
+  io::GateConfig gate;
   gate.block = 1;
   gate.initial_bias = 0.0;
   return gate;
 }
 
-merge::GateConfig random_gate() {
-  merge::GateConfig gate = learned_gate();
-  gate.kind = merge::GateKind::random;
+io::GateConfig random_gate() {
+  io::GateConfig gate = learned_gate();
+  gate.kind = io::GateKind::random;
   gate.rate = 0.4;
   return gate;
 }
@@ -336,8 +337,7 @@ TEST_CASE("A classifier is evaluated by the same function", "[evaluation][evalua
   config.vocabulary = 30;
   config.encoder.width = 12;
   config.classes = 3;
-  config.gates = {learned_gate()};
-  models::SequenceClassifier<float> model(config);
+  models::SequenceClassifier<float> model(config, io::placements_of<float>({{learned_gate()}, {}}, config.encoder));
   Rng rng(6);
   model.initialize(rng);
   std::vector<data::Batch> batches(1);

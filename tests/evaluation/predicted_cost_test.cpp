@@ -2,9 +2,12 @@
 #include <merganser/evaluation/predicted_cost.hpp>
 
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <merganser/core/random.hpp>
+#include <merganser/merge/policies/baseline_gates.hpp>
+#include <merganser/merge/policies/strided_pooling.hpp>
 #include <merganser/models/encoder_decoder.hpp>
 #include <merganser/models/sequence_classifier.hpp>
 #include "support/catch.hpp"
@@ -16,14 +19,15 @@ using Catch::Matchers::WithinRel;
 namespace {
 
 template <class Model>
-Model small_model(typename Model::Config config) {
+Model small_model(Vector<merge::Placement<float>> policies) {
+  typename Model::Config config;
   config.vocabulary = 30;
   config.encoder.width = 12;
   config.encoder.heads = 2;
   config.encoder.head_width = 5;
   config.encoder.feed_forward_width = 14;
   config.encoder.blocks = 3;
-  Model model(config);
+  Model model(config, std::move(policies));
   Rng rng(4);
   model.initialize(rng);
   return model;
@@ -32,15 +36,9 @@ Model small_model(typename Model::Config config) {
 using EncoderDecoder = models::EncoderDecoder<float>;
 
 EncoderDecoder gated(Vector<Index> blocks) {
-  EncoderDecoder::Config config;
-  for (const Index block : blocks) {
-    merge::GateConfig gate;
-    gate.block = block;
-    gate.kind = merge::GateKind::random;
-    gate.rate = 0.4;
-    config.gates.push_back(gate);
-  }
-  return small_model<EncoderDecoder>(config);
+  Vector<merge::Placement<float>> gates;
+  for (const Index block : blocks) gates.push_back(merge::before_block(block, merge::RandomGate{0.4}));
+  return small_model<EncoderDecoder>(gates);
 }
 
 std::vector<data::Batch> batches() {
@@ -67,7 +65,7 @@ TEST_CASE("make_batches keeps the order and leaves a rest", "[evaluation][predic
 }
 
 TEST_CASE("kept lengths count the rows of each sequence, of empty ones none", "[evaluation][predicted_cost]") {
-  models::GateReport<float> report;
+  merge::PolicyReport<float> report;
   report.offsets = SequenceOffsets::from_lengths(std::vector<Index>{3, 0, 2, 4});
   report.kept = {0, 2, 5, 6, 8};
   CHECK(kept_lengths(report) == std::vector<Index>{2, 0, 0, 3});
@@ -86,7 +84,7 @@ TEST_CASE("the prediction counts what each gate left, and the decoder's smaller 
           "[evaluation][predicted_cost]") {
   const auto made = batches();
   const EncoderDecoder model = gated({1, 2});
-  const CostShape shape = cost_shape(model.config());
+  const CostShape shape = cost_shape(model.config(), model.encoder.policies);
   Rng rng(3), again(3);
   EncoderDecoder::ForwardOptions options;
   options.rng = &rng;
@@ -95,9 +93,9 @@ TEST_CASE("the prediction counts what each gate left, and the decoder's smaller 
   double without = 0, with = 0;
   for (const data::Batch& batch : made) {
     const auto encoded = model.encode(batch.source, options);
-    REQUIRE(encoded.gates.size() == 2);
+    REQUIRE(encoded.reports.size() == 2);
     std::vector<std::vector<Index>> kept(2);
-    for (std::size_t g = 0; const auto& report : encoded.gates) {
+    for (std::size_t g = 0; const auto& report : encoded.reports) {
       for (Index i = 0; i < batch.count(); ++i) {
         Index count = 0;
         for (const Index row : report.kept)
@@ -117,9 +115,8 @@ TEST_CASE("the prediction counts what each gate left, and the decoder's smaller 
 
 TEST_CASE("a pooling counts as a gate, and a classifier has no decoder", "[evaluation][predicted_cost]") {
   const auto made = batches();
-  EncoderDecoder::Config pooled;
-  pooled.pooling = merge::PoolingConfig{.block = 1, .kind = merge::PoolingKind::strided};
-  CHECK(predict_cost(small_model<EncoderDecoder>(pooled), std::span<const data::Batch>(made), {}).speed_up() > 1.05);
+  const auto pooled = small_model<EncoderDecoder>({merge::before_block(1, merge::StridedPooling<float>({12, 4}))});
+  CHECK(predict_cost(pooled, std::span<const data::Batch>(made), {}).speed_up() > 1.05);
 
   using Classifier = models::SequenceClassifier<float>;
   const auto classifier = small_model<Classifier>({});

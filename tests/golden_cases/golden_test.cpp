@@ -13,6 +13,7 @@
 #include <merganser/training/objective.hpp>
 
 #include "golden_cases/golden_case.hpp"
+#include "golden_cases/padded_policies.hpp"
 #include "support/catch.hpp"
 
 namespace merganser::testing {
@@ -26,10 +27,26 @@ DeletionMode mode_of(const std::string& prefix) {
   return prefix.starts_with("hard") ? DeletionMode::hard : DeletionMode::none;
 }
 
+DeletionOptions without_survivor_bias(DeletionMode mode) {
+  DeletionOptions options = DeletionOptions::with_mode(mode);
+  options.survivor_bias = merge::SurvivorBias::dropped;
+  return options;
+}
+
+/// What the gate saw.
+template <Real Scalar>
+Matrix<Scalar> entered_gate(const typename models::Encoder<Scalar>::Cache& cache) {
+  const auto& gate = cache.policies.front();
+  if (const auto* learned = gate.template target<PaddedDeletion<Scalar, merge::DeleteGate<Scalar>>>())
+    return learned->entered;
+  return gate.template target<PaddedDeletion<Scalar, merge::FixedRuleGate>>()->entered;
+}
+
 /// The call exactly as the reference makes it: pads are tokens, hidden by the mask if there is one.
 template <Real Scalar>
 void check_padded(Case<Scalar>& c, const std::string& full_prefix) {
   using Model = models::EncoderDecoder<Scalar>;
+  const Model model = as_reference(c.model, {});
   const bool masked = !full_prefix.starts_with("nomask.");
   const std::string prefix = masked ? full_prefix : full_prefix.substr(7);
   const Padded input = Padded::of(c.file, "input_ids");
@@ -38,12 +55,12 @@ void check_padded(Case<Scalar>& c, const std::string& full_prefix) {
                           masked ? c.file.integers("attention_mask") : std::vector<std::int64_t>{}, input.batch);
   const TokenBatch labels = labels_of(c.file, "labels");
   typename Model::ForwardOptions options;
-  options.deletion = DeletionOptions::reference(mode_of(prefix));
+  options.deletion = without_survivor_bias(mode_of(prefix));
   options.hidden = batch.hidden;
   Rng rng(0);
   typename Model::Cache cache;
-  const auto trained = c.model.forward_targets(batch.tokens, labels, options, rng, cache);
-  const auto output = c.model.forward_targets(batch.tokens, labels, options);
+  const auto trained = model.forward_targets(batch.tokens, labels, options, rng, cache);
+  const auto output = model.forward_targets(batch.tokens, labels, options);
 
   const models::EncoderOutput<Scalar>& encoded = output.encoded;
   const Index slots = encoded.hidden.offsets.max_length();
@@ -69,7 +86,7 @@ void check_padded(Case<Scalar>& c, const std::string& full_prefix) {
       return select_rows(values, {input.batch, slots, width}, [&](Index b, Index n) { return n < real[b]; });
     };
   };
-  const Index width = c.model.config().encoder.width;
+  const Index width = model.config().encoder.width;
   const auto hidden_rows = [&](const std::string& name, const Matrix<Scalar>& rows) {
     const auto select = real_slots(width);
     compare(c, full_prefix, name, select(to_numbers(rows)), select);
@@ -78,20 +95,19 @@ void check_padded(Case<Scalar>& c, const std::string& full_prefix) {
   compare(c, full_prefix, "logits", to_numbers(output.logits));
   compare(c, full_prefix, "logits", to_numbers(trained.logits));
   compare(c, full_prefix, "loss", {nn::CrossEntropy<Scalar>().forward(output.logits, labels.ids).mean});
-  if (!encoded.gates.empty()) {
-    compare(c, full_prefix, "gate", to_numbers(encoded.gates.front().gate.values));
-    compare(c, full_prefix, "gate_logits", to_numbers(encoded.gates.front().gate.logits));
+  if (!encoded.reports.empty()) {
+    compare(c, full_prefix, "gate", to_numbers(encoded.reports.front().scores));
+    compare(c, full_prefix, "gate_logits", to_numbers(encoded.reports.front().logits));
   }
-  const bool has_gate = !c.model.encoder.gates.empty();
+  const bool has_gate = !model.encoder.policies.empty();
   for (Index b = 0; b < cache.encoder.blocks.size(); ++b) {
     const std::string name = "encoder_hidden." + std::to_string(b);
     const Matrix<Scalar>& entered = cache.encoder.blocks[b].attention_norm.input;
     if (has_gate && mode_of(prefix) == DeletionMode::hard) {
-      const Index gate_block = c.model.encoder.gates.front().config().block;
-      const auto& gate = cache.encoder.gates.front();
+      const Index gate_block = model.encoder.policies.front().block;
       if (b < gate_block) compare(c, full_prefix, name, to_numbers(entered));
       if (b == gate_block)  // what the gate saw, at the full length
-        compare(c, full_prefix, name, to_numbers(gate.norm.input.size() > 0 ? gate.norm.input : gate.normalised));
+        compare(c, full_prefix, name, to_numbers(entered_gate<Scalar>(cache.encoder)));
       if (b > gate_block) hidden_rows(name, entered);
     } else {
       compare(c, full_prefix, name, to_numbers(entered));
@@ -100,7 +116,7 @@ void check_padded(Case<Scalar>& c, const std::string& full_prefix) {
   for (Index b = 0; b < cache.decoder.blocks.size(); ++b)
     compare(c, full_prefix, "decoder_hidden." + std::to_string(b), to_numbers(cache.decoder.blocks[b].self_norm.input));
   Matrix<Scalar> last = cache.head_input;
-  if (c.model.config().head == models::Head::tied) last *= std::sqrt(static_cast<Scalar>(width));
+  if (model.config().head == models::Head::tied) last *= std::sqrt(static_cast<Scalar>(width));
   compare(c, full_prefix, "decoder_hidden." + std::to_string(cache.decoder.blocks.size()), to_numbers(last));
 }
 
@@ -108,13 +124,13 @@ void check_padded(Case<Scalar>& c, const std::string& full_prefix) {
 template <Real Scalar>
 void check_ragged(Case<Scalar>& c, const std::string& prefix) {
   using Model = models::EncoderDecoder<Scalar>;
+  const Model model = as_reference(c.model, {.pad = {}, .fills_up = false});
   const Padded input = Padded::of(c.file, "input_ids");
   const std::vector<std::int64_t> mask = c.file.integers("attention_mask");
   const GoldenBatch batch = GoldenBatch::ragged(c.file.integers("input_ids"), mask, input.batch);
   typename Model::ForwardOptions options;
-  options.deletion = DeletionOptions::reference(mode_of(prefix));
-  options.deletion.filler = merge::Filler::none;
-  const auto output = c.model.forward_targets(batch.tokens, labels_of(c.file, "labels"), options);
+  options.deletion = without_survivor_bias(mode_of(prefix));
+  const auto output = model.forward_targets(batch.tokens, labels_of(c.file, "labels"), options);
   compare(c, prefix, "logits", to_numbers(output.logits));
   const SequenceOffsets& offsets = output.encoded.hidden.offsets;
   const Padded slots = Padded::of(c.file, prefix + "encoder_last_hidden_state");
@@ -141,12 +157,12 @@ void check_generation(Case<Scalar>& c, const std::string& prefix) {
   const GoldenBatch batch =
       GoldenBatch::ragged(c.file.integers("input_ids"), c.file.integers("attention_mask"), input.batch);
   typename models::EncoderDecoder<Scalar>::ForwardOptions forward;
-  forward.deletion = DeletionOptions::reference(mode_of(prefix));
-  forward.deletion.filler = merge::Filler::none;
+  forward.deletion = without_survivor_bias(mode_of(prefix));
+  const auto model = as_reference(c.model, {.pad = {}, .fills_up = false});
   models::GenerationOptions options;
   options.max_length = static_cast<Index>(c.file.integers("max_length").at(0));
   options.step_logits = models::StepLogits::kept;
-  const auto result = models::generate(c.model, batch.tokens, options, forward);
+  const auto result = models::generate(model, batch.tokens, options, forward);
   const Padded ids = Padded::of(c.file, prefix + "ids");
   std::vector<std::int64_t> got;
   for (Index b = 0; b < ids.batch; ++b) {
@@ -179,19 +195,20 @@ void check_gradients(Case<Scalar>& c, const std::string& prefix) {
   training::ObjectiveConfig objective;
   objective.score_penalty = numbers(c.file, "beta").at(0);
   typename Model::ForwardOptions options;
-  options.deletion = DeletionOptions::reference(mode_of(prefix));
+  options.deletion = without_survivor_bias(mode_of(prefix));
   options.hidden = batch.hidden;
   options.excess_limit = objective.score_limit;
+  const Model model = as_reference(c.model, {});
   Rng rng(0);
   typename Model::Cache cache;
-  const auto output = c.model.forward_targets(batch.tokens, labels, options, rng, cache);
+  const auto output = model.forward_targets(batch.tokens, labels, options, rng, cache);
   const auto result = training::evaluate_objective<Model>(output, labels.ids, objective, alpha);
   compare(c, prefix, "loss.total", {result.total});
   compare(c, prefix, "loss.ce", {result.part("cross_entropy")});
   compare(c, prefix, "loss.gate_mean", {result.part("gate")});
   compare(c, prefix, "loss.scores", {result.part("score_excess")});
-  Model gradients = zeros_like(c.model);
-  c.model.backward(result.grad, cache, gradients);
+  Model gradients = zeros_like(model);
+  model.backward(result.grad, cache, gradients);
   const std::string grad = prefix == "soft." ? "grad." : prefix + "grad.";
   for (const auto& view : parameter_views(gradients)) {
     if (!c.file.contains(grad + view.name)) c.report.miss(grad + view.name, "no expected gradient in the case");
@@ -206,9 +223,10 @@ void check_gradients(Case<Scalar>& c, const std::string& prefix) {
                                                               {"logits_mean", GateRegulariser::logits},
                                                               {"gate_var_loss", GateRegulariser::variance}};
   for (const auto& [name, kind] : variants) {
-    objective.regulariser = kind;
     objective.score_penalty = 0;
-    const auto variant = training::evaluate_objective<Model>(output, labels.ids, objective, alpha);
+    const Model other = as_reference(c.model, {}, {}, kind);
+    const auto said = other.forward_targets(batch.tokens, labels, options);
+    const auto variant = training::evaluate_objective<Model>(said, labels.ids, objective, alpha);
     const std::string full = std::string("variant.") + name + ".total";
     c.report.template compare<Scalar>(full, {variant.total}, numbers(c.file, full));
   }
@@ -218,7 +236,8 @@ template <Real Scalar>
 void check_training(Case<Scalar>& c) {
   using Model = models::EncoderDecoder<Scalar>;
   const nlohmann::json& hyper = c.about.at("hyper");
-  training::AdamW<Model> optimizer(c.model,
+  Model model = as_reference(c.model, {});
+  training::AdamW<Model> optimizer(model,
                                    {hyper.at("beta1"), hyper.at("beta2"), hyper.at("eps"), hyper.at("weight_decay")});
   const training::LearningRateSchedule schedule(
       {hyper.at("lr"), hyper.at("warmup"), hyper.at("max_steps"), training::Decay::linear, 0.0});
@@ -234,30 +253,31 @@ void check_training(Case<Scalar>& c) {
                             Padded::of(c.file, name + "input_ids").batch);
     const TokenBatch labels = labels_of(c.file, name + "labels");
     typename Model::ForwardOptions options;
-    options.deletion = DeletionOptions::reference(DeletionMode::soft);
+    options.deletion = without_survivor_bias(DeletionMode::soft);
     options.hidden = batch.hidden;
     options.excess_limit = objective.score_limit;
     Rng rng(0);
     typename Model::Cache cache;
-    const auto output = c.model.forward_targets(batch.tokens, labels, options, rng, cache);
+    const auto output = model.forward_targets(batch.tokens, labels, options, rng, cache);
+    const double rate = output.encoded.reports.front().deletion().deletion_rate();  // without pads
     const auto result = training::evaluate_objective<Model>(output, labels.ids, objective, alpha);
-    Model gradients = zeros_like(c.model);
-    c.model.backward(result.grad, cache, gradients);
+    Model gradients = zeros_like(model);
+    model.backward(result.grad, cache, gradients);
     log["total"].push_back(result.total);
     log["ce"].push_back(result.part("cross_entropy"));
     log["gate_mean"].push_back(result.part("gate"));
     log["scores"].push_back(result.part("score_excess"));
     log["alpha_used"].push_back(alpha);
-    log["deleted_rate"].push_back(output.encoded.deletion.deletion_rate());
+    log["deleted_rate"].push_back(rate);
     log["grad_norm"].push_back(training::clip_gradients(gradients, hyper.at("max_grad_norm").get<double>()));
     log["lr"].push_back(schedule.rate(step));
-    optimizer.step(c.model, gradients, schedule.rate(step));
-    alpha = controller.update(output.encoded.deletion.deletion_rate());
+    optimizer.step(model, gradients, schedule.rate(step));
+    alpha = controller.update(rate);
     log["alpha_next"].push_back(alpha);
   }
   // The log of the case was written in single precision, so the tolerance is that of single precision.
   for (const auto& [name, values] : log) compare(c, "log.", name, values);
-  for (const auto& view : parameter_views(c.model)) {
+  for (const auto& view : parameter_views(model)) {
     std::vector<double> got;
     for (Index i = 0; i < view.size(); ++i) got.push_back(static_cast<double>(view.data[i]));
     compare(c, "after.", view.name, got);

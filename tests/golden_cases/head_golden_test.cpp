@@ -43,8 +43,7 @@ std::vector<double> logits_of(const Model& model, const io::SafetensorsFile& fil
   const GoldenBatch batch = GoldenBatch::padded(file.integers("input_ids"), file.integers("attention_mask"),
                                                 Padded::of(file, "input_ids").batch);
   Model::ForwardOptions options;
-  options.deletion =
-      merge::DeletionOptions::reference(prefix == "out." ? merge::DeletionMode::none : merge::DeletionMode::soft);
+  options.deletion.mode = prefix == "out." ? merge::DeletionMode::none : merge::DeletionMode::soft;
   options.hidden = batch.hidden;
   return to_numbers(model.forward_targets(batch.tokens, labels_of(file, "labels"), options).logits);
 }

@@ -3,10 +3,12 @@
 #include <string>
 #include <vector>
 
+#include <merganser/evaluation/predicted_cost.hpp>
 #include <merganser/models/encoder_decoder.hpp>
 #include <merganser/training/objective.hpp>
 
 #include "golden_cases/golden_case.hpp"
+#include "golden_cases/padded_policies.hpp"
 #include "support/catch.hpp"
 
 namespace merganser::testing {
@@ -15,24 +17,15 @@ namespace {
 using merge::DeletionMode;
 using merge::DeletionOptions;
 
-/// A batch on its way into the encoder, with the noise of the boundary predictor if the case has some.
+/// A batch on its way into the encoder.
 template <Real Scalar>
 struct Source {
   GoldenBatch batch;
-  Vector<std::uint8_t> forced;
-  std::vector<double> noise;
   models::EncoderInput<Scalar> input;
 
-  Source(const Case<Scalar>& c, GoldenBatch tokens, std::vector<double> uniform)
+  Source(const Case<Scalar>& c, GoldenBatch tokens)
       : batch(std::move(tokens)),
-        forced(models::mark_ids(batch.tokens.ids, c.model.config().pad)),
-        noise(std::move(uniform)),
-        input{{c.model.shared.forward(batch.tokens.ids), batch.tokens.offsets},
-              batch.tokens.ids,
-              batch.hidden,
-              forced,
-              nullptr,
-              noise} {}
+        input{{c.model.shared.forward(batch.tokens.ids), batch.tokens.offsets}, batch.tokens.ids, batch.hidden} {}
   Source(const Source&) = delete;
   Source& operator=(const Source&) = delete;
 };
@@ -42,18 +35,26 @@ std::vector<double> uniform_of(const Case<Scalar>& c, const std::string& prefix)
   return c.file.contains(prefix + "uniform") ? numbers(c.file, prefix + "uniform") : std::vector<double>{};
 }
 
+/// What the pooling saw.
+template <Real Scalar>
+Matrix<Scalar> entered_pooling(const typename models::Encoder<Scalar>::Cache& cache) {
+  const auto& pooling = cache.policies.front();
+  if (const auto* boundaries = pooling.template target<PaddedPooling<Scalar, merge::BoundaryPooling<Scalar>>>())
+    return boundaries->entered;
+  return pooling.template target<PaddedPooling<Scalar, merge::StridedPooling<Scalar>>>()->entered;
+}
+
 /// The call exactly as the reference makes it: pads are tokens, hidden by the mask.
 template <Real Scalar>
 void check_padded(Case<Scalar>& c, const std::string& prefix) {
   using Model = models::EncoderDecoder<Scalar>;
-  const Model& model = c.model;
+  const Model model = as_reference(c.model, {}, uniform_of(c, prefix));
   const Index batch = Padded::of(c.file, "input_ids").batch, width = model.config().encoder.width;
   const Source<Scalar> source(
-      c, GoldenBatch::padded(c.file.integers("input_ids"), c.file.integers("attention_mask"), batch),
-      uniform_of(c, prefix));
+      c, GoldenBatch::padded(c.file.integers("input_ids"), c.file.integers("attention_mask"), batch));
   const TokenBatch labels = labels_of(c.file, "labels");
   const TokenBatch decoder_input = models::shift_right(labels, model.config().start, model.config().pad);
-  const DeletionOptions options = DeletionOptions::reference(DeletionMode::none);
+  const DeletionOptions options = DeletionOptions::with_mode(DeletionMode::none);
   Rng rng(0);
   typename models::Encoder<Scalar>::Cache cache;
   typename Model::Output output;
@@ -64,22 +65,24 @@ void check_padded(Case<Scalar>& c, const std::string& prefix) {
                                                     output.encoded, rng, decoded);
   output.logits = model.head(last);
 
-  const merge::PoolingReport<Scalar>& report = output.encoded.pooling.value();
+  const merge::PolicyReport<Scalar>& report = output.encoded.reports.at(0);
+  const std::vector<Index> lengths = evaluation::kept_lengths(report);
   const Index slots = output.encoded.hidden.offsets.max_length();
   const auto real_slots = [&](const std::vector<double>& values) {
-    return select_rows(values, {batch, slots, width}, [&](Index b, Index n) { return n < report.lengths[b]; });
+    return select_rows(values, {batch, slots, width},
+                       [&](Index b, Index n) { return n < lengths[static_cast<std::size_t>(b)]; });
   };
   const auto compare_pooled = [&](const std::string& name, const Matrix<Scalar>& rows) {
     compare(c, prefix, name, real_slots(to_numbers(rows)), real_slots);
   };
   compare_pooled("encoder_last_hidden_state", output.encoded.hidden.values);
   compare_pooled("encoder_last_hidden_state", inferred.hidden.values);
-  const Index block = model.encoder.pooling->config().block;
+  const Index block = model.encoder.policies.front().block;
   for (Index b = 0; b < cache.blocks.size(); ++b) {
     const std::string name = "encoder_hidden." + std::to_string(b);
     const Matrix<Scalar>& entered = cache.blocks[b].attention_norm.input;
     if (b < block) compare(c, prefix, name, to_numbers(entered));
-    if (b == block) compare(c, prefix, name, to_numbers(cache.pooling.norm.input));  // at the full length
+    if (b == block) compare(c, prefix, name, to_numbers(entered_pooling<Scalar>(cache)));  // at the full length
     if (b > block) compare_pooled(name, entered);
   }
   for (Index b = 0; b < decoded.blocks.size(); ++b)
@@ -90,8 +93,8 @@ void check_padded(Case<Scalar>& c, const std::string& prefix) {
   const auto objective = training::evaluate_objective<Model>(output, labels.ids, {}, 0.0);
   compare(c, prefix, "loss", {objective.part("cross_entropy")});
   if (c.file.contains(prefix + "boundaries")) {
-    compare(c, prefix, "boundaries", {report.boundaries.hard.begin(), report.boundaries.hard.end()});
-    compare(c, prefix, "boundary_logits", to_numbers(report.boundaries.logits));
+    compare(c, prefix, "boundaries", to_numbers(report.scores));
+    compare(c, prefix, "boundary_logits", to_numbers(report.logits));
     compare(c, prefix, "boundary_loss", {objective.part("boundary_prior")});
   }
   if (prefix != "out.") return;
@@ -104,17 +107,17 @@ void check_padded(Case<Scalar>& c, const std::string& prefix) {
 /// Without padding: a row for which the reference neither pooled pads nor filled up must come out the same.
 template <Real Scalar>
 void check_ragged(Case<Scalar>& c, const std::string& prefix) {
-  const auto& model = c.model;
   const Padded input = Padded::of(c.file, "input_ids");
   const std::vector<std::int64_t> mask = c.file.integers("attention_mask");
   std::vector<double> noise;
   const std::vector<double> padded_noise = uniform_of(c, prefix);
   for (std::size_t t = 0; t < padded_noise.size(); ++t)
     if (mask[t] != 0) noise.push_back(padded_noise[t]);
-  const Source<Scalar> source(c, GoldenBatch::ragged(c.file.integers("input_ids"), mask, input.batch), noise);
-  DeletionOptions options = DeletionOptions::with_mode(DeletionMode::none);
-  const bool strided = model.encoder.pooling->config().kind == merge::PoolingKind::strided;
-  if (strided) options.pooled_pads = merge::PooledPads::pooled;  // the reference drops the rest of its full row
+  const Source<Scalar> source(c, GoldenBatch::ragged(c.file.integers("input_ids"), mask, input.batch));
+  const auto model = as_reference(c.model, {.pad = {}, .fills_up = false}, noise);
+  const DeletionOptions options = DeletionOptions::with_mode(DeletionMode::none);
+  const bool strided =
+      c.model.encoder.policies.front().policy.template target<merge::StridedPooling<Scalar>>() != nullptr;
   const models::EncoderOutput<Scalar> encoded = model.encoder.forward(source.input, options);
   const TokenBatch labels = labels_of(c.file, "labels");
   const Matrix<Scalar> logits =

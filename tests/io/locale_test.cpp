@@ -64,8 +64,9 @@ std::vector<std::string> all_of_io() {
   io::save_model(run.model, directory / "model");
   io::save_model(run.model, directory / "shards", {.dtype = {}, .max_shard_bytes = 5000});
   for (const char* name : {"model", "shards"}) texts.push_back(bits_of(io::load_model<float>(directory / name)));
-  const auto config = io::load_model<float>(directory / "model").config();
-  texts.push_back(to_text(config.encoder.score_bound.value) + " " + to_text(config.gates[0].scale));
+  const auto loaded = io::load_model<float>(directory / "model");
+  texts.push_back(to_text(loaded.config().encoder.score_bound.value) + " " +
+                  to_text(io::describe_policies(loaded.encoder.policies).gates[0].scale));
   const evaluation::Calibration table({{-29.5, 0.125, 1.25, 0.5, 0.25, 1234.5}}, {1'234'567, 12'345, 1});
   io::write_calibration(table, directory / "model");
   texts.push_back(io::read_calibration(directory / "model") == table ? "same table" : "another table");

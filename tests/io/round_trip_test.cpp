@@ -20,13 +20,13 @@ using Model = models::EncoderDecoder<float>;
 namespace {
 
 Model tiny_model(models::Head head = models::Head::untied) {
-  Model::Config config;
-  config.vocabulary = 11;
-  config.encoder = tiny_stack();
-  config.decoder_blocks = 1;
-  config.head = head;
-  config.gates.push_back(gate_at(1));
-  Model model(config);
+  Design<Model> design;
+  design.vocabulary = 11;
+  design.encoder = tiny_stack();
+  design.decoder_blocks = 1;
+  design.head = head;
+  design.gates.push_back(gate_at(1));
+  Model model = design.make();
   fill_model(model, 1);
   return model;
 }

@@ -13,6 +13,8 @@
 #include <merganser/data/batcher.hpp>
 #include <merganser/data/data_cursor.hpp>
 #include <merganser/io/checkpoints/checkpoint.hpp>
+#include <merganser/merge/placement.hpp>
+#include <merganser/merge/policies/delete_gate.hpp>
 #include <merganser/models/encoder_decoder.hpp>
 #include <merganser/training/trainer.hpp>
 
@@ -53,11 +55,14 @@ class TinyRun {
     config.encoder.max_distance = 4;
     config.encoder.dropout = 0.1;
     config.encoder.score_bound = nn::ScoreBound::soft_cap(8);
-    merge::GateConfig gate;
-    gate.block = 1;
-    gate.noise = merge::GateNoise::gumbel;
-    config.gates.push_back(gate);
     return config;
+  }
+
+  static Vector<merge::Placement<Scalar>> policies() {
+    typename merge::DeleteGate<Scalar>::Config gate;
+    gate.width = model_config().encoder.width;
+    gate.noise = merge::GateNoise::gumbel;
+    return {merge::before_block(1, merge::DeleteGate<Scalar>(gate))};
   }
 
   static typename Trainer::Config settings() {
@@ -131,7 +136,7 @@ class TinyRun {
   static constexpr Index vocabulary = 9;
 
   static Model make_model() {
-    Model model(model_config());
+    Model model(model_config(), policies());
     Rng rng(1);
     model.initialize(rng);
     return model;

@@ -37,14 +37,18 @@ Model::Config config_0_1() {
   config.encoder.softmax = nn::SoftmaxKind::softmax1;
   config.encoder.activation = nn::Activation::gated_gelu;
   config.decoder_blocks = 1;
-  merge::GateConfig gate;
+  return config;
+}
+
+/// The gate that stands in it.
+io::EncoderPolicies policies_0_1() {
+  io::GateConfig gate;
   gate.block = 1;
   gate.scale = -30;
   gate.threshold = -14.5;
   gate.norm = merge::GateNorm::rms;
   gate.noise = merge::GateNoise::gumbel;
-  config.gates.push_back(gate);
-  return config;
+  return {{gate}, {}};
 }
 
 double sum_of(const Model& model) {
@@ -58,8 +62,8 @@ double sum_of(const Model& model) {
 
 TEST_CASE("a model directory of 0.1 has its configuration, its weights and its answers", "[version_0_1]") {
   Model model = io::load_model<float>(files / "model");
-  const Model::Config expected = config_0_1();
-  CHECK(io::hf_config(model.config()) == io::hf_config(expected));
+  CHECK(io::hf_config(model) == io::hf_config(config_0_1(), policies_0_1()));
+  CHECK(io::describe_policies(model.encoder.policies).gates == policies_0_1().gates);
   Index at = 0;
   for (const auto& view : parameter_views(model))
     for (Index i = 0; i < view.size(); ++i, ++at) REQUIRE(view.data[i] == static_cast<float>(at * 37 % 101 - 50) / 64);
@@ -86,7 +90,7 @@ TEST_CASE("a calibration of 0.1 has its points and its sample", "[version_0_1]")
 }
 
 TEST_CASE("a checkpoint of 0.1 has its run and goes on", "[version_0_1]") {
-  Model model(config_0_1());
+  Model model(config_0_1(), io::placements_of<float>(policies_0_1(), config_0_1().encoder));
   const auto checkpoint = io::load_checkpoint(model, files / "checkpoint");
   CHECK(checkpoint.trainer.step == 3);
   CHECK(checkpoint.trainer.attempts == 3);

@@ -300,16 +300,56 @@ TEST_CASE("compaction says what does not fit", "[Compaction]") {
           "Compaction: plans.size(): got 1, expected 2");
 }
 
-TEST_CASE("rows without a member are named", "[Compaction]") {
-  Vector<MergePlan<double>> plans(3);
-  plans[0] = MergePlan<double>(3);
-  plans[0].keep(0);
-  plans[0].open(1);
-  plans[0].open(2);
-  plans[2] = MergePlan<double>::keeping(Rows{0, 1}, 2);
-  plans[2].open(1);
-  REQUIRE(Compaction<double>(plans, offsets_of({3, 0, 2})).memberless_rows() == Rows{1, 2, 5});
-  plans[0] = MergePlan<double>::keeping(Rows{1}, 3);
-  plans[2] = MergePlan<double>::keeping(Rows{0, 1}, 2);
-  REQUIRE(Compaction<double>(plans, offsets_of({3, 0, 2})).memberless_rows().empty());
+TEST_CASE("rows that are no single token are noticed", "[Compaction]") {
+  const auto copies = [](const MergePlan<double>& plan) {
+    return Compaction<double>({{}, plan, MergePlan<double>::keeping(Rows{1}, 2)}, offsets_of({0, 3, 2})).only_copies();
+  };
+  MergePlan<double> plan = MergePlan<double>::keeping(Rows{0, 2}, 3);
+  REQUIRE(copies(plan));
+  REQUIRE(copies(MergePlan<double>(3)));
+  MergePlan<double> weighted = plan, memberless = plan;
+  weighted.set_weights(0, 0.5);
+  REQUIRE(copies(weighted));  // one token, if less of it
+  memberless.open(1);
+  REQUIRE_FALSE(copies(memberless));
+  plan.add(1);
+  REQUIRE_FALSE(copies(plan));
+}
+
+TEST_CASE("groups are rows of the whole batch", "[Compaction]") {
+  MergePlan<double> plan(4);
+  plan.open(0);
+  plan.open(1);
+  plan.add(0);
+  plan.add(3);
+  plan.open(2);
+  plan.add(3, 0.5);
+  plan.add(2);
+  const Compaction<double> compaction({MergePlan<double>::keeping(Rows{1, 2}, 3), {}, plan}, offsets_of({3, 0, 4}));
+  // Of the last sequence row 2 is empty, and its last token is in two, of which the first counts.
+  REQUIRE(compaction.groups() == Rows{-1, 0, 1, 3, -1, 4, 3});
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    const Setup<double> s(seed);
+    const Rows groups = s.compaction().groups();
+    for (Index i = 0; i < s.input.count(); ++i) {
+      Rows expected = s.plans[i].groups();
+      for (Index& row : expected)
+        if (row >= 0) row += s.compaction().output_offsets().begin(i);
+      REQUIRE(Rows(groups.begin() + s.input.begin(i), groups.begin() + s.input.end(i)) == expected);
+    }
+  }
+}
+
+TEST_CASE("every row is visited with its sequence's first token", "[Compaction]") {
+  const Compaction<float> compaction({MergePlan<float>::keeping(Rows{0, 2}, 3), MergePlan<float>::keeping(Rows{1}, 2)},
+                                     offsets_of({3, 2}));
+  Rows firsts, rows, tokens;
+  compaction.for_each_row([&](Index first, Index row, std::span<const Member<float>> members) {
+    firsts.push_back(first);
+    rows.push_back(row);
+    for (const Member<float>& member : members) tokens.push_back(member.token);
+  });
+  REQUIRE(firsts == Rows{0, 0, 3});
+  REQUIRE(rows == Rows{0, 1, 2});
+  REQUIRE(tokens == Rows{0, 2, 1});
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include <merganser/merge/policies/delete_gate.hpp>
 #include <merganser/models/encoder.hpp>
 #include <merganser/nn/multi_head_attention.hpp>
 
@@ -29,10 +30,9 @@ using Step = DeletionStep<double>;
 const DeletionOptions soft = DeletionOptions::with_mode(DeletionMode::soft);
 const DeletionOptions hard = DeletionOptions::with_mode(DeletionMode::hard);
 
-DeletionOptions hard_with(SurvivorBias bias, Filler filler = Filler::none) {
+DeletionOptions hard_with(SurvivorBias bias) {
   DeletionOptions options = hard;
   options.survivor_bias = bias;
-  options.filler = filler;
   return options;
 }
 
@@ -78,6 +78,7 @@ TEST_CASE("soft deletion moves nothing, and gate values add up", "[DeletionStep]
   REQUIRE(first.after().key_bias == gate_values);
   REQUIRE(first.kept_rows() == kept);  // those that hard deletion would keep
   REQUIRE(first.input_tokens() == 7);
+  REQUIRE(first.groups().empty());
 
   const Values again = {-30, -5, -5, -30, 0, 0, 0};
   const Step second(first.after(), again, -15.0, soft);
@@ -93,17 +94,20 @@ TEST_CASE("soft deletion moves nothing, and gate values add up", "[DeletionStep]
 TEST_CASE("hard deletion leaves the survivors and all that is known of them", "[DeletionStep]") {
   State before = start();
   before.hidden = {0, 0, 0, 1, 0, 1, 0};
-  before.forced = {0, 1, 1, 0, 0, 1, 0};
-  DeletionOptions options = hard;
-  options.pads = Pads::as_tokens;
-  const Step step(before, gate_values, -15.0, options);
+  before.forced = {0, 1, 0, 0, 0, 0, 1};
+  before.deleted = {0, 1, 0, 0, 0, 0, 1};
+  before.sizes = {1, 2, 3, 4, 5, 6, 7};
+  const Step step(before, gate_values, -15.0, hard);
   const State& after = step.after();
   REQUIRE(after.offsets == offsets_of({3, 0, 1}));
   REQUIRE(after.total() == 4);
   REQUIRE(after.positions == at(before.positions, kept));
   REQUIRE(after.origin == kept);
   REQUIRE(after.hidden == Flags{0, 0, 1, 1});
-  REQUIRE(after.forced == Flags{0, 1, 0, 1});
+  REQUIRE(after.forced == Flags{0, 0, 0, 0});
+  REQUIRE(after.deleted.empty());
+  REQUIRE(after.sizes == Values{1, 3, 4, 6});
+  REQUIRE(step.groups() == Rows{0, -1, 1, 2, -1, 3, -1});
   REQUIRE(after.key_bias == at(gate_values, kept));
   REQUIRE(step.kept_rows() == kept);
   REQUIRE(step.input_tokens() == 7);
@@ -188,55 +192,16 @@ TEST_CASE("overrides of a call reach the step", "[DeletionStep]") {
   DeletionOptions options = hard;
   options.threshold = -2.5;
   REQUIRE(Step(start(), gate_values, -15.0, options).kept_rows() == Rows{0, 2, 5});  // the last keeps its highest
-  options.fully_deleted = FullyDeletedSequence::keep_first;
-  REQUIRE(Step(start(), gate_values, -15.0, options).kept_rows() == Rows{0, 2, 4});
   options.threshold.reset();
   options.target_rate = 0.5;
   REQUIRE(Step(start(), gate_values, -15.0, options).kept_rows() == Rows{0, 2, 5});
-}
-
-TEST_CASE("fillers make all sequences as long as the longest, weigh nothing and are no survivors", "[DeletionStep]") {
-  for (const SurvivorBias bias : {SurvivorBias::kept, SurvivorBias::dropped}) {
-    const Step step(start(), gate_values, -15.0, hard_with(bias, Filler::pad_to_longest));
-    const State& after = step.after();
-    REQUIRE(after.offsets == offsets_of({3, 0, 3}));
-    REQUIRE(after.origin == Rows{0, 2, 3, 5, 4, 4});  // copies of the first token
-    REQUIRE(after.positions == Vector<Position>{3, 7, 9, 1, 0, 0});
-    REQUIRE(after.forced == Flags{0, 0, 0, 0, 1, 1});
-    const bool keeps = bias == SurvivorBias::kept;
-    REQUIRE(after.key_bias == Values{keeps ? -1.0 : 0.0, keeps ? -2.0 : 0.0, keeps ? -3.0 : 0.0, keeps ? -4.0 : 0.0,
-                                     kernels::hidden_score, kernels::hidden_score});
-    REQUIRE(step.kept_rows() == kept);
-  }
-  // Soft deletion knows no filler.
-  DeletionOptions options = DeletionOptions::reference(DeletionMode::soft);
-  REQUIRE(Step(start(), gate_values, -15.0, options).after().key_bias == gate_values);
-  REQUIRE(Step(start(), gate_values, -15.0, options).after().offsets == start().offsets);
-}
-
-TEST_CASE("no query sees a filler", "[DeletionStep]") {
-  Rng rng(6);
-  nn::MultiHeadAttention<double> attention({5, 2, 3, nn::SoftmaxKind::softmax, {}});
-  randomise(attention, rng);
-  const auto x = random_matrix<double>(7, 5, rng);
-  const auto attend = [&](Filler filler) {
-    const Step step(start(), gate_values, -15.0, hard_with(SurvivorBias::kept, filler));
-    nn::AttentionContext<double> context;
-    context.queries = context.keys = step.after().offsets.ranges();
-    context.key_bias = step.after().key_bias;
-    const auto rows = step.forward(x);
-    return attention.forward(rows, rows, context);
-  };
-  const auto without = attend(Filler::none), with = attend(Filler::pad_to_longest);
-  REQUIRE(with.rows() == 6);
-  REQUIRE(relative_difference(Matrix<double>(with.topRows(4)), without) <= agreement<double>);
+  REQUIRE(Step(start(), gate_values, -15.0, options, Rows{3, 0, 1}).kept_rows() == Rows{0, 5, 6});
+  options.mode = DeletionMode::soft;
+  REQUIRE(Step(start(), gate_values, -15.0, options, Rows{3, 0, 1}).kept_rows() == Rows{0, 5, 6});
 }
 
 TEST_CASE("the gradients of a step agree with finite differences", "[DeletionStep]") {
-  const DeletionOptions all_options[] = {soft, hard_with(SurvivorBias::kept), hard_with(SurvivorBias::dropped),
-                                         hard_with(SurvivorBias::kept, Filler::pad_to_longest),
-                                         hard_with(SurvivorBias::dropped, Filler::pad_to_longest)};
-  for (const DeletionOptions& options : all_options)
+  for (const DeletionOptions& options : {soft, hard_with(SurvivorBias::kept), hard_with(SurvivorBias::dropped)})
     for (const bool biased : {false, true}) {
       Rng rng(9);
       State before = start();
@@ -252,8 +217,7 @@ TEST_CASE("the gradients of a step agree with finite differences", "[DeletionSte
       Values grad_bias = step.backward_bias(bias_probe, grad_values);
       const bool hard_and_dropped =
           options.mode == DeletionMode::hard && options.survivor_bias == SurvivorBias::dropped;
-      CAPTURE(static_cast<int>(options.mode), static_cast<int>(options.survivor_bias), static_cast<int>(options.filler),
-              biased);
+      CAPTURE(static_cast<int>(options.mode), static_cast<int>(options.survivor_bias), biased);
       REQUIRE(grad_values.empty() == hard_and_dropped);
       REQUIRE(grad_bias.size() == before.key_bias.size());
       grad_values.resize(7, 0.0);
@@ -265,10 +229,7 @@ TEST_CASE("the gradients of a step agree with finite differences", "[DeletionSte
           [&] {
             const Step moved(before, values, -15.0, options);
             double loss = probe_sum(probe, moved.forward(x));
-            for (Index i = 0; i < bias_probe.size(); ++i) {
-              const double bias = moved.after().key_bias[i];
-              if (bias > kernels::hidden_score) loss += bias_probe[i] * bias;  // a filler's is constant, and huge
-            }
+            for (Index i = 0; i < bias_probe.size(); ++i) loss += bias_probe[i] * moved.after().key_bias[i];
             return loss;
           },
           {tensor_view("x", x), view("values", values), view("bias", before.key_bias)},
@@ -284,7 +245,7 @@ TEST_CASE("where no bias goes on, no gradient comes back", "[DeletionStep]") {
 }
 
 TEST_CASE("batches without tokens go through", "[DeletionStep]") {
-  for (const DeletionOptions& options : {soft, hard, hard_with(SurvivorBias::kept, Filler::pad_to_longest)})
+  for (const DeletionOptions& options : {soft, hard, hard_with(SurvivorBias::dropped)})
     for (const Rows& lengths : {Rows{}, Rows{0, 0}}) {
       const Step step(State::start(offsets_of(lengths), {}), {}, -15.0, options);
       REQUIRE(step.after().offsets == offsets_of(lengths));
@@ -364,20 +325,21 @@ struct SureEncoder {
 
   SureEncoder(double scale, const Rows& gated_blocks) {
     typename Encoder::Config config;
-    config.stack.width = 8;
-    config.stack.heads = 2;
-    config.stack.head_width = 3;
-    config.stack.feed_forward_width = 12;
-    config.stack.blocks = 4;
-    for (const Index block : gated_blocks) {
-      GateConfig& gate = config.gates.emplace_back();
-      gate.block = block;
-      gate.scale = scale;
-    }
-    encoder = Encoder(config);
+    config.width = 8;
+    config.heads = 2;
+    config.head_width = 3;
+    config.feed_forward_width = 12;
+    config.blocks = 4;
+    typename DeleteGate<Scalar>::Config gate;
+    gate.width = 8;
+    gate.scale = scale;
+    Vector<Placement<Scalar>> placements;
+    for (const Index block : gated_blocks) placements.push_back(before_block(block, DeleteGate<Scalar>(gate)));
+    encoder = Encoder(config, placements);
     Rng rng(12);
     encoder.initialize(1.0, rng);
-    for (auto& gate : encoder.gates) fill_random(gate.learned.weight, rng, 3000.0);
+    for (auto& placement : encoder.policies)
+      fill_random(placement.policy.template target<DeleteGate<Scalar>>()->weight, rng, 3000.0);
     input.embedded = RaggedBatch<Scalar>(random_matrix<Scalar>(30, 8, rng), offsets_of({14, 1, 0, 15}));
   }
 
@@ -388,7 +350,7 @@ struct SureEncoder {
     const auto removed = run(options), weakened = run(soft);
     Matrix<Scalar> survivors(removed.hidden.total(), removed.hidden.values.cols());
     for (Index row = 0; row < survivors.rows(); ++row)
-      survivors.row(row) = weakened.hidden.values.row(removed.kept[row]);
+      survivors.row(row) = weakened.hidden.values.row(removed.origin[row]);
     return relative_difference(survivors, removed.hidden.values);
   }
 };
@@ -401,8 +363,8 @@ TEMPLATE_TEST_CASE("in an encoder, soft deletion with saturated gates is hard de
     const SureEncoder<TestType> sure(-60, blocks);
     const auto weakened = sure.run(soft), removed = sure.run(hard);
     CAPTURE(blocks, removed.deletion.kept, removed.deletion.tokens);
-    for (const auto& report : weakened.gates)
-      for (const TestType value : report.gate.values)
+    for (const auto& report : weakened.reports)
+      for (const TestType value : report.scores)
         REQUIRE((static_cast<double>(value) > -1e-12 || static_cast<double>(value) < -60 + 1e-4));
     REQUIRE(weakened.hidden.total() == 30);
     REQUIRE(removed.hidden.total() < 25);
@@ -411,7 +373,7 @@ TEMPLATE_TEST_CASE("in an encoder, soft deletion with saturated gates is hard de
     REQUIRE(sure.difference(hard) <= agreement<TestType>);
     REQUIRE(removed.hidden.offsets.length(2) == 0);
     for (Index row = 0; row < removed.hidden.total(); ++row) {
-      const Index origin = removed.kept[row];
+      const Index origin = removed.origin[row];
       REQUIRE(removed.hidden.positions[row] == sure.input.embedded.positions[origin]);
     }
   }

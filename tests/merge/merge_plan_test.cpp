@@ -111,3 +111,25 @@ TEST_CASE("tokens that are not there, and members without a row, are errors", "[
     REQUIRE(argument_error([&] { plan.add(token); }) == "MergePlan::add: " + got);
   }
 }
+
+TEST_CASE("a plan of some rows of a longer sequence drops the others", "[MergePlan]") {
+  const auto within = merging().within(Rows{1, 3, 4, 6}, 8);
+  REQUIRE(within.input_count() == 8);
+  REQUIRE(within.output_count() == 2);
+  REQUIRE(within.representatives() == Rows{3, 6});
+  REQUIRE(within.groups() == Rows{-1, 0, -1, 0, -1, -1, 1, -1});
+  REQUIRE(members_of(within, 0) == Vector<Member<float>>{{1, 0.5F}, {3, 0.5F}});
+  REQUIRE(members_of(within, 1) == Vector<Member<float>>{{6, 1.0F}});
+  REQUIRE(merging().within(Rows{0, 1, 2, 3}, 4) == merging());
+
+  MergePlan<float> empty_row(1);
+  empty_row.open(0);
+  REQUIRE(empty_row.within(Rows{2}, 3).members(0).empty());
+  REQUIRE(MergePlan<float>().within(Rows{}, 3) == MergePlan<float>(3));
+  REQUIRE(argument_error([] {
+            merging().within(Rows{0, 1, 2}, 8);
+          }) == "MergePlan::within: rows.size(): got 3, expected 4");
+  REQUIRE(argument_error([] {
+            merging().within(Rows{0, 8, 2, 3}, 8);
+          }) == "MergePlan::open: token: got 8, expected a token of the sequence");
+}

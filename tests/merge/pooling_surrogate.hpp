@@ -6,7 +6,7 @@
 
 #include <merganser/core/types.hpp>
 #include <merganser/merge/boundary_predictor.hpp>
-#include <merganser/merge/segment_mean.hpp>
+#include <merganser/merge/segments.hpp>
 
 namespace merganser::testing {
 

@@ -109,12 +109,12 @@ NextLogits table(const std::map<Ids, Vector<double>>& rows) {
 
 template <Real Scalar>
 EncoderDecoder<Scalar> model_of(std::uint64_t seed, Index vocabulary = 11) {
-  typename EncoderDecoder<Scalar>::Config config;
+  Design<EncoderDecoder<Scalar>> config;
   config.vocabulary = vocabulary;
   config.encoder = tiny_stack();
   config.gates.push_back(gate_at(1));
   config.decoder_blocks = 2;
-  EncoderDecoder<Scalar> model(config);
+  EncoderDecoder<Scalar> model = config.make();
   fill_model(model, seed);
   return model;
 }

@@ -23,7 +23,7 @@ using merge::SurvivorBias;
 namespace {
 
 template <Real Scalar>
-using Config = typename EncoderDecoder<Scalar>::Config;
+using Config = Design<EncoderDecoder<Scalar>>;
 
 template <Real Scalar>
 Config<Scalar> config_of(const Vector<Index>& gates, const StackConfig& stack = tiny_stack()) {
@@ -94,7 +94,7 @@ TEST_CASE("the gradients of the whole objective agree with finite differences", 
     auto config = config_of<double>({0}, stack);
     config.decoder_blocks = 3;
     Setup<double> s(config, deletion(DeletionMode::hard), 3);
-    s.objective.regulariser = merge::GateRegulariser::variance;
+    set_regulariser(s.model.encoder, merge::GateRegulariser::variance);
     check_model(s);
   }
   SECTION("hard, survivors drop their bias, clamped logits, normalised scores, dropout") {
@@ -103,19 +103,19 @@ TEST_CASE("the gradients of the whole objective agree with finite differences", 
     auto config = config_of<double>({1}, stack);
     config.head = Head::tied;
     Setup<double> s(config, deletion(DeletionMode::hard, SurvivorBias::dropped));
-    s.objective.regulariser = merge::GateRegulariser::clamped_logits;
+    set_regulariser(s.model.encoder, merge::GateRegulariser::clamped_logits);
     check_model(s);
   }
   SECTION("hard, two gates, the logits, Gumbel noise") {
     auto config = config_of<double>({0, 1});
-    for (merge::GateConfig& gate : config.gates) gate.noise = merge::GateNoise::gumbel;
+    for (io::GateConfig& gate : config.gates) gate.noise = merge::GateNoise::gumbel;
     Setup<double> s(config, deletion(DeletionMode::hard), 2);
-    s.objective.regulariser = merge::GateRegulariser::logits;
+    set_regulariser(s.model.encoder, merge::GateRegulariser::logits);
     check_model(s);
   }
   SECTION("soft, pads in the source, a random gate behind a learned one") {
     auto config = config_of<double>({0, 1});
-    config.gates[1].kind = merge::GateKind::random;
+    config.gates[1].kind = io::GateKind::random;
     Setup<double> s(config, deletion(DeletionMode::soft));
     s.source.ids[2] = s.source.ids[8] = config.pad;
     check_model(s);
@@ -231,18 +231,18 @@ TEST_CASE("what gates said and did is always returned", "[EncoderDecoder]") {
     const Setup<double> s(config_of<double>({0, 1}), deletion(mode));
     EncoderDecoder<double>::Cache cache;
     for (const auto& output : {s.inferred(), s.trained(cache)}) {
-      REQUIRE(output.encoded.gates.size() == 2);
-      REQUIRE(output.encoded.gates[0].gate.values.size() == 9);
-      REQUIRE(output.encoded.gates[0].gate.logits.size() == 9);
+      REQUIRE(output.encoded.reports.size() == 2);
+      REQUIRE(output.encoded.reports[0].scores.size() == 9);
+      REQUIRE(output.encoded.reports[0].logits.size() == 9);
       REQUIRE(output.encoded.deletion.tokens == Vector<Index>{3, 1, 5, 0});
-      REQUIRE(output.encoded.kept.size() == output.encoded.hidden.total());
+      REQUIRE(output.encoded.origin.size() == output.encoded.hidden.total());
     }
   }
 }
 
 TEST_CASE("pads in the source are forced through the gates, and hidden where the caller says", "[EncoderDecoder]") {
   Setup<double> s(config_of<double>({0}));
-  for (auto& gate : s.model.encoder.gates) gate.learned.bias(0) = 50;  // keep all others
+  gate_in(s.model.encoder).bias(0) = 50;  // keep all others
   Setup<double> padded = s;
   padded.source = {};
   for (Index i = 0; i < 4; ++i) {
@@ -281,9 +281,9 @@ TEST_CASE("a padded batch gives the logits of a ragged one, in every mode", "[En
         REQUIRE(relative_difference(output.logits, expected.logits) <= 1e-12);
         const auto alive = [&](const TokenBatch& source, const auto& encoded) {  // ids whose rows are still read
           Vector<TokenId> ids;
-          for (Index row = 0; row < encoded.kept.size(); ++row)
+          for (Index row = 0; row < encoded.origin.size(); ++row)
             if (encoded.hidden_keys.empty() || encoded.hidden_keys[row] == 0)
-              ids.push_back(source.ids[encoded.kept[row]]);
+              ids.push_back(source.ids[encoded.origin[row]]);
           return ids;
         };
         REQUIRE(alive(padded.source, output.encoded) == alive(s.source, expected.encoded));
@@ -343,7 +343,7 @@ TEST_CASE("a tied model has no head of its own, and its decoder may have another
   auto config = config_of<float>({1});
   config.decoder_blocks = 3;
   const auto names = [](const Config<float>& c) {
-    EncoderDecoder<float> model(c);
+    EncoderDecoder<float> model = c.make();
     Vector<std::string> result;
     for (const auto& view : parameter_views(model)) result.push_back(view.name);
     return result;
@@ -358,11 +358,11 @@ TEST_CASE("a tied model has no head of its own, and its decoder may have another
   REQUIRE(tied.size() + 1 == untied.size());
   REQUIRE(tied.back() == "decoder.final_layer_norm.weight");
 
-  EncoderDecoder<double> model(config_of<double>({}));
+  EncoderDecoder<double> model = config_of<double>({}).make();
   fill_model(model, 1);
   auto tied_config = config_of<double>({});
   tied_config.head = Head::tied;
-  EncoderDecoder<double> same(tied_config);
+  EncoderDecoder<double> same = tied_config.make();
   same.shared = model.shared;
   Rng rng(2);
   const Matrix<double> hidden = random_matrix<double>(3, 6, rng);
@@ -370,10 +370,12 @@ TEST_CASE("a tied model has no head of its own, and its decoder may have another
                                                                 std::sqrt(6.0))) <= agreement<double>);
 }
 
-TEST_CASE("a model starts with the deviations of T5, a smaller one of the embedding, and an open gate, from its seed alone", "[EncoderDecoder]") {
+TEST_CASE(
+    "a model starts with the deviations of T5, a smaller one of the embedding, and an open gate, from its seed alone",
+    "[EncoderDecoder]") {
   auto config = config_of<double>({1}, small_stack());
   config.vocabulary = 300;
-  EncoderDecoder<double> model(config), same(config);
+  EncoderDecoder<double> model = config.make(), same = config.make();
   Rng rng(3), other(3);
   model.initialize(rng);
   same.initialize(other);
@@ -391,7 +393,7 @@ TEST_CASE("a model starts with the deviations of T5, a smaller one of the embedd
   require_deviation(block.feed_forward.wi.weight.matrix(), 1 / std::sqrt(width));
   require_deviation(block.feed_forward.wo.weight.matrix(), 1 / std::sqrt(inner));
   REQUIRE(block.cross_norm.scale == RowVector<double>::Ones(20));
-  REQUIRE(model.encoder.gates[0].learned.bias(0) == 3.0);
+  REQUIRE(gate_in(model.encoder).bias(0) == 3.0);
   const TokenBatch source = random_tokens({40, 30}, 300, 4);
   REQUIRE(model.encode(source).deletion.deletion_rate() < 0.2);
 }
@@ -431,7 +433,7 @@ TEMPLATE_TEST_CASE("a model prepared for inference gives the same bits and is no
     prepared.prepare_for_inference();
     const auto after = prepared.forward(s.source, input);
     REQUIRE(identical(after.logits, before.logits));
-    REQUIRE(after.encoded.kept == before.encoded.kept);
+    REQUIRE(after.encoded.origin == before.encoded.origin);
     REQUIRE_THROWS_AS(prepared.visit([](const std::string&, auto&) {}, ""), std::invalid_argument);
     if constexpr (std::same_as<TestType, float>) {
       typename EncoderDecoder<TestType>::ForwardOptions all;

@@ -26,12 +26,12 @@ namespace {
 
 template <Real Scalar>
 EncoderDecoder<Scalar> model_of(std::uint64_t seed, const StackConfig& stack = tiny_stack(), Index vocabulary = 11) {
-  typename EncoderDecoder<Scalar>::Config config;
+  Design<EncoderDecoder<Scalar>> config;
   config.vocabulary = vocabulary;
   config.encoder = stack;
   config.gates.push_back(gate_at(1));
   config.decoder_blocks = 2;
-  EncoderDecoder<Scalar> model(config);
+  EncoderDecoder<Scalar> model = config.make();
   fill_model(model, seed);
   return model;
 }

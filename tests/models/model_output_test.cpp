@@ -20,8 +20,8 @@ TEST_CASE("all models give and take the same types", "[ModelOutput]") {
 TEST_CASE("without a gate and a penalty there is nothing but logits", "[ModelOutput]") {
   const ModelOutput<float> output;
   REQUIRE(output.score_excess == 0.0);
-  REQUIRE(output.encoded.gates.empty());
+  REQUIRE(output.encoded.reports.empty());
   const ModelOutputGradients<float> gradients;
   REQUIRE(gradients.score_excess == 0.0);
-  REQUIRE(gradients.gates.empty());
+  REQUIRE(gradients.reports.empty());
 }

@@ -23,7 +23,7 @@ using merge::SurvivorBias;
 namespace {
 
 template <Real Scalar>
-using Config = typename SequenceClassifier<Scalar>::Config;
+using Config = Design<SequenceClassifier<Scalar>>;
 
 template <Real Scalar>
 Config<Scalar> config_of(const Vector<Index>& gates, Readout readout = Readout::mean,
@@ -146,7 +146,7 @@ TEST_CASE("a softly deleted token weighs next to nothing in the mean", "[Sequenc
   config.gates[0].norm = merge::GateNorm::none;
   Setup<double> s(config, deletion(DeletionMode::soft));
   // Even ids get logit 2, odd ones -60: values -3.6 and -30.
-  auto& gate = s.model.encoder.gates[0].learned;
+  auto& gate = gate_in(s.model.encoder);
   gate.weight.setZero();
   gate.weight(0, 0) = 31;
   gate.bias(0) = -29;
@@ -155,7 +155,7 @@ TEST_CASE("a softly deleted token weighs next to nothing in the mean", "[Sequenc
   const Matrix<double> soft = s.inferred().logits;
   s.deletion.mode = DeletionMode::hard;
   const auto hard = s.inferred();
-  REQUIRE(hard.encoded.kept == Vector<Index>{0, 2, 3, 5, 7, 9});
+  REQUIRE(hard.encoded.origin == Vector<Index>{0, 2, 3, 5, 7, 9});
   REQUIRE(relative_difference(soft, hard.logits) < 1e-9);
   s.deletion.mode = DeletionMode::none;
   REQUIRE(relative_difference(soft, s.inferred().logits) > 1e-3);
@@ -167,7 +167,7 @@ TEST_CASE("soft deletion gives the logits of hard deletion, by either readout", 
   for (const Vector<Index>& gates : {Vector<Index>{0}, Vector<Index>{1}, Vector<Index>{0, 1}})
     for (std::uint64_t seed = 1; seed <= 20; ++seed) {
       auto config = config_of<double>(gates, readout);
-      for (merge::GateConfig& gate : config.gates) gate.scale = -1000;  // sure of what it deletes
+      for (io::GateConfig& gate : config.gates) gate.scale = -1000;  // sure of what it deletes
       Setup<double> s(config, deletion(DeletionMode::soft), seed, {9, 1, 4, 0, 6});
       s.source = with_pads(s.source, s.model.config().pad, seed);
       const auto soft = s.inferred();
@@ -179,7 +179,7 @@ TEST_CASE("soft deletion gives the logits of hard deletion, by either readout", 
       deleted += hard.encoded.deletion.deleted();
       for (Index i = 0; i < s.source.count(); ++i)
         if (hard.encoded.hidden.offsets.length(i) > 0 &&
-            hard.encoded.kept[hard.encoded.hidden.offsets.begin(i)] != s.source.offsets.begin(i))
+            hard.encoded.origin[hard.encoded.hidden.offsets.begin(i)] != s.source.offsets.begin(i))
           ++first_deleted;
     }
   REQUIRE(deleted > 100);
@@ -205,7 +205,7 @@ TEST_CASE("when everything is deleted a classifier answers with zeros", "[Sequen
 
 TEST_CASE("pads are forced through the gates of a classifier", "[SequenceClassifier]") {
   Setup<double> s(config_of<double>({0}));
-  s.model.encoder.gates[0].learned.bias(0) = 50;
+  gate_in(s.model.encoder).bias(0) = 50;
   const Matrix<double> expected = s.inferred().logits;
   TokenBatch padded;
   for (Index i = 0; i < 5; ++i) {
@@ -218,7 +218,7 @@ TEST_CASE("pads are forced through the gates of a classifier", "[SequenceClassif
 }
 
 TEST_CASE("a classifier names its tensors, starts from its seed and takes empty batches", "[SequenceClassifier]") {
-  SequenceClassifier<double> model(config_of<double>({1})), same(config_of<double>({1}));
+  SequenceClassifier<double> model = config_of<double>({1}).make(), same = config_of<double>({1}).make();
   Rng rng(3), other(3);
   model.initialize(rng);
   same.initialize(other);
@@ -247,15 +247,15 @@ TEMPLATE_TEST_CASE("a classifier prepared for inference gives the same bits", "[
 }
 
 TEST_CASE("a classifier takes over the encoder of a model that writes", "[SequenceClassifier]") {
-  EncoderDecoder<float>::Config whole;
+  Design<EncoderDecoder<float>> whole;
   whole.vocabulary = 11;
   whole.encoder = tiny_stack();
   whole.gates.push_back(gate_at(1));
-  EncoderDecoder<float> writer(whole);
+  EncoderDecoder<float> writer = whole.make();
   Rng rng(3);
   writer.initialize(rng);
 
-  SequenceClassifier<float> classifier(config_of<float>({1}));
+  SequenceClassifier<float> classifier = config_of<float>({1}).make();
   classifier.initialize(rng);
   const auto head = classifier.head.weight.matrix();
   CHECK(copy_parameters(writer.shared, classifier.embedding).empty());

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -14,8 +16,12 @@
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/thread_pool.hpp>
+#include <merganser/io/models/encoder_policies.hpp>
 #include <merganser/merge/deletion_options.hpp>
-#include <merganser/merge/gate.hpp>
+#include <merganser/merge/gate_regulariser.hpp>
+#include <merganser/merge/gated_deletion.hpp>
+#include <merganser/merge/placement.hpp>
+#include <merganser/merge/policies/delete_gate.hpp>
 #include <merganser/models/encoder.hpp>
 #include <merganser/models/stack_config.hpp>
 #include <merganser/nn/cross_entropy.hpp>
@@ -64,10 +70,40 @@ inline models::StackConfig small_stack() {
   return stack;
 }
 
-inline merge::GateConfig gate_at(Index block) {
-  merge::GateConfig gate;
+inline io::GateConfig gate_at(Index block) {
+  io::GateConfig gate;
   gate.block = block;
   return gate;
+}
+
+/// Settings of a model and of what its encoder shortens with.
+template <class Model>
+struct Design : Model::Config {
+  using Placements = Vector<merge::Placement<typename Model::ScalarType>>;
+
+  Vector<io::GateConfig> gates;
+  std::optional<io::PoolingConfig> pooling;
+
+  Placements policies() const { return io::placements_of<typename Model::ScalarType>({gates, pooling}, this->encoder); }
+
+  Model make() const { return Model(*this, policies()); }
+};
+
+/// The learned gate that is policy number p of an encoder.
+template <Real Scalar>
+merge::DeleteGate<Scalar>& gate_in(models::Encoder<Scalar>& encoder, Index p = 0) {
+  auto* gate = encoder.policies[p].policy.template target<merge::DeleteGate<Scalar>>();
+  if (gate == nullptr) throw std::logic_error("no learned gate");
+  return *gate;
+}
+
+/// Gives every learned gate of an encoder this regulariser.
+template <Real Scalar>
+void set_regulariser(models::Encoder<Scalar>& encoder, merge::GateRegulariser regulariser) {
+  using Deletion = merge::GatedDeletion<Scalar, merge::DeleteGate<Scalar>>;
+  for (merge::Placement<Scalar>& placement : encoder.policies)
+    if (auto* deletion = placement.policy.template target<Deletion>())
+      *deletion = Deletion(deletion->inner(), {deletion->settings().threshold, regulariser});
 }
 
 /// Random numbers for every parameter: norms around 1, gates that decide clearly and both ways.
@@ -156,13 +192,14 @@ template <Real Scalar>
 double plan_margin(const models::EncoderOutput<Scalar>& encoded, const merge::DeletionOptions& options) {
   double margin = std::numeric_limits<double>::infinity();
   if (options.mode != merge::DeletionMode::hard) return margin;
-  for (const auto& report : encoded.gates) {
-    Vector<bool> kept(report.gate.values.size(), false);
+  for (const auto& report : encoded.reports) {
+    if (!report.is_gate) continue;
+    Vector<bool> kept(report.scores.size(), false);
     for (const Index row : report.kept) kept[row] = true;
     for (Index i = 0; i < report.offsets.count(); ++i) {
       double lowest_kept = std::numeric_limits<double>::infinity(), highest_deleted = -lowest_kept;
       for (Index t = report.offsets.begin(i); t < report.offsets.end(i); ++t) {
-        const auto value = static_cast<double>(report.gate.values[t]);
+        const auto value = static_cast<double>(report.scores[t]);
         if (kept[t])
           lowest_kept = std::min(lowest_kept, value);
         else
@@ -175,6 +212,36 @@ double plan_margin(const models::EncoderOutput<Scalar>& encoded, const merge::De
   return margin;
 }
 
+/// A weight for every number that an encoder hands out; the objective is their weighted sum.
+struct EncoderProbe {
+  Matrix<double> hidden;
+  Vector<double> key_bias;
+  Vector<merge::ReportGradient<double>> reports;
+  double excess = 0.3;
+
+  explicit EncoderProbe(const models::EncoderOutput<double>& output) {
+    Rng rng(5);
+    hidden = random_matrix<double>(output.hidden.values.rows(), output.hidden.values.cols(), rng);
+    key_bias = random_values<double>(output.key_bias.size(), rng);
+    for (const auto& report : output.reports)
+      reports.push_back(
+          {random_values<double>(report.scores.size(), rng), random_values<double>(report.auxiliaries.size(), rng)});
+  }
+
+  double operator()(const models::EncoderOutput<double>& output, const Vector<double>& excess_means) const {
+    const auto sum = [](const auto& a, const auto& b) {
+      return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
+    };
+    double total = probe_sum(hidden, output.hidden.values) + sum(key_bias, output.key_bias);
+    for (Index r = 0; r < reports.size(); ++r) {
+      total += sum(reports[r].scores, output.reports[r].scores);
+      for (Index a = 0; a < reports[r].auxiliaries.size(); ++a)
+        total += reports[r].auxiliaries[a] * output.reports[r].auxiliaries[a].value;
+    }
+    return total + excess * std::accumulate(excess_means.begin(), excess_means.end(), 0.0);
+  }
+};
+
 /// A model, a batch for it, and what to ask of them.
 template <class M>
 struct ModelSetup {
@@ -182,12 +249,12 @@ struct ModelSetup {
   Model model;
   TokenBatch source, target;
   merge::DeletionOptions deletion;
-  training::ObjectiveConfig objective{merge::GateRegulariser::mean_gate, 0.4, 0.5};
+  training::ObjectiveConfig objective{0.4, 0.5};
   double alpha = 0.07;
 
-  ModelSetup(const typename Model::Config& config, TokenBatch inputs, TokenBatch labels,
-             const merge::DeletionOptions& options, std::uint64_t seed)
-      : model(config), source(std::move(inputs)), target(std::move(labels)), deletion(options) {
+  ModelSetup(const Design<Model>& design, TokenBatch inputs, TokenBatch labels, const merge::DeletionOptions& options,
+             std::uint64_t seed)
+      : model(design.make()), source(std::move(inputs)), target(std::move(labels)), deletion(options) {
     fill_model(model, seed);
   }
 

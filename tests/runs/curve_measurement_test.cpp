@@ -5,6 +5,8 @@
 
 #include <merganser/core/random.hpp>
 #include <merganser/data/batcher.hpp>
+#include <merganser/merge/placement.hpp>
+#include <merganser/merge/policies/baseline_gates.hpp>
 #include <merganser/models/encoder_decoder.hpp>
 #include <support/catch.hpp>
 
@@ -23,12 +25,7 @@ Model small_model() {
   config.encoder.feed_forward_width = 8;
   config.encoder.blocks = 2;
   config.decoder_blocks = 1;
-  merge::GateConfig gate;
-  gate.kind = merge::GateKind::random;
-  gate.rate = 0.5;
-  gate.block = 1;
-  config.gates = {gate};
-  Model model(config);
+  Model model(config, {merge::before_block(1, merge::RandomGate{0.5})});
   Rng rng(1);
   model.initialize(rng);
   return model;

@@ -36,10 +36,10 @@ TEST_CASE("A policy is put into a model", "[runs][curve]") {
   CHECK_FALSE(designed("learned", 0.5).pooling.has_value());
   const ModelOptions strided = designed("strided", 0.75), boundary = designed("boundary", 0.75);
   REQUIRE(strided.pooling.has_value());
-  CHECK(strided.pooling->kind == merganser::merge::PoolingKind::strided);
+  CHECK(strided.pooling->kind == merganser::io::PoolingKind::strided);
   CHECK(strided.pooling->rate == 4);
   REQUIRE(boundary.pooling.has_value());
-  CHECK(boundary.pooling->kind == merganser::merge::PoolingKind::boundaries);
+  CHECK(boundary.pooling->kind == merganser::io::PoolingKind::boundaries);
   CHECK(boundary.pooling->prior == 0.25);
 }
 

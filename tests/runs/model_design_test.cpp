@@ -18,22 +18,22 @@ TEST_CASE("a model without a start has the sizes asked for and the gate of the r
   const ModelDesign design = design_model(ModelOptions(), std::nullopt);
   CHECK(design.config.encoder.width == 96);
   CHECK(design.config.encoder.score_bound == nn::ScoreBound::soft_cap(8));
-  REQUIRE(design.config.gates.size() == 1);
-  CHECK(design.config.gates.front().block == 2);
-  CHECK(design.config.gates.front().initial_bias == 3.0);
-  CHECK(gate_word(design.config) == "learned");
+  REQUIRE(design.policies.gates.size() == 1);
+  CHECK(design.policies.gates.front().block == 2);
+  CHECK(design.policies.gates.front().initial_bias == 3.0);
+  CHECK(gate_word(design.policies) == "learned");
   ModelOptions options = small_run().model;
   options.gate = GateChoice::random;
   options.gate_blocks = {0, 1};
   const ModelDesign two = design_model(options, 0.25);
-  CHECK(two.config.gates.size() == 2);
-  CHECK(two.config.gates.front().rate == 0.25);
-  CHECK(gate_word(two.config) == "random");
+  CHECK(two.policies.gates.size() == 2);
+  CHECK(two.policies.gates.front().rate == 0.25);
+  CHECK(gate_word(two.policies) == "random");
   options.gate_blocks = {1, 1};
   CHECK_THROWS_AS(design_model(options, 0.25), std::invalid_argument);
   options.gate = GateChoice::none;
   options.gate_blocks.clear();
-  CHECK(gate_word(design_model(options, std::nullopt).config) == "none");
+  CHECK(gate_word(design_model(options, std::nullopt).policies) == "none");
   options.score_bound = nn::ScoreBoundKind::none;
   options.score_bound_value = 8;
   CHECK(argument_error([&] { design_model(options, std::nullopt); }).starts_with("--score-bound-value has no effect"));
@@ -66,16 +66,16 @@ TEST_CASE("a model with a start has its weights, and says where it differs", "[m
 
 TEST_CASE("options that steer what is not there are refused", "[model_design]") {
   TrainOptions options = small_run();
-  const auto config = [&] { return design_model(options.model, std::nullopt).config; };
+  const auto policies = [&] { return design_model(options.model, std::nullopt).policies; };
   options.given = {"--kp", "--open-probability", "--batch"};
-  CHECK_NOTHROW(check_option_effects(options, config()));
+  CHECK_NOTHROW(check_option_effects(options, policies()));
   options.model.gate = GateChoice::random;
-  CHECK(argument_error([&] { check_option_effects(options, config()); }) ==
+  CHECK(argument_error([&] { check_option_effects(options, policies()); }) ==
         "--kp has no effect: the model has no gate that learns");
   options.given.erase("--kp");
-  CHECK_NOTHROW(check_option_effects(options, config()));
+  CHECK_NOTHROW(check_option_effects(options, policies()));
   options.model.gate = GateChoice::none;
-  CHECK(argument_error([&] { check_option_effects(options, config()); }) ==
+  CHECK(argument_error([&] { check_option_effects(options, policies()); }) ==
         "--open-probability has no effect: the model has no gate");
 }
 

@@ -39,6 +39,11 @@ TEST_CASE("a place for a model is tried before it is needed, and nothing is made
   CHECK_THROWS_AS(check_can_save(model, directory.path().string(), Overwrite::yes), IoError);
   CHECK_THROWS_AS(check_can_write((directory / "config.json").string(), "a file"), IoError);
   CHECK_THROWS_AS(check_regular_files(directory.path(), {"task.json"}), IoError);
+  TextModel other = model;
+  other.encoder.policies[0].site = merge::Site::after_attention;
+  CHECK(argument_error([&] {
+          check_can_save(other, place, Overwrite::no);
+        }).starts_with("hf_config: policies: got one that config.json has no words for"));
 }
 
 TEST_CASE("a saved model answers as it did, and has its task", "[saved_model]") {
@@ -83,6 +88,11 @@ TEST_CASE("rates are for models with gates", "[saved_model]") {
   CHECK(argument_error([&] {
           deletion_options(rate, place, small_model(GateChoice::none), {});
         }).ends_with("has no gate and deletes nothing"));
+  ModelOptions pooled = small_run().model;
+  pooled.pooling = io::PoolingConfig{.kind = io::PoolingKind::strided, .rate = 2};
+  CHECK(argument_error([&] {
+          deletion_options(rate, place, make_model(design_model(pooled, std::nullopt), 3), {});
+        }).ends_with("has a pooling, whose rate is fixed, and no gate"));
   RateOptions calibrated;
   calibrated.rate = 0.5;
   CHECK_THROWS_AS(deletion_options(calibrated, place, small_model(), {}), IoError);

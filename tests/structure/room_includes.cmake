@@ -1,4 +1,4 @@
-# Fails when a header includes against the room table, opens the namespace without the instruction set, or names what Eigen
+# Fails when a header includes against the room table, or a policy another policy, opens the namespace without the instruction set, or names what Eigen
 # keeps for itself.
 #   cmake -DROOT=<project> -P room_includes.cmake
 cmake_minimum_required(VERSION 3.24)
@@ -66,6 +66,8 @@ foreach(header IN LISTS headers)
         string(APPEND faults "  ${header}: ${line}: ${room} may not include ${other}\n")
       elseif(NOT EXISTS ${include_dir}/${file})
         string(APPEND faults "  ${header}: ${line}: no such header\n")
+      elseif(header MATCHES "^merge/policies/" AND file MATCHES "^merganser/merge/policies/")
+        string(APPEND faults "  ${header}: ${line}: what two systems share stands in merge/\n")
       endif()
     elseif(line MATCHES "<merganser/" AND NOT line MATCHES "<merganser/version.hpp>")
       string(APPEND faults "  ${header}: ${line}: no room includes the umbrella\n")

@@ -43,9 +43,22 @@ function(expect_include_fault header line)
 endfunction()
 
 write_good_tree()
-foreach(rule IN ITEMS room_includes header_tests umbrella readme_examples)
+foreach(rule IN ITEMS room_includes header_tests header_lengths umbrella readme_examples)
   expect(${rule} pass)
 endforeach()
+
+string(REPEAT "//\n" 300 filler)
+file(APPEND ${tree}/include/merganser/core/a.hpp "${filler}")
+expect(header_lengths fail more than 300 lines)
+write_good_tree()
+foreach(policy IN ITEMS one two)
+  file(WRITE ${tree}/include/merganser/merge/policies/${policy}.hpp
+       "// ${policy}.\n#pragma once\n#include <merganser/core/a.hpp>\n")
+endforeach()
+expect(room_includes pass)
+file(APPEND ${tree}/include/merganser/merge/policies/two.hpp "#include <merganser/merge/policies/one.hpp>\n")
+expect(room_includes fail a policy that includes another)
+write_good_tree()
 
 file(APPEND ${tree}/include/merganser/core/a.hpp "#if MERGANSER_COMPILED\n#include <merganser/nn/b.hpp>\n#endif\n")
 expect(room_includes pass)

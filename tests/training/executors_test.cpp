@@ -21,11 +21,11 @@ namespace {
 using Model = models::EncoderDecoder<float>;
 
 Model model_of(std::uint64_t seed) {
-  Model::Config config;
+  Design<Model> config;
   config.encoder = small_stack();
   config.decoder_blocks = 1;
   config.gates = {gate_at(1)};
-  Model model(config);
+  Model model = config.make();
   fill_model(model, seed, 0.3);
   return model;
 }

@@ -13,11 +13,11 @@ using namespace merganser::training;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
 using Catch::Matchers::WithinRel;
-using merge::GateRegulariser;
+using merge::MeanOver;
 
 namespace {
 
-/// Four labels, one ignored, and two gates with a forced token.
+/// Four labels, one ignored, and two gates.
 struct Setup {
   ScriptedModel::Output output;
   Vector<TokenId> labels{2, 0, ignored_label, 1};
@@ -26,10 +26,9 @@ struct Setup {
     Rng rng(1);
     output.logits = random_matrix<double>(4, 3, rng);
     output.score_excess = 0.7;
-    output.encoded.gates.resize(2);
-    output.encoded.gates[0].gate = {{2.0, -1.0, 0.5}, {-3.6, -21.9, -11.3}};
-    output.encoded.gates[1].gate = {{-4.0, 3.0}, {-29.5, -1.4}};
-    output.encoded.gates[1].forced = {0, 1};
+    output.encoded.reports.resize(2);
+    output.encoded.reports[0].auxiliaries = {{"gate", -12.5, true}};
+    output.encoded.reports[1].auxiliaries = {{"gate", -29.5, true}};
   }
 };
 
@@ -45,13 +44,12 @@ double cross_entropy(const Setup& s) {
 
 TEST_CASE("the objective is the weighted sum of its named parts", "[objective]") {
   const Setup s;
-  const auto result =
-      evaluate_objective<ScriptedModel>(s.output, s.labels, {GateRegulariser::mean_gate, 0.4, 5.0}, 0.05);
+  const auto result = evaluate_objective<ScriptedModel>(s.output, s.labels, {0.4, 5.0}, 0.05);
   REQUIRE(result.parts.size() == 3);
   REQUIRE(result.parts[0].name == "cross_entropy");
   REQUIRE(result.parts[1].name == "gate");
   REQUIRE(result.parts[2].name == "score_excess");
-  const double gate = ((-3.6 - 21.9 - 11.3) / 3 - 29.5) / 2;  // the mean of a gate without its forced tokens
+  const double gate = (-12.5 - 29.5) / 2;
   REQUIRE_THAT(result.part("cross_entropy"), WithinRel(cross_entropy(s), 1e-12));
   REQUIRE_THAT(result.part("gate"), WithinRel(gate, 1e-12));
   REQUIRE(result.part("score_excess") == 0.7);
@@ -68,34 +66,82 @@ TEST_CASE("labels with the largest logit are counted, ignored ones are not", "[o
   REQUIRE(result.correct == 2);
 }
 
-TEST_CASE("the gradients of every regulariser agree with finite differences, times the factor", "[objective]") {
-  for (const auto kind : {GateRegulariser::mean_gate, GateRegulariser::clamped_logits, GateRegulariser::logits,
-                          GateRegulariser::variance}) {
-    Setup s;
-    const double factor = 0.25, alpha = 0.3;
-    const auto value = [&] {
-      return factor * evaluate_objective<ScriptedModel>(s.output, s.labels, {kind, 0.4, 5.0}, alpha).total;
-    };
-    auto result = evaluate_objective<ScriptedModel>(s.output, s.labels, {kind, 0.4, 5.0}, alpha, factor);
-    REQUIRE(result.grad.gates.size() == 2);
-    REQUIRE_THAT(numeric_derivative(value, s.output.score_excess), WithinRel(result.grad.score_excess, 1e-9));
-    for (Index i = 0; i < 12; ++i)
-      REQUIRE_THAT(numeric_derivative(value, s.output.logits.data()[i]), WithinAbs(result.grad.logits.data()[i], 1e-9));
-    for (Index g = 0; g < 2; ++g) {
-      auto& gate = s.output.encoded.gates[g].gate;
-      for (Index t = 0; t < gate.values.size(); ++t) {
-        const auto at = [t](const Vector<double>& grad) { return grad.empty() ? 0.0 : grad[t]; };
-        CAPTURE(static_cast<int>(kind), g, t);
-        REQUIRE_THAT(numeric_derivative(value, gate.values[t]), WithinAbs(at(result.grad.gates[g].values), 1e-9));
-        REQUIRE_THAT(numeric_derivative(value, gate.logits[t]), WithinAbs(at(result.grad.gates[g].logits), 1e-9));
-      }
+namespace {
+
+/// Auxiliaries of every kind: two that are steered, two of one name in different policies, one that is a mean over
+/// sequences, and a policy that has none.
+Setup with_auxiliaries() {
+  Setup s;
+  auto& reports = s.output.encoded.reports;
+  reports[0].auxiliaries.push_back({"balance", 0.3});
+  reports[1].auxiliaries.push_back({"prior", 1.9, false, MeanOver::sequences});
+  reports.resize(4);
+  reports[3].auxiliaries.push_back({"balance", 0.6});
+  return s;
+}
+
+}  // namespace
+
+TEST_CASE("steered auxiliaries are averaged and weighed by alpha, others added up by name", "[objective]") {
+  const Setup s = with_auxiliaries();
+  const ObjectiveConfig config{0.4, 5.0, 0.7};
+  const auto result = evaluate_objective<ScriptedModel>(s.output, s.labels, config, 0.05);
+  REQUIRE(result.parts.size() == 5);
+  REQUIRE(result.parts[1].name == "gate");
+  REQUIRE(result.parts[1].value == -21);
+  REQUIRE(result.parts[1].weight == 0.05);
+  REQUIRE(result.parts[2].name == "score_excess");
+  REQUIRE(result.parts[3].name == "balance");
+  REQUIRE_THAT(result.parts[3].value, WithinRel(0.9, 1e-15));
+  REQUIRE(result.parts[3].weight == 0.7);
+  REQUIRE(result.parts[4].name == "prior");
+  REQUIRE(result.parts[4].value == 1.9);
+  REQUIRE_THAT(result.total, WithinRel(cross_entropy(s) - 0.05 * 21 + 0.4 * 0.7 + 0.7 * (0.9 + 1.9), 1e-12));
+}
+
+TEST_CASE("the gradients of the objective agree with finite differences, times the factor", "[objective]") {
+  Setup s = with_auxiliaries();
+  const double factor = 0.25, alpha = 0.3;
+  const ObjectiveConfig config{0.4, 5.0, 0.7};
+  const auto value = [&] {
+    return factor * evaluate_objective<ScriptedModel>(s.output, s.labels, config, alpha).total;
+  };
+  auto result = evaluate_objective<ScriptedModel>(s.output, s.labels, config, alpha, factor);
+  REQUIRE(result.grad.reports.size() == 4);
+  REQUIRE_THAT(numeric_derivative(value, s.output.score_excess), WithinRel(result.grad.score_excess, 1e-9));
+  for (Index i = 0; i < 12; ++i)
+    REQUIRE_THAT(numeric_derivative(value, s.output.logits.data()[i]), WithinAbs(result.grad.logits.data()[i], 1e-9));
+  for (Index r = 0; r < 4; ++r) {
+    auto& auxiliaries = s.output.encoded.reports[r].auxiliaries;
+    REQUIRE(result.grad.reports[r].scores.empty());
+    REQUIRE(result.grad.reports[r].auxiliaries.size() == auxiliaries.size());
+    for (Index a = 0; a < auxiliaries.size(); ++a) {
+      CAPTURE(r, a);
+      REQUIRE_THAT(numeric_derivative(value, auxiliaries[a].value),
+                   WithinAbs(result.grad.reports[r].auxiliaries[a], 1e-9));
     }
   }
 }
 
+TEST_CASE("an auxiliary has the share of what it is a mean over", "[objective]") {
+  const Setup s = with_auxiliaries();
+  BatchShare share;
+  share.labels = 0.5;
+  share.tokens = 0.25;
+  share.sequences = 0.125;
+  const auto result = evaluate_objective<ScriptedModel>(s.output, s.labels, {0.4, 5.0, 0.7}, 0.3, share);
+  const auto& reports = result.grad.reports;
+  REQUIRE_THAT(reports[0].auxiliaries[0], WithinRel(0.3 * 0.25 / 2, 1e-15));
+  REQUIRE_THAT(reports[0].auxiliaries[1], WithinRel(0.7 * 0.25, 1e-15));
+  REQUIRE_THAT(reports[1].auxiliaries[1], WithinRel(0.7 * 0.125, 1e-15));
+  REQUIRE(result.parts[1].share == 0.25);
+  REQUIRE(result.parts[3].share == 0.25);
+  REQUIRE(result.parts[4].share == 0.125);
+}
+
 TEST_CASE("without gates and without labels the objective is 0", "[objective]") {
   Setup s;
-  s.output.encoded.gates.clear();
+  s.output.encoded.reports.clear();
   s.output.score_excess = 0;
   REQUIRE_THAT(evaluate_objective<ScriptedModel>(s.output, s.labels, {}, 1.0).total,
                WithinRel(cross_entropy(s), 1e-12));
@@ -116,51 +162,24 @@ TEST_CASE("labels that do not fit are refused", "[objective]") {
   REQUIRE_THROWS_AS(evaluate_objective<ScriptedModel>(s.output, s.labels, {}, 0), std::invalid_argument);
 }
 
-namespace {
-
-/// A model whose output has the report of a boundary predictor.
-struct PooledModel : ScriptedModel {
-  struct Encoded : ScriptedModel::Encoded {
-    struct Report {
-      struct {
-        Vector<std::uint8_t> hard{1, 0, 0, 1, 1};
-      } boundaries;
-      SequenceOffsets offsets = SequenceOffsets::from_lengths(Vector<Index>{4, 1});
-      Vector<Index> trials{4, 1};
-      double prior = 0.3;
-    };
-    std::optional<Report> pooling = Report();
-  };
-  struct Output {
-    Matrix<double> logits = Matrix<double>::Zero(1, 3);
-    Encoded encoded;
-    double score_excess = 0;
-  };
-  struct OutputGradients : ScriptedModel::OutputGradients {
-    Vector<double> boundaries;
-  };
-};
-
-}  // namespace
-
 TEST_CASE("the prior loss of boundaries is a part of the objective", "[objective]") {
-  PooledModel::Output output;
-  const Vector<TokenId> labels{1};
-  ObjectiveConfig config;
-  config.boundary_weight = 0.6;
-  const auto result = evaluate_objective<PooledModel>(output, labels, config, 0.0, 0.5);
+  ScriptedModel::Output output;
+  output.logits = Matrix<double>::Zero(1, 3);
   // 2 of 4, 1 of 1: (-log(6 0.3^2 0.7^2) / 4 - log(0.3)) / 2
   const double prior = (-std::log(6 * 0.09 * 0.49) / 4 - std::log(0.3)) / 2;
-  REQUIRE_THAT(result.part("boundary_prior"), WithinRel(prior, 1e-12));
+  output.encoded.reports.resize(1);
+  output.encoded.reports[0].auxiliaries = {{"boundary_prior", prior, false, MeanOver::sequences}};
+  const Vector<TokenId> labels{1};
+  ObjectiveConfig config;
+  config.auxiliary_weight = 0.6;
+  const auto result = evaluate_objective<ScriptedModel>(output, labels, config, 0.0, 0.5);
+  REQUIRE(result.part("boundary_prior") == prior);
   REQUIRE_THAT(result.total, WithinRel(std::log(3.0) + 0.6 * prior, 1e-12));
-  const auto whole = merge::boundary_prior_loss<double>(output.encoded.pooling->boundaries.hard,
-                                                        output.encoded.pooling->offsets, Vector<Index>{4, 1}, 0.3);
-  for (Index t = 0; t < 5; ++t)
-    REQUIRE_THAT(result.grad.boundaries[t], WithinRel(0.6 * 0.5 * whole.grad_boundaries[t], 1e-12));
-  output.encoded.pooling->trials.clear();  // a pooling without a boundary predictor
-  REQUIRE(evaluate_objective<PooledModel>(output, labels, config, 0.0).parts.size() == 3);
-  output.encoded.pooling.reset();
-  const auto without = evaluate_objective<PooledModel>(output, labels, config, 0.0);
+  REQUIRE_THAT(result.grad.reports[0].auxiliaries[0], WithinRel(0.6 * 0.5, 1e-15));
+  output.encoded.reports[0].auxiliaries.clear();  // a pooling without a boundary predictor
+  REQUIRE(evaluate_objective<ScriptedModel>(output, labels, config, 0.0).parts.size() == 3);
+  output.encoded.reports.clear();
+  const auto without = evaluate_objective<ScriptedModel>(output, labels, config, 0.0);
   REQUIRE(without.parts.size() == 3);
-  REQUIRE(without.grad.boundaries.empty());
+  REQUIRE(without.grad.reports.empty());
 }

@@ -16,8 +16,8 @@ namespace {
 
 using Model = models::EncoderDecoder<float>;
 
-Model model_of(const Vector<Index>& blocks, merge::GateKind kind = merge::GateKind::learned) {
-  Model::Config config;
+Model model_of(const Vector<Index>& blocks, io::GateKind kind = io::GateKind::learned) {
+  Design<Model> config;
   config.vocabulary = 9;
   config.encoder = tiny_stack();
   config.encoder.blocks = 3;
@@ -26,7 +26,7 @@ Model model_of(const Vector<Index>& blocks, merge::GateKind kind = merge::GateKi
     config.gates.back().kind = kind;
     config.gates.back().rate = 0.4;
   }
-  return Model(config);
+  return config.make();
 }
 
 }  // namespace
@@ -53,13 +53,33 @@ TEST_CASE("what is not given goes by the length of the run", "[recipe]") {
   CHECK(own.deletion.target_ramp == 0);
 }
 
+TEST_CASE("gates are those policies that say so", "[recipe]") {
+  CHECK(gates_of(model_of({})).count == 0);
+  const GateSummary two = gates_of(model_of({1, 2}));
+  CHECK(two.count == 2);
+  CHECK(two.learns);
+  CHECK_FALSE(two.expected_rate);
+  Model model = model_of({1}, io::GateKind::random);
+  CHECK_FALSE(gates_of(model).learns);
+  CHECK(gates_of(model).expected_rate == 0.4);
+  // A pooling is none; one learned gate among others is enough to steer by.
+  model.encoder.policies.insert(model.encoder.policies.begin(),
+                                merge::before_block(0, merge::StridedPooling<float>({6, 2})));
+  CHECK(gates_of(model).count == 1);
+  CHECK(gates_of(model).expected_rate == 0.4);
+  model.encoder.policies.push_back(merge::after_attention(2, merge::DeleteGate<float>({.width = 6})));
+  CHECK(gates_of(model).count == 2);
+  CHECK(gates_of(model).learns);
+  CHECK(target_rate(Recipe(), model) == default_target);
+}
+
 TEST_CASE("the target is the one asked for, or that of a gate which does not learn", "[recipe]") {
   Recipe recipe;
   CHECK(target_rate(recipe, model_of({})) == default_target);
   CHECK(target_rate(recipe, model_of({1})) == default_target);
-  CHECK(target_rate(recipe, model_of({1}, merge::GateKind::random)) == 0.4);
+  CHECK(target_rate(recipe, model_of({1}, io::GateKind::random)) == 0.4);
   recipe.target = 0.6;
-  CHECK(target_rate(recipe, model_of({1}, merge::GateKind::random)) == 0.6);
+  CHECK(target_rate(recipe, model_of({1}, io::GateKind::random)) == 0.6);
 }
 
 TEST_CASE("hard steps draw from a tenth about the target where one gate learns", "[recipe]") {
@@ -75,7 +95,7 @@ TEST_CASE("hard steps draw from a tenth about the target where one gate learns",
   CHECK(hard_rates(recipe, model_of({1}))->highest == 1);
 
   CHECK_FALSE(hard_rates(recipe, model_of({})));
-  CHECK_FALSE(hard_rates(recipe, model_of({1}, merge::GateKind::random)));
+  CHECK_FALSE(hard_rates(recipe, model_of({1}, io::GateKind::random)));
   CHECK_FALSE(hard_rates(recipe, model_of({1, 2})));
   recipe.hard_rates = RateRange{0.2, 0.3};
   CHECK(hard_rates(recipe, model_of({1, 2}))->lowest == 0.2);
@@ -92,7 +112,7 @@ TEST_CASE("nothing is chosen without a gate, and nothing steered where none lear
   const auto twin = trainer_config(Recipe(), model_of({}), 100, 1).deletion;
   CHECK(twin.open_probability == 0);
   CHECK(twin.hard_probability == 0);
-  const auto random = trainer_config(Recipe(), model_of({1}, merge::GateKind::random), 100, 1).deletion;
+  const auto random = trainer_config(Recipe(), model_of({1}, io::GateKind::random), 100, 1).deletion;
   CHECK(random.hard_probability == 0.5);
   CHECK(random.controller.proportional_gain == 0);
   CHECK(random.controller.integral_gain == 0);

@@ -9,25 +9,21 @@
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
-#include <merganser/merge/delete_gate.hpp>
 #include <merganser/merge/deletion_options.hpp>
 #include <merganser/merge/deletion_statistics.hpp>
+#include <merganser/merge/policy_layer.hpp>
 
 namespace merganser::testing {
 
-/// Every label has the logits `bias` [3]; a gate report holds the values and logits of the script.
+/// Every label has the logits `bias` [3]; the reports of policies are those of the script.
 struct ScriptedModel {
   using ScalarType = double;
   using Gradients = ScriptedModel;
 
-  struct Report {
-    merge::GateValues<double> gate;
-    Vector<std::uint8_t> forced;
-    double threshold = -15;
-  };
+  using Report = merge::PolicyReport<double>;
 
   struct Encoded {
-    Vector<Report> gates;
+    Vector<Report> reports;
     merge::DeletionStatistics deletion;
   };
 
@@ -37,13 +33,9 @@ struct ScriptedModel {
     double score_excess = 0;
   };
 
-  struct GateGradient {
-    Vector<double> values, logits;
-  };
-
   struct OutputGradients {
     Matrix<double> logits;
-    Vector<GateGradient> gates;
+    Vector<merge::ReportGradient<double>> reports;
     double score_excess = 0;
   };
 
@@ -57,7 +49,7 @@ struct ScriptedModel {
   /// What the model answers and what it was asked; shared by all copies of a model.
   struct Script {
     Index tokens = 10, kept = 10;  ///< of the statistics
-    Vector<Report> gates;
+    Vector<Report> reports;
     double score_excess = 0;
     double gradient_factor = 1;
     Index random_draws = 0;  ///< numbers that a forward pass draws
@@ -74,7 +66,7 @@ struct ScriptedModel {
     for (Index i = 0; i < script->random_draws; ++i) rng.next();
     Output output;
     output.logits = bias.replicate(target.total(), 1);
-    output.encoded.gates = script->gates;
+    output.encoded.reports = script->reports;
     output.encoded.deletion.tokens = {script->tokens};
     output.encoded.deletion.kept = {script->kept};
     output.score_excess = options.excess_limit ? script->score_excess : 0;

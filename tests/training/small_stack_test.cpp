@@ -38,13 +38,13 @@ TEMPLATE_TEST_CASE("inference and training need no more than 64 KB of stack", "[
   if (!memory_is_reserved) return;  // the address sanitizer makes frames of its own size
   using Model = models::EncoderDecoder<TestType>;
   for (const Index head_width : {8, 128}) {
-    typename Model::Config config;
+    Design<Model> config;
     config.vocabulary = 60;
     config.encoder = small_stack();
     config.encoder.head_width = head_width;
     config.encoder.score_bound = nn::ScoreBound::soft_cap(8);
     config.gates = {gate_at(1)};
-    Model model(config);
+    Model model = config.make();
     fill_model(model, 1, 0.2);
     const TokenBatch batch = random_tokens({300, 40}, 60, 2);
 

@@ -13,11 +13,11 @@ using namespace merganser::testing;
 
 TEST_CASE("steps that fit into a time leave the model and its data alone", "[steps_in_time]") {
   using Model = models::EncoderDecoder<float>;
-  Model::Config config;
+  Design<Model> config;
   config.vocabulary = 9;
   config.encoder = tiny_stack();
   config.gates = {gate_at(1)};
-  Model model(config);
+  Model model = config.make();
   Rng rng(1);
   model.initialize(rng);
   const Vector<float> before = numbers_of(model);

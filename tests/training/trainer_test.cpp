@@ -30,7 +30,7 @@ using ScriptedTrainer = Trainer<ScriptedModel>;
 constexpr Index vocabulary = 9;
 
 Model tiny_model(std::uint64_t seed, double dropout = 0) {
-  Model::Config config;
+  Design<Model> config;
   config.vocabulary = vocabulary;
   config.encoder = tiny_stack();
   config.encoder.width = 16;
@@ -39,7 +39,7 @@ Model tiny_model(std::uint64_t seed, double dropout = 0) {
   config.encoder.dropout = dropout;
   config.encoder.score_bound = nn::ScoreBound::soft_cap(8);
   config.gates.push_back(gate_at(1));
-  Model model(config);
+  Model model = config.make();
   Rng rng(seed);
   model.initialize(rng);
   return model;
@@ -214,7 +214,7 @@ TEST_CASE("the gate is held open until its step", "[Trainer]") {
   REQUIRE_FALSE(asked[4].excess_limit.has_value());
 
   Model real = tiny_model(1);
-  for (auto& gate : real.encoder.gates) gate.learned.bias(0) = -30;  // would delete everything
+  gate_in(real.encoder).bias(0) = -30;  // would delete everything
   auto real_config = settings(1e-6);
   real_config.deletion.gate_open_until = 1;
   Trainer<Model> real_trainer(real, real_config);
@@ -548,11 +548,11 @@ TEST_CASE("the gradient of parts of any size is that of the whole", "[Trainer]")
   using Double = models::EncoderDecoder<double>;
   const Threads one(1);
   const bool pooled = GENERATE(false, true);
-  Double::Config sizes;
+  Design<Double> sizes;
   sizes.vocabulary = vocabulary;
   sizes.encoder = tiny_stack();
   if (pooled)
-    sizes.pooling = merge::PoolingConfig{1};
+    sizes.pooling = io::PoolingConfig{1};
   else
     sizes.gates = {gate_at(1)};
   const auto labels = [](int count) {
@@ -572,7 +572,7 @@ TEST_CASE("the gradient of parts of any size is that of the whole", "[Trainer]")
   config.max_gradient_norm = 1e9;
   config.deletion.controller.range = merge::ControllerRange::two_sided;
   const auto after_one = [&](Index parts, std::vector<data::Batch> batches, Vector<double>& gradient) {
-    Double model(sizes);
+    Double model = sizes.make();
     fill_model(model, 3);
     config.accumulated_batches = parts;
     Trainer<Double> trainer(model, config);
@@ -624,7 +624,7 @@ TEST_CASE("the score penalty asks for its limit", "[Trainer]") {
   ScriptedModel model;
   model.script->score_excess = 2;
   ScriptedTrainer::Config config;
-  config.objective = {merge::GateRegulariser::mean_gate, 0.25, 3.5};
+  config.objective = {0.25, 3.5};
   ScriptedTrainer trainer(model, config);
   const StepReport report = trainer.step(scripted_batch());
   REQUIRE(model.script->asked[0].excess_limit == 3.5);
@@ -634,13 +634,13 @@ TEST_CASE("the score penalty asks for its limit", "[Trainer]") {
 TEST_CASE("a classifier trains through the same trainer", "[Trainer]") {
   const Threads one(1);
   using Classifier = models::SequenceClassifier<float>;
-  Classifier::Config config;
+  Design<Classifier> config;
   config.vocabulary = 8;
   config.encoder = tiny_stack();
   config.encoder.width = 12;
   config.encoder.blocks = 1;
   config.gates.push_back(gate_at(0));
-  Classifier model(config);
+  Classifier model = config.make();
   Rng rng(1);
   model.initialize(rng);
   Trainer<Classifier>::Config training;

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <iterator>
 #include <limits>
+#include <numeric>
 #include <span>
 #include <utility>
 #include <vector>
@@ -23,14 +24,17 @@
 
 namespace merganser::inline MERGANSER_ISA::evaluation {
 
-/// A model that says what its gates thought of each token: encoded.gates[g].gate.values and .forced, [T] or empty.
+/// A model that says what its gates thought of each token: encoded.reports as those of merge::PolicyReport.
 template <class Model>
 concept GatedModel = EvaluableModel<Model> &&
     requires(const Model& model, const TokenBatch& tokens, typename Model::ForwardOptions options) {
   {
-    model.forward_targets(tokens, tokens, options).encoded.gates.front().gate.values.front()
+    model.forward_targets(tokens, tokens, options).encoded.reports.front().scores.front()
     } -> std::convertible_to<typename Model::ScalarType>;
-  { model.forward_targets(tokens, tokens, options).encoded.gates.front().forced } -> std::convertible_to<Marks>;
+  { model.forward_targets(tokens, tokens, options).encoded.reports.front().forced } -> std::convertible_to<Marks>;
+  { model.forward_targets(tokens, tokens, options).encoded.reports.front().is_gate } -> std::convertible_to<bool>;
+  model.forward_targets(tokens, tokens, options).encoded.reports.front().offsets.total();
+  model.forward_targets(tokens, tokens, options).encoded.reports.front().group.empty();
 };
 
 struct CalibrateConfig {
@@ -92,17 +96,28 @@ std::vector<typename Model::ScalarType> lowest_gate_values(const Model& model, s
   options.deletion.mode = merge::DeletionMode::soft;
   options.deletion.threshold.reset();
   options.deletion.target_rate.reset();
-  std::vector<typename Model::ScalarType> all;
+  using Scalar = typename Model::ScalarType;
+  std::vector<Scalar> all;
   timed_pass(model, batches, options, [&](const data::Batch&, const auto& output) {
-    const auto& gates = output.encoded.gates;
-    if (gates.empty()) return;
-    const Marks forced = gates.front().forced;
-    for (Index t = 0; t < std::ssize(gates.front().gate.values); ++t) {
-      if (forced[t]) continue;
-      auto lowest = std::data(gates.front().gate.values)[t];
-      for (const auto& gate : gates) lowest = std::min(lowest, std::data(gate.gate.values)[t]);
-      all.push_back(lowest);
+    const auto& reports = output.encoded.reports;
+    if (reports.empty()) return;
+    const Index tokens = reports.front().offsets.total();
+    std::vector<Index> row(static_cast<std::size_t>(tokens));  // that each token has become, or -1
+    std::iota(row.begin(), row.end(), Index{0});
+    std::vector<Scalar> lowest(row.size(), std::numeric_limits<Scalar>::infinity());
+    for (const auto& report : reports) {
+      for (std::size_t t = 0; report.is_gate && t < row.size(); ++t) {
+        if (row[t] < 0) continue;
+        const Scalar value = std::data(report.scores)[row[t]];
+        if (!(lowest[t] <= value) && !std::isnan(lowest[t])) lowest[t] = value;
+      }
+      if (!report.group.empty())
+        for (Index& place : row)
+          if (place >= 0) place = std::data(report.group)[place];
     }
+    const Marks forced = reports.front().forced;
+    for (std::size_t t = 0; t < row.size(); ++t)
+      if (!forced[t] && lowest[t] != std::numeric_limits<Scalar>::infinity()) all.push_back(lowest[t]);
   });
   return all;
 }

@@ -1,12 +1,14 @@
 // What a forward pass costs in floating-point operations, from sizes and lengths alone.
 #pragma once
 
+#include <algorithm>
 #include <span>
 #include <string>
 #include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/types.hpp>
+#include <merganser/merge/policy_layer.hpp>
 
 namespace merganser::inline MERGANSER_ISA::evaluation {
 
@@ -24,11 +26,18 @@ struct CostShape {
   Index feed_forward_width = 0;  ///< F
   Index blocks = 0;              ///< of the encoder
   FeedForwardKind feed_forward = FeedForwardKind::gated;
-  std::vector<Index> gate_blocks = {};  ///< rising: a gate on entry to each of these encoder blocks, counted from 0
+  /// Where a policy shortens the sequences of the encoder.
+  struct Place {
+    Index block = 0;  ///< counted from 0
+    merge::Site site = merge::Site::before_block;
+    bool operator==(const Place&) const = default;
+    bool operator<(const Place& other) const { return block != other.block ? block < other.block : site < other.site; }
+  };
+  std::vector<Place> policies = {};  ///< in the order in which tokens meet them
   Index decoder_blocks = 0;
 };
 
-/// The shape of a model from its Config: one with `encoder` (a stack's sizes), `gates` and perhaps `decoder_blocks`.
+/// The shape of a model from its Config: one with `encoder` (a stack's sizes) and perhaps `decoder_blocks`.
 template <class ModelConfig>
 CostShape cost_shape(const ModelConfig& config) {
   const auto& stack = config.encoder;
@@ -40,8 +49,16 @@ CostShape cost_shape(const ModelConfig& config) {
   shape.feed_forward_width = stack.feed_forward_width;
   shape.blocks = stack.blocks;
   shape.feed_forward = stack.activation == Activation::gated_gelu ? FeedForwardKind::gated : FeedForwardKind::plain;
-  for (const auto& gate : config.gates) shape.gate_blocks.push_back(gate.block);
   if constexpr (requires { config.decoder_blocks; }) shape.decoder_blocks = config.decoder_blocks;
+  return shape;
+}
+
+/// The same with policies at their placements.
+template <class ModelConfig, class Placements>
+CostShape cost_shape(const ModelConfig& config, const Placements& placements) {
+  CostShape shape = cost_shape(config);
+  for (const auto& placement : placements) shape.policies.push_back({placement.block, placement.site});
+  std::stable_sort(shape.policies.begin(), shape.policies.end());
   return shape;
 }
 
@@ -61,55 +78,66 @@ inline double feed_forward_flops(const CostShape& shape, Index tokens) {
   return matrices * product_flops(tokens, shape.width, shape.feed_forward_width);
 }
 
-/// One encoder block over one sequence: 4 projections, attention of every token to every token, feed-forward.
-inline double encoder_block_flops(const CostShape& shape, Index length) {
+/// The attention of an encoder block over one sequence: 4 projections, every token to every token.
+inline double attention_block_flops(const CostShape& shape, Index length) {
   const double tokens = static_cast<double>(length);
   return 4.0 * product_flops(length, shape.width, shape.heads * shape.head_width) +
-         attention_flops(shape, tokens * tokens) + feed_forward_flops(shape, length);
+         attention_flops(shape, tokens * tokens);
+}
+
+/// One encoder block over one sequence: attention and feed-forward.
+inline double encoder_block_flops(const CostShape& shape, Index length) {
+  return attention_block_flops(shape, length) + feed_forward_flops(shape, length);
 }
 
 /// An encoder pass over N sequences of the given lengths [N].
 ///
-/// kept_lengths: one vector [N] for each gate of the shape, what it leaves of each sequence; a gate costs one product
-/// of its input with a vector. Empty: gates are not applied. For soft deletion every gate leaves the full length.
+/// kept_lengths: one vector [N] for each policy of the shape, what it leaves of each sequence; a policy costs one
+/// product of its input with a vector. Empty: none acts. For soft deletion every gate leaves the full length.
 /// Counted are matrix products only: norms, softmax, activations and additions are linear in tokens or pairs with small
 /// factors.
-/// @throws std::invalid_argument if a length is negative or grows at a gate, if the numbers of gates or sequences
-/// differ,
-///   or if gate blocks do not rise or lie beyond the encoder
+/// @throws std::invalid_argument if a length is negative or grows at a policy, if the numbers of policies or sequences
+/// differ, or if the places of policies fall or lie beyond the encoder
 inline double encoder_flops(const CostShape& shape, std::span<const Index> lengths,
                             std::span<const std::vector<Index>> kept_lengths = {}) {
-  Index last_block = -1;
-  for (const Index block : shape.gate_blocks) {
-    check_argument(block > last_block && block < shape.blocks, "encoder_flops", "shape.gate_blocks", block,
-                   "rising block numbers below " + std::to_string(shape.blocks));
-    last_block = block;
+  for (std::size_t p = 0; p < shape.policies.size(); ++p) {
+    const CostShape::Place& place = shape.policies[p];
+    const bool inside =
+        place.block >= 0 && place.block < shape.blocks + (place.site == merge::Site::before_block ? 1 : 0);
+    check_argument(inside && (p == 0 || !(place < shape.policies[p - 1])), "encoder_flops", "shape.policies: block",
+                   place.block, "rising block numbers of the encoder, of " + std::to_string(shape.blocks) + " blocks");
   }
   if (!kept_lengths.empty())
-    check_equal("encoder_flops", "kept_lengths.size()", kept_lengths.size(), shape.gate_blocks.size());
+    check_equal("encoder_flops", "kept_lengths.size()", kept_lengths.size(), shape.policies.size());
   for (const std::vector<Index>& kept : kept_lengths)
-    check_equal("encoder_flops", "kept_lengths[gate].size()", kept.size(), lengths.size());
+    check_equal("encoder_flops", "kept_lengths[policy].size()", kept.size(), lengths.size());
   double flops = 0;
   for (std::size_t i = 0; i < lengths.size(); ++i) {
     Index length = lengths[i];
     check_argument(length >= 0, "encoder_flops", "lengths[" + std::to_string(i) + "]", length, "at least 0");
-    std::size_t gate = 0;
-    for (Index block = 0; block < shape.blocks; ++block) {
-      if (gate < kept_lengths.size() && shape.gate_blocks[gate] == block) {
+    std::size_t next = 0;
+    const auto shorten = [&](Index block, merge::Site site) {
+      while (next < kept_lengths.size() && shape.policies[next] == CostShape::Place{block, site}) {
         flops += product_flops(length, shape.width, 1);
-        const Index kept = kept_lengths[gate++][i];
+        const Index kept = kept_lengths[next++][i];
         check_argument(kept >= 0 && kept <= length, "encoder_flops",
-                       "kept_lengths[" + std::to_string(gate - 1) + "][" + std::to_string(i) + "]", kept,
-                       "from 0 to the length at this gate, " + std::to_string(length));
+                       "kept_lengths[" + std::to_string(next - 1) + "][" + std::to_string(i) + "]", kept,
+                       "from 0 to the length at this policy, " + std::to_string(length));
         length = kept;
       }
-      flops += encoder_block_flops(shape, length);
+    };
+    for (Index block = 0; block < shape.blocks; ++block) {
+      shorten(block, merge::Site::before_block);
+      flops += attention_block_flops(shape, length);
+      shorten(block, merge::Site::after_attention);
+      flops += feed_forward_flops(shape, length);
     }
+    shorten(shape.blocks, merge::Site::before_block);
   }
   return flops;
 }
 
-/// The same with one gate: kept_lengths [N].
+/// The same with one policy: kept_lengths [N].
 inline double encoder_flops(const CostShape& shape, std::span<const Index> lengths,
                             std::span<const Index> kept_lengths) {
   const std::vector<Index> kept(kept_lengths.begin(), kept_lengths.end());

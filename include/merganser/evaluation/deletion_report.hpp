@@ -43,21 +43,24 @@ namespace detail {
 /// The tokens that a window's rows stand for begin at `begin`; its last row is the end of sequence.
 template <class Encoded>
 void add_window(const Encoded& encoded, std::size_t begin, Index length, DeletionReport& report) {
-  for (const Index row : encoded.kept)
+  for (const Index row : encoded.origin)
     if (row < length) report.kept[begin + static_cast<std::size_t>(row)] = 1;
   report.tokens += length + 1;
-  report.deleted_tokens += length + 1 - encoded.kept.size();
-  Vector<Index> row_of(length + 1);  // of each token that reaches the gate
+  report.deleted_tokens += length + 1 - encoded.origin.size();
+  Vector<Index> row_of(length + 1);  // of each token that reaches the policy
   std::iota(row_of.begin(), row_of.end(), Index{0});
-  for (std::size_t g = 0; const auto& gate : encoded.gates) {
-    if (report.gates.size() <= g) report.gates.push_back({gate.block, gate.threshold, {}});
-    std::vector<std::optional<double>>& values = report.gates[g++].values;
-    values.resize(report.kept.size());
-    for (Index i = 0; i < row_of.size(); ++i)
-      if (row_of[i] < length)
-        values[begin + static_cast<std::size_t>(row_of[i])] = static_cast<double>(gate.gate.values[i]);
+  std::size_t g = 0;
+  for (const auto& said : encoded.reports) {
+    if (said.is_gate) {
+      if (report.gates.size() <= g) report.gates.push_back({said.block, said.threshold, {}});
+      std::vector<std::optional<double>>& values = report.gates[g++].values;
+      values.resize(report.kept.size());
+      for (Index i = 0; i < row_of.size(); ++i)
+        if (row_of[i] < length)
+          values[begin + static_cast<std::size_t>(row_of[i])] = static_cast<double>(said.scores[i]);
+    }
     Vector<Index> survivors;
-    for (const Index kept : gate.kept) survivors.push_back(row_of[kept]);
+    for (const Index kept : said.kept) survivors.push_back(row_of[kept]);
     row_of = std::move(survivors);
   }
 }
@@ -65,8 +68,8 @@ void add_window(const Encoded& encoded, std::size_t begin, Index length, Deletio
 }  // namespace detail
 
 /// Runs the encoder with hard deletion over the text, cut into windows of so many tokens, each with the end that the
-/// model's Config names behind it; an empty text is one window. Of a pooling, which merges tokens, those are kept that
-/// lend a row its position.
+/// model's Config names behind it; an empty text is one window. Of policies that merge tokens, those are kept that lend
+/// a row its position.
 /// @param text [t] ids without an end
 /// @param seed of a random gate
 /// @throws std::invalid_argument if the window is below 1

@@ -29,10 +29,10 @@ inline std::vector<Index> lengths_of(const SequenceOffsets& offsets) {
   return lengths;
 }
 
-/// What a gate left of each sequence [N].
-/// @param report has `offsets` of the tokens that reached the gate and `kept`, the rows of them that survive, rising
-template <class GateReport>
-std::vector<Index> kept_lengths(const GateReport& report) {
+/// What a policy left of each sequence [N].
+/// @param report has `offsets` of the tokens that reached it and `kept`, those whose places the rows behind it take
+template <class Report>
+std::vector<Index> kept_lengths(const Report& report) {
   std::vector<Index> lengths(static_cast<std::size_t>(report.offsets.count()), 0);
   Index sequence = 0;
   for (const Index row : report.kept) {
@@ -42,15 +42,13 @@ std::vector<Index> kept_lengths(const GateReport& report) {
   return lengths;
 }
 
-/// Runs the model over the batches to see what its gates leave, and counts what that saves: `encoder_flops`, and
-/// `decoder_flops` of a model that has a decoder. A pooling counts as a gate that leaves as many rows as it makes; what
-/// it computes itself is small and left out.
+/// Runs the model over the batches to see what its policies leave, and counts what that saves: `encoder_flops`, and
+/// `decoder_flops` of a model that has a decoder. What a policy computes itself counts as what a gate does.
 template <class Model>
 PredictedCost predict_cost(const Model& model, std::span<const data::Batch> batches,
                            const typename Model::ForwardOptions& options) {
   const auto& config = model.config();
-  CostShape shape = cost_shape(config);
-  if (config.pooling) shape.gate_blocks.push_back(config.pooling->block);
+  const CostShape sizes = cost_shape(config);
   PredictedCost cost;
   for (const data::Batch& batch : batches) {
     const auto encoded = [&] {
@@ -61,8 +59,11 @@ PredictedCost predict_cost(const Model& model, std::span<const data::Batch> batc
     }();
     const std::vector<Index> sources = lengths_of(batch.source.offsets);
     std::vector<std::vector<Index>> kept;
-    for (const auto& report : encoded.gates) kept.push_back(kept_lengths(report));
-    if (encoded.pooling) kept.emplace_back(encoded.pooling->lengths.begin(), encoded.pooling->lengths.end());
+    CostShape shape = sizes;
+    for (const auto& report : encoded.reports) {
+      kept.push_back(kept_lengths(report));
+      shape.policies.push_back({report.block, report.site});
+    }
     const std::vector<Index>& memories = kept.empty() ? sources : kept.back();
     cost.without += encoder_flops(shape, sources);
     cost.with += encoder_flops(shape, sources, kept);

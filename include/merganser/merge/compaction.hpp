@@ -33,15 +33,6 @@ class Compaction {
   const SequenceOffsets& output_offsets() const { return output_; }
   const MergePlan<Scalar>& plan(Index sequence) const { return plans_[sequence]; }
 
-  /// Output rows without members, counted over the whole batch. Rising.
-  Vector<Index> memberless_rows() const {
-    Vector<Index> rows;
-    for_each_row([&](Index, Index out, std::span<const Member<Scalar>> members) {
-      if (members.empty()) rows.push_back(out);
-    });
-    return rows;
-  }
-
   /// x [T_in x D] to its merged rows [T_out x D].
   Matrix<Scalar> compact(const MatrixRef<Scalar>& x) const {
     check_equal("Compaction::compact", "x.rows()", x.rows(), input_.total());
@@ -118,9 +109,22 @@ class Compaction {
     return rows;
   }
 
- private:
-  static bool is_copy(std::span<const Member<Scalar>> members) {
-    return members.size() == 1 && members[0].weight == Scalar{1};
+  /// Whether no row is made of several tokens or of none.
+  bool only_copies() const {
+    bool copies = true;
+    for_each_row(
+        [&](Index, Index, std::span<const Member<Scalar>> members) { copies = copies && members.size() == 1; });
+    return copies;
+  }
+
+  /// [T_in] the first row, counted over the whole batch, that each token is in, or -1: dropped.
+  Vector<Index> groups() const {
+    Vector<Index> groups(input_.total(), -1);
+    for_each_row([&](Index first, Index out, std::span<const Member<Scalar>> members) {
+      for (const Member<Scalar>& member : members)
+        if (groups[first + member.token] < 0) groups[first + member.token] = out;
+    });
+    return groups;
   }
 
   /// Calls visit(first token of the sequence, row, its members) for every output row.
@@ -129,6 +133,11 @@ class Compaction {
     for (Index i = 0; i < input_.count(); ++i)
       for (Index row = 0; row < plan(i).output_count(); ++row)
         visit(input_.begin(i), output_.begin(i) + row, plan(i).members(row));
+  }
+
+ private:
+  static bool is_copy(std::span<const Member<Scalar>> members) {
+    return members.size() == 1 && members[0].weight == Scalar{1};
   }
 
   /// Calls visit(token, row, share of the row in the token's value); the shares of a token add up to 1.

@@ -12,10 +12,9 @@
 #include <merganser/core/marks.hpp>
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/types.hpp>
-#include <merganser/kernels/attention.hpp>
 #include <merganser/merge/compaction.hpp>
 #include <merganser/merge/deletion_options.hpp>
-#include <merganser/merge/hard_deletion.hpp>
+#include <merganser/merge/selection.hpp>
 #include <merganser/merge/token_state.hpp>
 
 namespace merganser::inline MERGANSER_ISA::merge {
@@ -23,19 +22,19 @@ namespace merganser::inline MERGANSER_ISA::merge {
 /// One application of gate values to a token state. Kept as the cache of its own backward pass.
 ///
 /// Soft: the gate value of each token is added to its key bias; no row moves. Hard: tokens at or below the threshold
-/// go; survivors keep their gate value as key bias or lose it (`SurvivorBias`). Of pads (`Pads::left_out`) and of
-/// tokens whose gate value is no number nobody hears again: soft deletion hides them. Kallini et al. 2025, arXiv
-/// 2410.20771, section 3.1.
+/// go; survivors keep their gate value as key bias or lose it (`SurvivorBias`). Of pads (forced) and of tokens whose
+/// gate value is no number nobody hears again: soft deletion hides them. Kallini et al. 2025, arXiv 2410.20771,
+/// section 3.1.
 template <Real Scalar>
 class DeletionStep {
  public:
   DeletionStep() = default;
 
-  /// `before` has T tokens, `gate_values` [T].
+  /// `before` has T tokens, `gate_values` [T]; `removals` [N], or empty: what the options say.
   /// @throws std::invalid_argument if a length is not T, the threshold is no number, or the mode is neither soft nor
   /// hard
   DeletionStep(const TokenState<Scalar>& before, std::span<const Scalar> gate_values, double threshold,
-               const DeletionOptions& options)
+               const DeletionOptions& options, std::span<const Index> removals = {})
       : hard_(options.mode == DeletionMode::hard),
         carries_bias_(!hard_ || options.survivor_bias == SurvivorBias::kept),
         tokens_(before.total()),
@@ -53,54 +52,40 @@ class DeletionStep {
       bias.resize(tokens_, Scalar{0});
       std::transform(bias.begin(), bias.end(), gate_values.begin(), bias.begin(), std::plus<>());
     }
-    DeletionOptions selection = options;
-    if (!hard_) selection.filler = Filler::none;
     Vector<std::uint8_t> gone = before.deleted;
-    if (options.pads == Pads::left_out) add_marks(before.forced, gone);
-    compaction_ =
-        Compaction<Scalar>(deletion_plans(gate_values, before.offsets, threshold, selection, gone), before.offsets);
+    add_marks(before.forced, gone);
+    compaction_ = Compaction<Scalar>(deletion_plans(gate_values, before.offsets, threshold, options, gone, removals),
+                                     before.offsets);
     if (!hard_) {
       after_ = before;
       after_.key_bias = std::move(bias);
-      mark_deleted(gate_values, options);
+      mark_deleted(gate_values);
       return;
     }
     after_ = before.merged(compaction_);
     after_.key_bias = bias.empty() ? bias : compaction_.pick(std::span<const Scalar>(bias));
     after_.deleted.clear();
-    if (options.filler == Filler::pad_to_longest) hide_filler();
   }
 
   /// The tokens from here on.
   const TokenState<Scalar>& after() const { return after_; }
 
-  /// Rows of the incoming T that hard deletion keeps, rising; in soft mode those it would keep. Fillers are not among
-  /// them.
-  Vector<Index> kept_rows() const {
-    Vector<Index> rows;
-    const SequenceOffsets& offsets = compaction_.input_offsets();
-    for (Index i = 0; i < offsets.count(); ++i) {
-      const MergePlan<Scalar>& plan = compaction_.plan(i);
-      for (Index row = 0; row < plan.output_count(); ++row)
-        for (const Member<Scalar>& member : plan.members(row)) rows.push_back(offsets.begin(i) + member.token);
-    }
-    return rows;
-  }
+  /// Rows of the incoming T that hard deletion keeps, rising; in soft mode those it would keep.
+  Vector<Index> kept_rows() const { return compaction_.representatives(); }
+
+  /// [T] the row behind the step that each token is, or -1: removed. Empty where no row moves.
+  Vector<Index> groups() const { return hard_ ? compaction_.groups() : Vector<Index>{}; }
 
   /// Vectors [T x D] to those that go on.
   Matrix<Scalar> forward(Matrix<Scalar> x) const {
     if (!hard_) return x;
-    Matrix<Scalar> y = compaction_.compact(x);
-    for_each_filler([&](Index row, Index first) { y.row(row) = x.row(first); });
-    return y;
+    return compaction_.compact(x);
   }
 
   /// Gradient of `forward`.
   Matrix<Scalar> backward(Matrix<Scalar> grad) const {
     if (!hard_) return grad;
-    Matrix<Scalar> grad_x = compaction_.compact_backward(grad);
-    for_each_filler([&](Index row, Index first) { grad_x.row(first) += grad.row(row); });
-    return grad_x;
+    return compaction_.compact_backward(grad);
   }
 
   /// The gradient of the key bias after the step, [T'] or empty, becomes that of the gate values (written to
@@ -111,10 +96,7 @@ class DeletionStep {
     if (grad_after.empty()) return {};
     check_equal("DeletionStep::backward_bias", "grad_after.size()", std::ssize(grad_after), after_.total());
     Vector<Scalar> grad(grad_after.begin(), grad_after.end());
-    if (hard_) {
-      for_each_filler([&](Index row, Index) { grad[row] = 0; });  // a filler's key bias is a constant
-      grad = compaction_.pick_backward(grad);
-    }
+    if (hard_) grad = compaction_.pick_backward(grad);
     if (carries_bias_) grad_gate = grad;
     return had_bias_ ? grad : Vector<Scalar>{};
   }
@@ -123,35 +105,16 @@ class DeletionStep {
 
  private:
   /// After soft deletion, where hard deletion would leave no row.
-  void mark_deleted(std::span<const Scalar> gate_values, const DeletionOptions& options) {
+  void mark_deleted(std::span<const Scalar> gate_values) {
     after_.deleted.assign(tokens_, 1);
     for (const Index row : kept_rows()) after_.deleted[row] = 0;
-    if (options.pads == Pads::left_out) add_marks(after_.forced, after_.hidden);
+    add_marks(after_.forced, after_.hidden);
     for (Index row = 0; row < tokens_; ++row) {
       if (!std::isnan(gate_values[static_cast<std::size_t>(row)])) continue;
       after_.hidden.resize(tokens_, 0);
       after_.hidden[row] = 1;
       after_.key_bias[row] = 0;
     }
-  }
-
-  /// By key bias, as the reference does: a filler weighs nothing, but its scores count in the score penalty.
-  void hide_filler() {
-    after_.key_bias.resize(after_.total(), Scalar{0});
-    after_.forced.resize(after_.total(), 0);
-    for_each_filler([&](Index row, Index) {
-      after_.key_bias[row] = static_cast<Scalar>(kernels::hidden_score);
-      after_.forced[row] = 1;
-    });
-  }
-
-  /// Calls visit(row, first token of its sequence) for every row after the step that is a filler: a copy of that token.
-  template <class Visit>
-  void for_each_filler(Visit&& visit) const {
-    const Vector<Index> fillers = compaction_.memberless_rows();
-    if (fillers.empty()) return;
-    const Vector<Index> representatives = compaction_.representatives();
-    for (const Index row : fillers) visit(row, representatives[row]);
   }
 
   bool hard_ = false;

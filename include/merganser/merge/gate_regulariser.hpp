@@ -27,6 +27,13 @@ struct RegulariserResult {
   Vector<Scalar> grad_logits;  ///< [T], or empty when it reads the values only
 };
 
+/// The same times a factor: each product is rounded before it is added to anything.
+template <Real Scalar>
+Vector<Scalar> scaled(Vector<Scalar> gradient, Scalar factor) {
+  for (Scalar& value : gradient) value *= factor;
+  return gradient;
+}
+
 /// The regulariser over T gate values and logits; tokens whose `forced` is not 0 do not count. 0 when none counts.
 /// Kallini et al. 2025, arXiv 2410.20771, section 3, and the published code.
 /// @throws std::invalid_argument if the lengths differ (`forced` may be empty)

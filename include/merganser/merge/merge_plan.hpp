@@ -77,6 +77,20 @@ class MergePlan {
     for (Index i = begin_of(row); i < ends_[row]; ++i) members_[i].weight = weight;
   }
 
+  /// The same plan of a longer sequence, in which this one's tokens are those rows; all others are dropped.
+  /// @throws std::invalid_argument if there is not a row for each token, or no such row
+  MergePlan within(std::span<const Index> rows, Index n_in) const {
+    check_equal("MergePlan::within", "rows.size()", std::ssize(rows), n_in_);
+    MergePlan plan(n_in);
+    plan.reserve(output_count(), members_.size());
+    for (Index row = 0; row < output_count(); ++row) {
+      plan.open(rows[static_cast<std::size_t>(representatives_[row])]);
+      for (const Member<Scalar>& member : members(row))
+        plan.add(rows[static_cast<std::size_t>(member.token)], member.weight);
+    }
+    return plan;
+  }
+
   Index input_count() const { return n_in_; }
   Index output_count() const { return representatives_.size(); }
 

@@ -20,10 +20,10 @@
 
 namespace merganser::inline MERGANSER_ISA::merge {
 
-/// One plan a sequence that puts rows 0 .. rate-1 into one group, the next `rate` rows into another, and so on.
+/// One plan a sequence that puts the first `rate` tokens into one group, the next `rate` into another, and so on.
 ///
-/// The last group may have fewer. Pads (not 0 in `pads` [T] or empty) are in no group, and a group of pads is none. A
-/// group's representative is its first row, pad or not; the row's tap is its distance from there.
+/// The last group may have fewer. Pads (not 0 in `pads` [T] or empty) are as if they were not there. A token's tap is
+/// its place in its group.
 /// @throws std::invalid_argument if a length differs or the rate is below 1
 template <Real Scalar>
 Vector<MergePlan<Scalar>> strided_plans(const SequenceOffsets& offsets, Index rate, Marks pads = {}) {
@@ -32,10 +32,9 @@ Vector<MergePlan<Scalar>> strided_plans(const SequenceOffsets& offsets, Index ra
   Vector<MergePlan<Scalar>> plans;
   for (Index i = 0; i < offsets.count(); ++i) {
     MergePlan<Scalar>& plan = plans.emplace_back(offsets.length(i));
-    for (Index row = 0; row < offsets.length(i); ++row) {
+    for (Index row = 0, tokens = 0; row < offsets.length(i); ++row) {
       if (pads[offsets.begin(i) + row]) continue;
-      const Index first = row / rate * rate;
-      if (plan.output_count() == 0 || plan.representatives().back() != first) plan.open(first);
+      if (tokens++ % rate == 0) plan.open(row);
       plan.add(row);
     }
   }
@@ -139,13 +138,14 @@ class StridedConvolution {
   void for_each_tap(const Compaction<Scalar>& groups, Visit&& visit) const {
     for (Index i = 0; i < groups.input_offsets().count(); ++i) {
       const MergePlan<Scalar>& plan = groups.plan(i);
-      for (Index group = 0; group < plan.output_count(); ++group)
-        for (const Member<Scalar>& member : plan.members(group)) {
-          const Index tap = member.token - plan.representatives()[group];
-          check_argument(tap >= 0 && tap < weight.taps, "StridedConvolution", "row of a group", tap,
-                         "a distance from its representative below the rate");
-          visit(groups.input_offsets().begin(i) + member.token, groups.output_offsets().begin(i) + group, tap);
-        }
+      for (Index group = 0; group < plan.output_count(); ++group) {
+        const std::span<const Member<Scalar>> members = plan.members(group);
+        check_argument(std::ssize(members) <= weight.taps, "StridedConvolution", "rows of a group", std::ssize(members),
+                       "as many as the rate at most");
+        for (Index tap = 0; tap < std::ssize(members); ++tap)
+          visit(groups.input_offsets().begin(i) + members[static_cast<std::size_t>(tap)].token,
+                groups.output_offsets().begin(i) + group, tap);
+      }
     }
   }
 };

@@ -1,17 +1,27 @@
 // What is known of tokens between two blocks, besides their vectors.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <limits>
 #include <numeric>
 #include <span>
 #include <type_traits>
 #include <utility>
 
+#include <merganser/core/marks.hpp>
 #include <merganser/core/ragged_batch.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/merge/compaction.hpp>
 
 namespace merganser::inline MERGANSER_ISA::merge {
+
+/// Whether a row made of several tokens weighs more in attention for it.
+enum class SizeBias {
+  none,      ///< as one token
+  log_size,  ///< as its tokens together: log(size) more on its key (proportional attention, Bolya et al. 2023)
+};
 
 /// All that is known of the T tokens between two blocks, besides their vectors.
 template <Real Scalar>
@@ -24,6 +34,7 @@ struct TokenState {
   Vector<std::uint8_t> forced;  ///< [T] or empty: not 0 where gates must delete (pads)
   /// [T] or empty: not 0 where a token is softly deleted, so that hard deletion would have removed it.
   Vector<std::uint8_t> deleted = {};
+  Vector<Scalar> sizes = {};  ///< [T] or empty (one each): tokens of the incoming batch that a row is made of
 
   // NOLINTNEXTLINE(performance-unnecessary-value-param): clang-tidy does not see the move in a template
   static TokenState start(const SequenceOffsets& offsets, Vector<Position> positions) {
@@ -37,19 +48,108 @@ struct TokenState {
 
   Index total() const { return offsets.total(); }
 
-  /// The state behind plans that were carried out: every row has what its representative had.
-  TokenState merged(const Compaction<Scalar>& compaction) const {
+  /// Hidden or forced: what a policy is not shown.
+  Vector<std::uint8_t> pads() const {
+    Vector<std::uint8_t> pads = hidden;
+    add_marks(forced, pads);
+    return pads;
+  }
+
+  /// The state behind plans that were carried out: every row has what its representative had. Sizes add up. The key
+  /// bias of a row of several tokens i is that of their mean weight, log(sum s_i e^(b_i) / sum s_i), or with
+  /// `SizeBias::log_size` log(sum e^(b_i)): they weigh what softmax gave them together, earlier merges included.
+  TokenState merged(const Compaction<Scalar>& compaction, SizeBias size_bias = SizeBias::none) const {
     const auto pick = [&](const auto& values) {
       using Value = typename std::decay_t<decltype(values)>::value_type;
       return values.empty() ? values : compaction.pick(std::span<const Value>(values));
     };
+    const bool copied = compaction.only_copies();
     return {compaction.output_offsets(),
             pick(positions),
             pick(origin),
-            pick(key_bias),
+            copied ? pick(key_bias) : merged_bias(compaction, size_bias),
             pick(hidden),
             pick(forced),
-            pick(deleted)};
+            pick(deleted),
+            copied ? pick(sizes) : merged_sizes(compaction)};
+  }
+
+  /// Behind a merge that has no pad in a row.
+  TokenState without_pads() && {
+    hidden.clear();
+    forced.clear();
+    return std::move(*this);
+  }
+
+  /// The gradient of the key bias behind `merged` becomes that in front of it; empty if there was none.
+  Vector<Scalar> merged_bias_backward(const Compaction<Scalar>& compaction, std::span<const Scalar> grad,
+                                      SizeBias size_bias = SizeBias::none) const {
+    if (key_bias.empty() || grad.empty()) return {};
+    const Vector<Index> representatives = compaction.representatives();
+    Vector<Scalar> result(total(), Scalar{0});
+    compaction.for_each_row([&](Index first, Index out, std::span<const Member<Scalar>> members) {
+      const Scalar own = grad[static_cast<std::size_t>(out)];
+      if (members.size() <= 1) {
+        result[members.empty() ? representatives[out] : first + members[0].token] += own;
+        return;
+      }
+      const Scalar all = log_weight(first, members, size_bias);
+      if (!std::isfinite(all)) return;
+      for (const Member<Scalar>& member : members) {
+        const Index row = first + member.token;
+        result[row] += own * share(row, size_bias) * std::exp(key_bias[row] - all);
+      }
+    });
+    return result;
+  }
+
+ private:
+  Scalar size(Index row) const { return sizes.empty() ? Scalar{1} : sizes[row]; }
+
+  /// How often a token counts in the weight of its row; its key bias says the rest.
+  Scalar share(Index row, SizeBias size_bias) const { return size_bias == SizeBias::log_size ? Scalar{1} : size(row); }
+
+  /// log(sum s_i e^(b_i)), with all s_i = 1 for `SizeBias::log_size`.
+  Scalar log_weight(Index first, std::span<const Member<Scalar>> members, SizeBias size_bias) const {
+    Scalar largest = -std::numeric_limits<Scalar>::infinity(), sum = 0;
+    const auto bias = [&](const Member<Scalar>& member) {
+      return key_bias.empty() ? Scalar{0} : key_bias[first + member.token];
+    };
+    for (const Member<Scalar>& member : members) largest = std::max(largest, bias(member));
+    if (!std::isfinite(largest)) return largest;
+    for (const Member<Scalar>& member : members)
+      sum += share(first + member.token, size_bias) * std::exp(bias(member) - largest);
+    return largest + std::log(sum);
+  }
+
+  Scalar summed_size(Index first, std::span<const Member<Scalar>> members) const {
+    Scalar sum = 0;
+    for (const Member<Scalar>& member : members) sum += size(first + member.token);
+    return sum;
+  }
+
+  Vector<Scalar> merged_sizes(const Compaction<Scalar>& compaction) const {
+    Vector<Scalar> result(compaction.output_offsets().total());
+    compaction.for_each_row([&](Index first, Index out, std::span<const Member<Scalar>> members) {
+      result[out] = summed_size(first, members);
+    });
+    return result;
+  }
+
+  Vector<Scalar> merged_bias(const Compaction<Scalar>& compaction, SizeBias size_bias) const {
+    if (key_bias.empty() && size_bias == SizeBias::none) return {};
+    const Vector<Index> representatives = compaction.representatives();
+    Vector<Scalar> result(compaction.output_offsets().total());
+    compaction.for_each_row([&](Index first, Index out, std::span<const Member<Scalar>> members) {
+      if (members.size() <= 1) {
+        const Index row = members.empty() ? representatives[out] : first + members[0].token;
+        result[out] = key_bias.empty() ? Scalar{0} : key_bias[row];
+        return;
+      }
+      const Scalar among = size_bias == SizeBias::log_size ? Scalar{1} : summed_size(first, members);
+      result[out] = log_weight(first, members, size_bias) - std::log(among);
+    });
+    return result;
   }
 };
 

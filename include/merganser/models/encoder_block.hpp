@@ -67,41 +67,67 @@ class EncoderBlock {
   }
 
   /// x [T x D] to the same shape.
-  Matrix<Scalar> forward(const Matrix<Scalar>& x, const Context& context) const {
-    const Matrix<Scalar> normed = attention_norm.forward(x);
-    Matrix<Scalar> middle = x + attention.forward(normed, normed, context);
-    middle += feed_forward.forward(feed_forward_norm.forward(middle));
-    return middle;
-  }
+  Matrix<Scalar> forward(const Matrix<Scalar>& x, const Context& context) const { return feed(attend(x, context)); }
 
   Matrix<Scalar> forward(const Matrix<Scalar>& x, const Context& context, Rng& rng, Cache& cache) const {
+    return feed(attend(x, context, rng, cache), rng, cache);
+  }
+
+  /// The first half: x + attention(norm(x)).
+  Matrix<Scalar> attend(const Matrix<Scalar>& x, const Context& context) const {
+    const Matrix<Scalar> normed = attention_norm.forward(x);
+    return x + attention.forward(normed, normed, context);
+  }
+
+  Matrix<Scalar> attend(const Matrix<Scalar>& x, const Context& context, Rng& rng, Cache& cache) const {
     const Matrix<Scalar> normed = attention_norm.forward(x, cache.attention_norm);
-    Matrix<Scalar> middle = attention.forward(normed, normed, context, cache.attention);
-    dropout_.apply(middle, rng, cache.attention_dropout);
-    middle += x;
+    Matrix<Scalar> y = attention.forward(normed, normed, context, cache.attention);
+    dropout_.apply(y, rng, cache.attention_dropout);
+    y += x;
+    return y;
+  }
+
+  /// The second half: x + feed_forward(norm(x)).
+  Matrix<Scalar> feed(Matrix<Scalar> x) const {
+    x += feed_forward.forward(feed_forward_norm.forward(x));
+    return x;
+  }
+
+  Matrix<Scalar> feed(const Matrix<Scalar>& x, Rng& rng, Cache& cache) const {
     Matrix<Scalar> y =
-        feed_forward.forward(feed_forward_norm.forward(middle, cache.feed_forward_norm), rng, cache.feed_forward);
+        feed_forward.forward(feed_forward_norm.forward(x, cache.feed_forward_norm), rng, cache.feed_forward);
     dropout_.apply(y, rng, cache.feed_forward_dropout);
-    return y + middle;
+    return y + x;
   }
 
   /// grad_y [T x D]; `excess_weight` as in MultiHeadAttention::backward.
   InputGradients backward(const Matrix<Scalar>& grad_y, const Context& context, const Cache& cache,
                           Gradients& gradients, nn::DistanceBias<Scalar>* grad_position_bias,
                           double excess_weight) const {
+    return attend_backward(feed_backward(grad_y, cache, gradients), context, cache, gradients, grad_position_bias,
+                           excess_weight);
+  }
+
+  Matrix<Scalar> feed_backward(const Matrix<Scalar>& grad_y, const Cache& cache, Gradients& gradients) const {
     Matrix<Scalar> grad = grad_y;
     dropout_.backward(grad, cache.feed_forward_dropout);
-    Matrix<Scalar> grad_middle =
+    Matrix<Scalar> grad_x =
         feed_forward_norm.backward(feed_forward.backward(grad, cache.feed_forward, gradients.feed_forward),
                                    cache.feed_forward_norm, gradients.feed_forward_norm);
-    grad_middle += grad_y;
-    grad = grad_middle;
+    grad_x += grad_y;
+    return grad_x;
+  }
+
+  InputGradients attend_backward(Matrix<Scalar> grad_y, const Context& context, const Cache& cache,
+                                 Gradients& gradients, nn::DistanceBias<Scalar>* grad_position_bias,
+                                 double excess_weight) const {
+    Matrix<Scalar> grad = grad_y;
     dropout_.backward(grad, cache.attention_dropout);
     auto inner =
         attention.backward(grad, context, cache.attention, gradients.attention, grad_position_bias, excess_weight);
     inner.query_input += inner.memory;
-    grad_middle += attention_norm.backward(inner.query_input, cache.attention_norm, gradients.attention_norm);
-    return {std::move(grad_middle), std::move(inner.key_bias)};
+    grad_y += attention_norm.backward(inner.query_input, cache.attention_norm, gradients.attention_norm);
+    return {std::move(grad_y), std::move(inner.key_bias)};
   }
 
   template <class Visitor>

@@ -55,11 +55,11 @@ inline TokenBatch shift_right(const TokenBatch& labels, TokenId start, TokenId p
   return shifted;
 }
 
-/// A T5 encoder-decoder with delete gates: MrT5 (Kallini et al. 2025, arXiv 2410.20771); with a pooling instead, one of
-/// its baselines; without either, T5.
+/// A T5 encoder-decoder; with delete gates among its policies MrT5 (Kallini et al. 2025, arXiv 2410.20771), with a
+/// pooling one of its baselines.
 ///
 /// Ids are any numbers below `vocabulary`. Source ids equal to `pad`, if any, are as if they were not there, but in
-/// their positions (`merge::Pads`); ragged batches need no pads. Thread-safe while nobody writes to the parameters.
+/// their positions; ragged batches need no pads. Thread-safe while nobody writes to the parameters.
 template <Real Scalar>
 class EncoderDecoder {
  public:
@@ -69,15 +69,12 @@ class EncoderDecoder {
   struct Config {
     Index vocabulary = 384;
     StackConfig encoder;
-    Vector<merge::GateConfig> gates;
     Index decoder_blocks = 1;  ///< all other sizes are the encoder's
     Head head = Head::untied;
     HeadInput head_input = HeadInput::by_head;
     TokenId pad = 0;    ///< or `no_pad`
     TokenId end = 1;    ///< ends a generated sequence
     TokenId start = 0;  ///< the decoder's first input
-    /// Of the encoder, in place of gates.
-    std::optional<merge::PoolingConfig> pooling;
 
     /// Whether decoder outputs are multiplied by D^-0.5 on their way to the head.
     bool scales_head_input() const {
@@ -107,9 +104,11 @@ class EncoderDecoder {
 
   EncoderDecoder() = default;
 
-  /// With absent weights, those that `prepare_for_inference` would pack are left to be brought by a visitor (see
+  /// Policies shorten the sequences in the encoder, and can be set later, too: `encoder.policies`. With absent weights,
+  /// those that `prepare_for_inference` would pack are left to be brought by a visitor (see
   /// `nn::Weight::visit`), as `io::load_for_inference` does; the others are there as always.
-  explicit EncoderDecoder(const Config& config, nn::Weights weights = nn::Weights::zeros);
+  explicit EncoderDecoder(const Config& config, Vector<merge::Placement<Scalar>> policies = {},
+                          nn::Weights weights = nn::Weights::zeros);
 
   /// T5 (Raffel et al. 2020), all times `factor`: head with D^-0.5 when it is untied, norms 1. T5's embedding has a
   /// deviation of 1; with a smaller one attention speaks up, and learns to copy, some hundred steps sooner.
@@ -252,18 +251,19 @@ void EncoderDecoder<Scalar>::backward(const OutputGradients& grad, const Cache& 
   auto decoded = decoder.backward(grad_hidden, cache.encoded, excess_weight, cache.decoder, gradients.decoder);
   shared.backward(decoded.embedded, cache.target_ids, gradients.shared);
   if (cache.encoded.hidden.total() == 0) {  // nobody read the encoder, but it may be penalised all the same
-    if (excess_weight == 0 && grad.boundaries.empty()) return;
+    if (excess_weight == 0 && grad.reports.empty()) return;
     decoded.memory.setZero(cache.encoder.states.back().total(), config_.encoder.width);
   }
-  const Matrix<Scalar> grad_source = encoder.backward(decoded.memory, decoded.key_bias, grad.gates, excess_weight,
-                                                      cache.encoder, gradients.encoder, grad.boundaries);
+  const Matrix<Scalar> grad_source =
+      encoder.backward(decoded.memory, decoded.key_bias, grad.reports, excess_weight, cache.encoder, gradients.encoder);
   shared.backward(grad_source, cache.source_ids, gradients.shared);
 }
 
 template <Real Scalar>
-EncoderDecoder<Scalar>::EncoderDecoder(const Config& config, nn::Weights weights)
+EncoderDecoder<Scalar>::EncoderDecoder(const Config& config, Vector<merge::Placement<Scalar>> policies,
+                                       nn::Weights weights)
     : shared({config.vocabulary, config.encoder.width}),
-      encoder({config.encoder, config.gates, config.pooling}, weights),
+      encoder(config.encoder, std::move(policies), weights),
       decoder(decoder_config(config), weights),
       config_(config) {
   if (config.head == Head::untied) lm_head = nn::Linear<Scalar>({config.encoder.width, config.vocabulary}, weights);

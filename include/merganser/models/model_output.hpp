@@ -19,10 +19,9 @@ struct ModelOutput {
 /// Gradients of a loss with respect to a ModelOutput.
 template <Real Scalar>
 struct ModelOutputGradients {
-  Matrix<Scalar> logits;               ///< as the logits
-  Vector<GateGradient<Scalar>> gates;  ///< one a gate report, or none
+  Matrix<Scalar> logits;  ///< as the logits
   double score_excess = 0.0;
-  Vector<Scalar> boundaries;  ///< of the pooling's hard boundaries [T_p], or empty
+  Vector<merge::ReportGradient<Scalar>> reports;  ///< one a report of a policy, or none
 };
 
 }  // namespace merganser::models

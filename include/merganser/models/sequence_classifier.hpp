@@ -42,11 +42,9 @@ class SequenceClassifier {
   struct Config {
     Index vocabulary = 384;
     StackConfig encoder;
-    Vector<merge::GateConfig> gates;
     Index classes = 2;
     Readout readout = Readout::mean;
     TokenId pad = 0;
-    std::optional<merge::PoolingConfig> pooling;  ///< of the encoder, in place of gates
   };
 
   struct Cache {
@@ -69,9 +67,9 @@ class SequenceClassifier {
 
   SequenceClassifier() = default;
 
-  explicit SequenceClassifier(const Config& config)
+  explicit SequenceClassifier(const Config& config, Vector<merge::Placement<Scalar>> policies = {})
       : embedding({config.vocabulary, config.encoder.width}),
-        encoder({config.encoder, config.gates, config.pooling}),
+        encoder(config.encoder, std::move(policies)),
         head({config.encoder.width, config.classes}),
         config_(config) {}
 
@@ -133,7 +131,7 @@ class SequenceClassifier {
     const RaggedBatch<Scalar>& hidden = cache.encoded.hidden;
     const double layers = static_cast<double>(encoder.excess_means(cache.encoder).size());
     const double excess_weight = grad.score_excess == 0 || layers == 0 ? 0.0 : grad.score_excess / layers;
-    if (hidden.total() == 0 && excess_weight == 0 && grad.boundaries.empty()) return;
+    if (hidden.total() == 0 && excess_weight == 0 && grad.reports.empty()) return;
     // When everything was deleted nobody read the encoder, but it may be penalised all the same.
     const Index rows = cache.encoder.states.back().total();
     Matrix<Scalar> grad_hidden = Matrix<Scalar>::Zero(rows, hidden.values.cols());
@@ -147,8 +145,8 @@ class SequenceClassifier {
                                                          hidden.values.row(t).data(), cache.pooled.row(i).data());
       }
     }
-    const Matrix<Scalar> grad_embedded = encoder.backward(grad_hidden, grad_bias, grad.gates, excess_weight,
-                                                          cache.encoder, gradients.encoder, grad.boundaries);
+    const Matrix<Scalar> grad_embedded =
+        encoder.backward(grad_hidden, grad_bias, grad.reports, excess_weight, cache.encoder, gradients.encoder);
     embedding.backward(grad_embedded, cache.ids, gradients.embedding);
   }
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include <merganser/core/types.hpp>
-#include <merganser/merge/token_pooling.hpp>
+#include <merganser/io/models/encoder_policies.hpp>
 #include <merganser/runs/option.hpp>
 #include <merganser/runs/run_options.hpp>
 
@@ -52,13 +52,13 @@ inline std::optional<double> strided_rate(double target) {
 
 inline void design_boundaries(ModelOptions& model, double target) {
   model.pooling.emplace();
-  model.pooling->kind = merge::PoolingKind::boundaries;
+  model.pooling->kind = io::PoolingKind::boundaries;
   model.pooling->prior = 1 - target;
 }
 
 inline void design_strides(ModelOptions& model, double target) {
   model.pooling.emplace();
-  model.pooling->kind = merge::PoolingKind::strided;
+  model.pooling->kind = io::PoolingKind::strided;
   model.pooling->rate = stride_for(target);
 }
 

@@ -21,6 +21,7 @@
 #include <merganser/io/checkpoints/run_checkpoints.hpp>
 #include <merganser/io/files/machine_name.hpp>
 #include <merganser/io/files/safetensors.hpp>
+#include <merganser/io/models/encoder_policies.hpp>
 #include <merganser/io/models/model_directory.hpp>
 #include <merganser/io/models/model_files.hpp>
 #include <merganser/io/models/weight_files_writer.hpp>
@@ -87,11 +88,9 @@ Model make_curve_model(ModelDesign design, std::uint64_t seed, const TrainingDat
     typename Model::Config config;
     config.vocabulary = design.config.vocabulary;
     config.encoder = design.config.encoder;
-    config.gates = design.config.gates;
-    config.pooling = design.config.pooling;
     config.pad = design.config.pad;
     config.classes = std::ssize(data.classes);
-    Model model(config);
+    Model model(config, io::placements_of<float>(design.policies, config.encoder));
     Rng rng(seed);
     model.initialize(rng);
     start_model(model, std::move(design));

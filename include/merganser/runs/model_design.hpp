@@ -13,9 +13,11 @@
 #include <merganser/core/io_error.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
+#include <merganser/io/models/encoder_policies.hpp>
 #include <merganser/io/models/model_directory.hpp>
 #include <merganser/models/encoder_decoder.hpp>
 #include <merganser/models/warm_start.hpp>
+#include <merganser/runs/policy_design.hpp>
 #include <merganser/runs/run_options.hpp>
 #include <merganser/runs/train_option_table.hpp>
 
@@ -26,6 +28,7 @@ using TextModel = models::EncoderDecoder<float>;
 
 struct ModelDesign {
   TextModel::Config config;
+  io::EncoderPolicies policies;
   std::optional<TextModel> start;        ///< the model to start from
   std::string directory;                 ///< of that model
   std::vector<std::string> differences;  ///< from that model, as the options want it: a line each
@@ -40,8 +43,6 @@ inline void check_reads_bytes(const TextModel::Config& config, const std::string
 }
 
 namespace detail {
-
-inline constexpr Index default_gate_block = 2;
 
 // ---- Sizes and scores ----
 
@@ -83,82 +84,12 @@ inline nn::ScoreBound bounded(const ModelOptions& options, const nn::ScoreBound&
   return {kind, options.score_bound_value.value_or(bound.value > 0 ? bound.value : usual)};
 }
 
-// ---- Gates and poolings ----
-
-inline std::vector<Index> gate_blocks(const ModelOptions& options, const TextModel::Config& config) {
-  const Index blocks = config.encoder.blocks;
-  if (!options.gate_blocks.empty()) {
-    Index last = -1;
-    for (const Index block : options.gate_blocks) {
-      check_argument(block > last && block < blocks, "train", "--gate-block", block,
-                     "rising block numbers below " + std::to_string(blocks));
-      last = block;
-    }
-    return options.gate_blocks;
-  }
-  std::vector<Index> present;
-  for (const merge::GateConfig& gate : config.gates) present.push_back(gate.block);
-  if (present.empty() && config.pooling) present.push_back(config.pooling->block);
-  if (present.empty()) present.push_back(std::min(default_gate_block, blocks - 1));
-  return present;
-}
-
-inline merge::GateKind kind_of(GateChoice choice) {
-  if (choice == GateChoice::random) return merge::GateKind::random;
-  return choice == GateChoice::fixed ? merge::GateKind::fixed : merge::GateKind::learned;
-}
-
-inline merge::GateConfig fresh_gate(merge::GateKind kind) {
-  merge::GateConfig gate;
-  gate.kind = kind;
-  gate.rate = training::default_target;
-  if (kind == merge::GateKind::fixed) gate.separators = data::ByteTokenizer::separator_ids();
-  return gate;
-}
-
-/// Gates of that kind, like those that are there if these are of that kind.
-inline void put_gates(merge::GateKind kind, const ModelOptions& options, std::optional<double> target,
-                      TextModel::Config& config) {
-  const bool same = !config.gates.empty() && config.gates.front().kind == kind;
-  merge::GateConfig gate = same ? config.gates.front() : fresh_gate(kind);
-  if (target) gate.rate = *target;
-  if (options.gate_noise) gate.noise = *options.gate_noise;
-  const std::vector<Index> blocks = gate_blocks(options, config);
-  config.pooling.reset();
-  config.gates.clear();
-  for (const Index block : blocks) {
-    gate.block = block;
-    config.gates.push_back(gate);
-  }
-}
-
-inline void put_pooling(const ModelOptions& options, TextModel::Config& config) {
-  merge::PoolingConfig pooling = *options.pooling;
-  if (config.pooling && config.pooling->kind == pooling.kind) pooling.temperature = config.pooling->temperature;
-  pooling.block = gate_blocks(options, config).front();
-  config.pooling = pooling;
-  config.gates.clear();
-}
-
-/// What the options say of gates and poolings; where they say nothing, the configuration stays.
-inline void choose_deletion(const ModelOptions& options, std::optional<double> target, TextModel::Config& config) {
-  if (options.pooling) return put_pooling(options, config);
-  if (options.gate == GateChoice::none) {
-    config.gates.clear();
-    config.pooling.reset();
-  } else if (options.gate) {
-    put_gates(kind_of(*options.gate), options, target, config);
-  } else if (!config.gates.empty()) {
-    put_gates(config.gates.front().kind, options, target, config);
-  }
-}
-
 /// An option about gates where there are none would be passed over.
 inline void check_gate_options(const ModelOptions& options, std::optional<double> target, const ModelDesign& design) {
-  if (options.gate || options.pooling || !design.config.gates.empty()) return;
+  if (options.gate || options.pooling || !design.policies.gates.empty()) return;
   const auto refuse = [&](const char* option) {
     throw std::invalid_argument(std::string(option) + ": the model of --from " + design.directory +
-                                (design.config.pooling ? " has a pooling and no gate" : " has no gate") +
+                                (design.policies.pooling ? " has a pooling and no gate" : " has no gate") +
                                 "; --gate learned gives it one");
   };
   if (!options.gate_blocks.empty()) refuse("--gate-block");
@@ -174,42 +105,21 @@ inline std::string bound_words(const nn::ScoreBound& bound) {
   return text;
 }
 
-}  // namespace detail
-
-/// "learned", "random", "fixed" or "none".
-inline std::string gate_word(const TextModel::Config& config) {
-  if (config.gates.empty()) return "none";
-  const merge::GateKind kind = config.gates.front().kind;
-  for (const auto& [word, choice] : gate_choices)
-    if (detail::kind_of(choice) == kind) return word;
-  return "";
-}
-
-namespace detail {
-
-/// "learned at block 1,3", "boundary pooling at block 2", "none".
-inline std::string shortening_words(const TextModel::Config& config) {
-  if (config.pooling)
-    return std::string(config.pooling->kind == merge::PoolingKind::strided ? "strided pooling" : "boundary pooling") +
-           " at block " + std::to_string(config.pooling->block);
-  if (config.gates.empty()) return "none";
-  std::vector<std::string> blocks;
-  for (const merge::GateConfig& gate : config.gates) blocks.push_back(std::to_string(gate.block));
-  return gate_word(config) + " at block " + joined(blocks);
-}
-
-inline std::vector<std::string> differences(const TextModel::Config& now, const TextModel::Config& before,
-                                            const std::string& directory) {
+inline std::vector<std::string> differences(const ModelDesign& design) {
+  const TextModel& start = *design.start;
+  const io::EncoderPolicies &now = design.policies, before = io::describe_policies(start.encoder.policies);
+  const std::string& directory = design.directory;
   std::vector<std::string> lines;
   const auto compare = [&](const std::string& what, const std::string& asked, const std::string& had) {
     if (asked != had) lines.push_back(what + ": " + asked + ", where " + directory + " has " + had);
   };
-  compare("score bound", bound_words(now.encoder.score_bound), bound_words(before.encoder.score_bound));
+  compare("score bound", bound_words(design.config.encoder.score_bound),
+          bound_words(start.config().encoder.score_bound));
   compare("gate", shortening_words(now), shortening_words(before));
   if (now.gates.empty() || before.gates.empty()) return lines;
-  const merge::GateConfig &gate = now.gates.front(), &other = before.gates.front();
+  const io::GateConfig &gate = now.gates.front(), &other = before.gates.front();
   compare("gate noise", word_of(gate.noise, gate_noise_choices), word_of(other.noise, gate_noise_choices));
-  if (gate.kind == other.kind && gate.kind != merge::GateKind::learned)
+  if (gate.kind == other.kind && gate.kind != io::GateKind::learned)
     compare("rate of the gate", to_text(gate.rate), to_text(other.rate));
   return lines;
 }
@@ -229,25 +139,26 @@ inline ModelDesign design_model(const ModelOptions& options, std::optional<doubl
     config.vocabulary = data::ByteTokenizer::vocab_size;
     config.encoder = detail::default_stack(options);
     config.decoder_blocks = options.decoder_blocks.value_or(default_sizes.decoder_blocks);
-    config.gates = {detail::fresh_gate(merge::GateKind::learned)};
-    config.gates.front().block = std::min(detail::default_gate_block, config.encoder.blocks - 1);
+    design.policies.gates = {detail::fresh_gate(io::GateKind::learned)};
+    design.policies.gates.front().block = std::min(detail::default_gate_block, config.encoder.blocks - 1);
   } else {
     design.directory = options.start_from;
     design.start = io::load_model<float>(design.directory, loading);
     config = design.start->config();
+    design.policies = io::describe_policies(design.start->encoder.policies);
     check_reads_bytes(config, design.directory);
     detail::check_sizes(options, config, design.directory);
     detail::check_gate_options(options, target, design);
   }
   config.encoder.score_bound = detail::bounded(options, config.encoder.score_bound);
-  detail::choose_deletion(options, target, config);
-  if (design.start) design.differences = detail::differences(config, design.start->config(), design.directory);
+  detail::choose_policies(options, target, config.encoder.blocks, design.policies);
+  if (design.start) design.differences = detail::differences(design);
   return design;
 }
 
 /// @throws std::invalid_argument if an option that somebody has given steers gates that the model does not have
-inline void check_option_effects(const TrainOptions& options, const TextModel::Config& config) {
-  const bool gated = !config.gates.empty(), learned = gated && config.gates.front().kind == merge::GateKind::learned;
+inline void check_option_effects(const TrainOptions& options, const io::EncoderPolicies& policies) {
+  const bool gated = !policies.gates.empty(), learned = gated && policies.gates.front().kind == io::GateKind::learned;
   TrainOptions copy = options;
   for (const Option& option : train_option_table(copy)) {
     const bool idle =
@@ -272,7 +183,7 @@ void start_model(Trained& model, ModelDesign design) {
 
 /// The model as it begins: random weights, and all that the model to start from has a tensor for.
 inline TextModel make_model(ModelDesign design, std::uint64_t seed) {
-  TextModel model(design.config);
+  TextModel model(design.config, io::placements_of<float>(design.policies, design.config.encoder));
   Rng rng(seed);
   model.initialize(rng);
   start_model(model, std::move(design));

@@ -8,8 +8,7 @@
 #include <vector>
 
 #include <merganser/core/types.hpp>
-#include <merganser/merge/gate.hpp>
-#include <merganser/merge/token_pooling.hpp>
+#include <merganser/io/models/encoder_policies.hpp>
 #include <merganser/nn/score_bound.hpp>
 #include <merganser/training/recipe.hpp>
 
@@ -52,7 +51,7 @@ struct ModelOptions {
   std::optional<Index> encoder_blocks, decoder_blocks;
   std::vector<Index> gate_blocks;  ///< gates stand on entry to these; none given: block 2, or the last of fewer
   std::optional<GateChoice> gate;
-  std::optional<merge::PoolingConfig> pooling;  ///< in place of gates; its block is theirs
+  std::optional<io::PoolingConfig> pooling;  ///< in place of gates; its block is theirs
   std::optional<nn::ScoreBoundKind> score_bound;
   std::optional<double> score_bound_value;
   std::optional<merge::GateNoise> gate_noise;

@@ -27,6 +27,7 @@
 #include <merganser/merge/deletion_options.hpp>
 #include <merganser/runs/model_design.hpp>
 #include <merganser/runs/run_options.hpp>
+#include <merganser/training/recipe.hpp>
 
 namespace merganser::inline MERGANSER_ISA::runs {
 
@@ -63,7 +64,7 @@ inline void check_regular_files(const std::filesystem::path& directory, const st
 /// @throws IoError if not
 /// @throws std::invalid_argument if a model is there that may not be overwritten
 inline void check_can_save(const TextModel& model, const std::string& directory, Overwrite overwrite) {
-  io::hf_config(model.config());
+  io::hf_config(model);
   std::error_code ignored;
   for (const std::string_view name : {io::config_file_name, io::weights_file_name, io::shard_index_name})
     if (overwrite == Overwrite::no && std::filesystem::exists(std::filesystem::path(directory) / name, ignored))
@@ -134,10 +135,10 @@ inline void save_trained_model(const TextModel& model, const io::ModelTask& task
 
 /// @throws std::invalid_argument if the model has no gate; `what` needs one
 inline void check_has_gates(const TextModel& model, const std::string& directory, const std::string& what) {
-  if (model.config().gates.empty())
+  if (training::gates_of(model).count == 0)
     throw std::invalid_argument(what + ": the model in " + directory +
-                                (model.config().pooling ? " has a pooling, whose rate is fixed, and no gate"
-                                                        : " has no gate and deletes nothing"));
+                                (!model.encoder.policies.empty() ? " has a pooling, whose rate is fixed, and no gate"
+                                                                 : " has no gate and deletes nothing"));
 }
 
 /// How much is deleted when a trained model runs; at most one is given.

@@ -164,11 +164,12 @@ inline void add_recipe_options(TableBuilder& table, training::Recipe& recipe) {
                           recipe.open_probability, 0, 1));
   table.add(number_option("--hard-probability", "Share of the steps with hard deletion", gate, recipe.hard_probability,
                           0, 1));
-  table.add(rates_option("--hard-rates",
-                         "Such steps delete a share drawn from this range, the bytes of the lowest gate values, at "
-                         "every gate; a tenth about the target unless given; with several gates or none but hard steps "
-                         "the threshold decides",
-                         learned_gate, recipe.hard_rates));
+  table.add(
+      rates_option("--hard-rates",
+                   "Such steps delete a share drawn from this range, the bytes of the lowest gate values, with all "
+                   "gates together; a tenth about the target unless given; with several gates or none but hard steps "
+                   "the threshold decides",
+                   learned_gate, recipe.hard_rates));
   table.add(flag_option("--hard-by-threshold", "Such steps delete what the gate's threshold says", learned_gate,
                         recipe.hard_by_threshold, true),
             {"--hard-rates"});

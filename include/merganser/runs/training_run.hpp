@@ -45,7 +45,7 @@ RunSummary run_training(Model& model, const typename training::Trainer<Model>::C
   if (around.resumed != nullptr) saved->resume(*around.resumed, model, trainer, batches);
   TrainingProgress& progress = around.progress;
   const std::optional<double> target =
-      training::gate_kind(model) ? std::optional(config.deletion.controller.target) : std::nullopt;
+      training::gates_of(model).count > 0 ? std::optional(config.deletion.controller.target) : std::nullopt;
   progress.begin({around.name, steps, trainer.steps_tried(), target});
   if (saved != nullptr) saved->save(model, trainer, batches, 0);
   const double before = saved != nullptr ? saved->seconds_before() : 0;

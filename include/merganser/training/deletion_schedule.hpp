@@ -28,8 +28,8 @@ struct DeletionSchedule {
   double hard_probability = 0.0;  ///< share of the gated batches that train with hard deletion, in [0, 1]
   merge::SurvivorBias survivor_bias = merge::SurvivorBias::kept;  ///< of hard batches
   /// If given, a hard batch deletes the tokens of lowest gate value, of every sequence a share that is drawn from this
-  /// range for the batch (each gate that share). The threshold has no part in that, so nobody steers by it; some
-  /// gated batches must be left for that, unless both gains are 0.
+  /// range for the batch (all gates of a stack together). The threshold has no part in that, so nobody steers by it;
+  /// some gated batches must be left for that, unless both gains are 0.
   std::optional<RateRange> hard_rates;
   /// The all-deleted control: no batch reads its source (`DeletionMode::everything`), whatever stands above, so that
   /// the model learns what can be known without it. Nobody steers.

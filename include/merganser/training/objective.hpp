@@ -1,34 +1,32 @@
 // What training minimises: a sum of named parts.
 #pragma once
 
-#include <cmath>
-#include <optional>
+#include <algorithm>
 #include <span>
 #include <string>
 #include <utility>
 
 #include <merganser/core/types.hpp>
-#include <merganser/merge/boundary_prior.hpp>
-#include <merganser/merge/gate_regulariser.hpp>
+#include <merganser/merge/policy_layer.hpp>
 #include <merganser/nn/cross_entropy.hpp>
 #include <merganser/training/batch_share.hpp>
 
 namespace merganser::inline MERGANSER_ISA::training {
 
-/// total = cross entropy + alpha * gate regulariser + beta * score excess, or + gamma * boundary prior loss where a
-/// boundary predictor stands in place of gates.
+/// total = cross entropy + alpha * gate regulariser + beta * score excess + gamma * what other auxiliary losses the
+/// policies of the model have, such as the prior of a boundary predictor.
 ///
 /// Kallini et al. 2025, arXiv 2410.20771, sections 3.2 and 3.3. alpha comes from the controller at every step.
 struct ObjectiveConfig {
-  merge::GateRegulariser regulariser = merge::GateRegulariser::mean_gate;
   double score_penalty = 0.0;  ///< beta, on the mean of max(score - score_limit, 0); wanted with unbounded scores
   double score_limit = 5.0;
-  double boundary_weight = 1.0;  ///< gamma
+  double auxiliary_weight = 1.0;  ///< gamma
 };
 
 /// One term of the objective.
 struct ObjectivePart {
-  std::string name;    ///< "cross_entropy", "gate", "score_excess"; with a boundary predictor "boundary_prior"
+  std::string
+      name;  ///< "cross_entropy", "gate", "score_excess", and those of other auxiliaries, such as "boundary_prior"
   double value = 0.0;  ///< before weighting
   double weight = 1.0;
   double share = 1.0;  ///< that the batch has in the mean over all batches of a step, see BatchShare
@@ -50,41 +48,37 @@ struct ObjectiveResult {
   }
 };
 
-/// The gate regulariser averaged over the gates of an output, and its gradients times `weight`.
+/// The auxiliary losses of an output's policies: first "gate", the mean of the steered ones, weighed by alpha, then the
+/// others, weighed by gamma and added up by name. Their gradients go into `grad`.
 template <class Model>
-double regularise_gates(const typename Model::Output& output, merge::GateRegulariser kind, double weight,
-                        typename Model::OutputGradients& grad) {
-  using Scalar = typename Model::ScalarType;
-  const auto& reports = output.encoded.gates;
-  double sum = 0;
+Vector<ObjectivePart> weigh_auxiliaries(const typename Model::Output& output, double alpha, double gamma,
+                                        const BatchShare& share, typename Model::OutputGradients& grad) {
+  const auto& reports = output.encoded.reports;
+  Vector<ObjectivePart> parts = {{"gate", 0.0, alpha, share.tokens}};
+  double steered = 0, auxiliaries = 0;
   for (const auto& report : reports) {
-    auto result =
-        merge::regularise<Scalar>(kind, report.gate.values, report.gate.logits, report.forced, report.threshold);
-    sum += result.value;
-    const auto share = static_cast<Scalar>(weight / static_cast<double>(reports.size()));
-    for (Scalar& g : result.grad_values) g *= share;
-    for (Scalar& g : result.grad_logits) g *= share;
-    grad.gates.push_back({std::move(result.grad_values), std::move(result.grad_logits)});
+    for (const merge::Auxiliary& auxiliary : report.auxiliaries) {
+      auxiliaries += 1;
+      if (auxiliary.steered) parts[0].value += auxiliary.value, steered += 1;
+    }
   }
-  return reports.empty() ? 0.0 : sum / static_cast<double>(reports.size());
-}
-
-/// The prior loss of an output's boundaries, and its gradient times `weight`; nothing without a boundary predictor. A
-/// model's output need not know of poolings.
-template <class Model>
-std::optional<double> regularise_boundaries(const typename Model::Output& output, double weight,
-                                            typename Model::OutputGradients& grad) {
-  if constexpr (requires { output.encoded.pooling; }) {
-    const auto& report = output.encoded.pooling;
-    if (!report || report->trials.empty()) return std::nullopt;
-    using Scalar = typename Model::ScalarType;
-    auto result =
-        merge::boundary_prior_loss<Scalar>(report->boundaries.hard, report->offsets, report->trials, report->prior);
-    grad.boundaries = std::move(result.grad_boundaries);
-    for (Scalar& g : grad.boundaries) g *= static_cast<Scalar>(weight);
-    return result.value;
+  if (steered > 0) parts[0].value /= steered;
+  if (auxiliaries == 0) return parts;
+  for (const auto& report : reports) {
+    auto& grad_report = grad.reports.emplace_back();
+    for (const merge::Auxiliary& auxiliary : report.auxiliaries) {
+      const double part = auxiliary.over == merge::MeanOver::tokens ? share.tokens : share.sequences;
+      grad_report.auxiliaries.push_back(auxiliary.steered ? alpha * part / steered : gamma * part);
+      if (auxiliary.steered) continue;
+      const auto same = std::find_if(parts.begin() + 1, parts.end(),
+                                     [&](const ObjectivePart& other) { return other.name == auxiliary.name; });
+      if (same == parts.end())
+        parts.push_back({auxiliary.name, auxiliary.value, gamma, part});
+      else
+        same->value += auxiliary.value;
+    }
   }
-  return std::nullopt;
+  return parts;
 }
 
 /// Evaluates the objective of one forward pass. `labels` are those of the logit rows; `share` scales the gradients of
@@ -106,12 +100,12 @@ ObjectiveResult<Model> evaluate_objective(const typename Model::Output& output, 
   }
   result.grad.logits = cross_entropy.backward(share.labels, cache);
   result.parts.push_back({"cross_entropy", loss.mean, 1.0, share.labels});
-  const double gate = regularise_gates<Model>(output, config.regulariser, alpha * share.tokens, result.grad);
-  result.parts.push_back({"gate", gate, alpha, share.tokens});
+  const Vector<ObjectivePart> auxiliaries =
+      weigh_auxiliaries<Model>(output, alpha, config.auxiliary_weight, share, result.grad);
+  result.parts.push_back(auxiliaries.front());
   result.grad.score_excess = config.score_penalty * share.tokens;
   result.parts.push_back({"score_excess", output.score_excess, config.score_penalty, share.tokens});
-  const auto prior = regularise_boundaries<Model>(output, config.boundary_weight * share.sequences, result.grad);
-  if (prior) result.parts.push_back({"boundary_prior", *prior, config.boundary_weight, share.sequences});
+  result.parts.append(auxiliaries.begin() + 1, auxiliaries.end());
   for (const ObjectivePart& part : result.parts) result.total += part.weight * part.value;
   return result;
 }

@@ -7,8 +7,8 @@
 #include <merganser/core/check.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/merge/deletion_options.hpp>
-#include <merganser/merge/gate.hpp>
 #include <merganser/merge/pi_controller.hpp>
+#include <merganser/merge/tokens.hpp>
 #include <merganser/training/learning_rate_schedule.hpp>
 #include <merganser/training/trainer.hpp>
 
@@ -54,19 +54,32 @@ struct Recipe {
 
 inline constexpr double default_target = 0.3;
 
-/// Of the gates of a model, which are all of one kind; empty: it has none.
+/// What the gates of a model are to a trainer.
+struct GateSummary {
+  Index count = 0;
+  bool learns = false;                  ///< one of them at least
+  std::optional<double> expected_rate;  ///< of those that do not learn, the first that says one
+};
+
+/// Looks at `model.encoder.policies`, which are placements.
 template <class Model>
-std::optional<merge::GateKind> gate_kind(const Model& model) {
-  const auto& gates = model.encoder.gates;
-  return gates.empty() ? std::nullopt : std::optional(gates.front().config().kind);
+GateSummary gates_of(const Model& model) {
+  GateSummary summary;
+  for (const auto& placement : model.encoder.policies) {
+    const merge::PolicyTraits traits = placement.policy.traits();
+    if (!traits.is_gate) continue;
+    ++summary.count;
+    summary.learns = summary.learns || !traits.is_training_free;
+    if (traits.is_training_free && !summary.expected_rate) summary.expected_rate = placement.policy.expected_rate();
+  }
+  return summary;
 }
 
 /// The deletion rate to reach.
 template <class Model>
 double target_rate(const Recipe& recipe, const Model& model) {
-  const auto kind = gate_kind(model);
-  const bool ruled = kind && *kind != merge::GateKind::learned;
-  return recipe.target.value_or(ruled ? model.encoder.gates.front().config().rate : default_target);
+  const GateSummary gates = gates_of(model);
+  return recipe.target.value_or(gates.learns ? default_target : gates.expected_rate.value_or(default_target));
 }
 
 /// @throws std::invalid_argument if every gated step is to go by rank: nothing would be left to steer by
@@ -77,16 +90,17 @@ inline void check_hard_rates(const Recipe& recipe) {
 }
 
 /// The deletion rates that hard steps draw from. None where the threshold decides: if asked for, if nothing learns,
-/// with several gates, each of which would delete a share, and if every gated step is hard, as the controller has only
+/// with several gates (nobody has tried), and if every gated step is hard, as the controller has only
 /// the threshold to steer by.
 /// @throws std::invalid_argument as `check_hard_rates`
 template <class Model>
 std::optional<RateRange> hard_rates(const Recipe& recipe, const Model& model) {
   constexpr double reach = 0.1;
-  if (recipe.hard_by_threshold || gate_kind(model) != merge::GateKind::learned) return std::nullopt;
+  const GateSummary gates = gates_of(model);
+  if (recipe.hard_by_threshold || !gates.learns) return std::nullopt;
   check_hard_rates(recipe);
   if (recipe.hard_rates) return recipe.hard_rates;
-  if (model.encoder.gates.size() > 1 || recipe.hard_probability == 1) return std::nullopt;
+  if (gates.count > 1 || recipe.hard_probability == 1) return std::nullopt;
   const double target = target_rate(recipe, model);
   return RateRange{std::max(target - reach, 0.0), std::min(target + reach, 1.0)};
 }
@@ -116,9 +130,9 @@ typename Trainer<Model>::Config trainer_config(const Recipe& recipe, const Model
   deletion.survivor_bias = recipe.survivor_bias;
   deletion.controller = {target_rate(recipe, model), recipe.proportional_gain, recipe.integral_gain, recipe.controller,
                          1.0};
-  const auto kind = gate_kind(model);
-  if (!kind) deletion.open_probability = deletion.hard_probability = 0;
-  if (kind != merge::GateKind::learned) deletion.controller.proportional_gain = deletion.controller.integral_gain = 0;
+  const GateSummary gates = gates_of(model);
+  if (gates.count == 0) deletion.open_probability = deletion.hard_probability = 0;
+  if (!gates.learns) deletion.controller.proportional_gain = deletion.controller.integral_gain = 0;
   return config;
 }
 

@@ -170,7 +170,7 @@ Trainer<Model>::Trainer(Model& model, const Config& config)
   };
   check_finite("objective.score_penalty", config.objective.score_penalty);
   check_finite("objective.score_limit", config.objective.score_limit);
-  check_finite("objective.boundary_weight", config.objective.boundary_weight);
+  check_finite("objective.auxiliary_weight", config.objective.auxiliary_weight);
   check_argument(config.accumulated_batches >= 1, "Trainer", "accumulated_batches", config.accumulated_batches,
                  "at least 1");
   check_argument(config.max_gradient_norm > 0, "Trainer", "max_gradient_norm", config.max_gradient_norm,

@@ -16,8 +16,8 @@
 using namespace merganser;
 using namespace merganser::testing;
 using Json = nlohmann::json;
-using merge::PoolingConfig;
-using merge::PoolingKind;
+using io::PoolingConfig;
+using io::PoolingKind;
 using models::EncoderDecoder;
 
 namespace {
@@ -113,17 +113,17 @@ TEST_CASE("what is missing, unknown or out of range names its key", "[hf_pooling
 TEMPLATE_TEST_CASE("a model with a pooling comes back with the same bits", "[hf_pooling]", float, double) {
   for (const PoolingKind kind : {PoolingKind::boundaries, PoolingKind::strided})
     for (const Index rate : {1, 3}) {
-      typename EncoderDecoder<TestType>::Config config;
-      config.vocabulary = 11;
-      config.encoder = tiny_stack();
-      config.pooling = PoolingConfig{1, kind, 0.4, 0.3, rate};  // more than either kind uses
-      EncoderDecoder<TestType> model(config);
+      Design<EncoderDecoder<TestType>> design;
+      design.vocabulary = 11;
+      design.encoder = tiny_stack();
+      design.pooling = PoolingConfig{1, kind, 0.4, 0.3, rate};  // more than either kind uses
+      EncoderDecoder<TestType> model = design.make();
       fill_model(model, 1);
       const TemporaryDirectory directory;
       io::save_model(model, directory / "model");
       EncoderDecoder<TestType> loaded = io::load_model<TestType>(directory / "model");
       REQUIRE(numbers_of(loaded) == numbers_of(model));
-      REQUIRE(loaded.config().pooling == io::detail::used_settings(*config.pooling));
+      REQUIRE(io::describe_policies(loaded.encoder.policies).pooling == io::detail::used_settings(*design.pooling));
       const TokenBatch source = random_tokens({3, 1, 5, 0}, 11, 2), target = random_tokens({2, 4, 1, 3}, 11, 3);
       REQUIRE(identical(loaded.forward_targets(source, target, {}).logits,
                         model.forward_targets(source, target, {}).logits));

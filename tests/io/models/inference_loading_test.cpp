@@ -38,14 +38,14 @@ using Model = EncoderDecoder<float>;
 namespace {
 
 Model random_model(models::Head head = models::Head::untied, nn::Activation activation = nn::Activation::gated_gelu) {
-  Model::Config config;
-  config.vocabulary = 37;
-  config.encoder = small_stack();
-  config.encoder.activation = activation;
-  config.decoder_blocks = 3;
-  config.head = head;
-  config.gates.push_back(gate_at(1));
-  Model model(config);
+  Design<Model> design;
+  design.vocabulary = 37;
+  design.encoder = small_stack();
+  design.encoder.activation = activation;
+  design.decoder_blocks = 3;
+  design.head = head;
+  design.gates.push_back(gate_at(1));
+  Model model = design.make();
   fill_model(model, 1);
   return model;
 }
@@ -197,13 +197,9 @@ TEST_CASE("a model in double keeps doubles, and one in float rounds them", "[inf
 
 TEST_CASE("a pooling's weights are parameters as ever", "[inference_loading]") {
   const TemporaryDirectory directory;
-  for (const merge::PoolingKind kind : {merge::PoolingKind::boundaries, merge::PoolingKind::strided}) {
-    Model::Config config = random_model().config();
-    config.gates.clear();
-    config.pooling.emplace();
-    config.pooling->kind = kind;
-    config.pooling->block = 1;
-    Model model(config);
+  for (const PoolingKind kind : {PoolingKind::boundaries, PoolingKind::strided}) {
+    Design<Model> design{random_model().config(), {}, PoolingConfig{.block = 1, .kind = kind}};
+    Model model = design.make();
     fill_model(model, 1);
     save_model(model, directory.path());
     const Model packed = load_for_inference<float>(directory.path());
@@ -293,7 +289,8 @@ TEST_CASE("a model loaded for inference is no longer trained or saved, and moves
 
 TEST_CASE("a model without its weights cannot run or be saved", "[inference_loading]") {
   const TemporaryDirectory directory;
-  Model absent(random_model().config(), nn::Weights::absent);
+  const Model whole = random_model();
+  Model absent(whole.config(), whole.encoder.policies, nn::Weights::absent);
   CHECK(weight_bytes(absent) == 0);
   CHECK_THROWS_AS(parameter_views(absent), std::invalid_argument);
   CHECK_THROWS_AS(save_model(absent, directory / "copy"), std::invalid_argument);

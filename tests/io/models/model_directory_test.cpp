@@ -22,7 +22,7 @@ using models::EncoderDecoder;
 namespace {
 
 template <Real Scalar>
-using Config = typename EncoderDecoder<Scalar>::Config;
+using Config = Design<EncoderDecoder<Scalar>>;
 
 template <Real Scalar>
 Config<Scalar> config_of(const std::vector<Index>& gates) {
@@ -37,7 +37,7 @@ Config<Scalar> config_of(const std::vector<Index>& gates) {
 
 template <Real Scalar>
 EncoderDecoder<Scalar> model_of(const Config<Scalar>& config) {
-  EncoderDecoder<Scalar> model(config);
+  EncoderDecoder<Scalar> model = config.make();
   fill_model(model, 1);
   return model;
 }
@@ -61,9 +61,9 @@ EncoderDecoder<Scalar> require_round_trip(const Config<Scalar>& config) {
   REQUIRE(numbers_of(loaded) == numbers_of(model));
   for (const auto mode : {merge::DeletionMode::none, merge::DeletionMode::soft, merge::DeletionMode::hard})
     REQUIRE(identical(logits_of(loaded, mode), logits_of(model, mode)));
-  REQUIRE(hf_config(loaded.config()) == hf_config(config));
+  REQUIRE(hf_config(loaded) == hf_config(model));
   REQUIRE(loaded.config().encoder.score_bound == config.encoder.score_bound);
-  REQUIRE(loaded.config().gates.size() == config.gates.size());
+  REQUIRE(loaded.encoder.policies.size() == config.gates.size());
   return loaded;
 }
 
@@ -106,22 +106,24 @@ TEMPLATE_TEST_CASE("a saved model comes back with the same bits", "[model_direct
     config.gates[0].noise = merge::GateNoise::gumbel;
   }
   SECTION("a random gate") {
-    config.gates[0].kind = merge::GateKind::random;
+    config.gates[0].kind = GateKind::random;
     config.gates[0].rate = 0.25;
   }
   SECTION("a fixed gate") {
-    config.gates[0].kind = merge::GateKind::fixed;
+    config.gates[0].kind = GateKind::fixed;
     config.gates[0].rate = 0.75;
     config.gates[0].separators = data::ByteTokenizer::separator_ids();
   }
   const EncoderDecoder<TestType> loaded = require_round_trip<TestType>(config);
+  const Vector<GateConfig> gates = describe_policies(loaded.encoder.policies).gates;
+  REQUIRE(gates.size() == config.gates.size());
   for (Index g = 0; g < config.gates.size(); ++g) {
-    const merge::GateConfig &gate = loaded.config().gates[g], &saved = config.gates[g];
+    const GateConfig &gate = gates[g], &saved = config.gates[g];
     REQUIRE(gate.block == saved.block);
     REQUIRE(gate.kind == saved.kind);
     REQUIRE(gate.activation == saved.activation);
     REQUIRE(gate.scale == saved.scale);
-    REQUIRE(gate.effective_threshold() == saved.effective_threshold());
+    REQUIRE(io::detail::threshold_of(gate) == io::detail::threshold_of(saved));
     REQUIRE(gate.norm == saved.norm);
     REQUIRE(gate.noise == saved.noise);
     REQUIRE(gate.rate == saved.rate);
@@ -267,11 +269,20 @@ TEST_CASE("a model that no config describes is refused before anything is writte
   SECTION("gates that differ") { config.gates[1].scale = -20; }
   SECTION("a fixed gate with separators of its own") {
     config.gates.resize(1);
-    config.gates[0].kind = merge::GateKind::fixed;
+    config.gates[0].kind = GateKind::fixed;
     config.gates[0].separators = {4, 7};
   }
   SECTION("an end id outside of the vocabulary") { config.end = 11; }
-  const EncoderDecoder<float> model = model_of<float>(config);
+  Vector<merge::Placement<float>> more;
+  const merge::DeleteGate<float> gate({.width = config.encoder.width});
+  SECTION("a gate behind the last block") { more = {merge::before_block(2, gate)}; }
+  SECTION("a gate behind attention") { more = {merge::after_attention(1, gate)}; }
+  SECTION("a gate beside another") { more = {merge::before_block(1, gate)}; }
+  SECTION("a pooling beside gates") {
+    more = {merge::before_block(1, merge::StridedPooling<float>({config.encoder.width, 2}))};
+  }
+  EncoderDecoder<float> model = model_of<float>(config);
+  model.encoder.policies.append(more.begin(), more.end());
   REQUIRE_THROWS_AS(save_model(model, directory / "m"), std::invalid_argument);
   REQUIRE(directory.entries().empty());
 }

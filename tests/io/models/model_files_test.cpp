@@ -93,12 +93,12 @@ std::string error_of(const ModelFiles& files) {
 }
 
 Model tiny_model() {
-  Model::Config config;
-  config.vocabulary = 11;
-  config.encoder = tiny_stack();
-  config.decoder_blocks = 1;
-  config.gates.push_back(gate_at(1));
-  Model model(config);
+  Design<Model> design;
+  design.vocabulary = 11;
+  design.encoder = tiny_stack();
+  design.decoder_blocks = 1;
+  design.gates.push_back(gate_at(1));
+  Model model = design.make();
   fill_model(model, 1);
   return model;
 }

@@ -27,13 +27,13 @@ using Model = models::EncoderDecoder<float>;
 namespace {
 
 Model tiny_model(const std::vector<Index>& gates = {1}, models::Head head = models::Head::untied) {
-  Model::Config config;
-  config.vocabulary = 11;
-  config.encoder = tiny_stack();
-  config.decoder_blocks = 1;
-  config.head = head;
-  for (const Index block : gates) config.gates.push_back(gate_at(block));
-  Model model(config);
+  Design<Model> design;
+  design.vocabulary = 11;
+  design.encoder = tiny_stack();
+  design.decoder_blocks = 1;
+  design.head = head;
+  for (const Index block : gates) design.gates.push_back(gate_at(block));
+  Model model = design.make();
   fill_model(model, 1);
   return model;
 }
@@ -123,8 +123,10 @@ TEST_CASE("a missing key of the gate is an error unless the caller gives it", "[
              ContainsSubstring("config.json: deletion_threshold: got no such key"));
   options.missing.deletion_threshold = -3.25;
   const Model loaded = load_model<float>(directory.path(), options);
-  CHECK(loaded.config().gates[0].scale == -12.5);
-  CHECK(loaded.config().gates[0].effective_threshold() == -3.25);
+  const auto* gate = loaded.encoder.policies[0].policy.target<merge::GatedDeletion<float, merge::DeleteGate<float>>>();
+  REQUIRE(gate != nullptr);
+  CHECK(gate->inner().config().scale == -12.5);
+  CHECK(gate->threshold() == -3.25);
   options.missing.delete_gate_layer = 2;
   CHECK_THAT(error_of(directory.path(), options), ContainsSubstring("delete_gate_layer: got 2"));
 }

@@ -23,12 +23,12 @@ using models::EncoderDecoder;
 namespace {
 
 EncoderDecoder<double> tiny_model() {
-  EncoderDecoder<double>::Config config;
-  config.vocabulary = 11;
-  config.encoder = tiny_stack();
-  config.start = 2;
-  config.gates = {gate_at(1)};
-  EncoderDecoder<double> model(config);
+  Design<EncoderDecoder<double>> design;
+  design.vocabulary = 11;
+  design.encoder = tiny_stack();
+  design.start = 2;
+  design.gates = {gate_at(1)};
+  EncoderDecoder<double> model = design.make();
   fill_model(model, 1);
   return model;
 }
@@ -148,20 +148,12 @@ TEST_CASE("an input that the model cannot read is an error", "[check_selftest]")
 }
 
 TEST_CASE("random gates and poolings are replayed as well", "[check_selftest]") {
-  EncoderDecoder<double>::Config config;
-  config.vocabulary = 11;
-  config.encoder = tiny_stack();
-  SECTION("a random gate") {
-    config.gates = {gate_at(0)};
-    config.gates[0].kind = merge::GateKind::random;
-    config.gates[0].rate = 0.5;
-  }
-  SECTION("a pooling") {
-    config.pooling.emplace();
-    config.pooling->kind = merge::PoolingKind::strided;
-    config.pooling->rate = 2;
-  }
-  EncoderDecoder<double> model(config);
+  Design<EncoderDecoder<double>> design;
+  design.vocabulary = 11;
+  design.encoder = tiny_stack();
+  SECTION("a random gate") { design.gates = {{.block = 0, .kind = GateKind::random, .rate = 0.5}}; }
+  SECTION("a pooling") { design.pooling = {.kind = PoolingKind::strided, .rate = 2}; }
+  EncoderDecoder<double> model = design.make();
   fill_model(model, 3);
   const Selftest selftest = make_selftest<double>(model, inputs_of(source));
   REQUIRE(selftest.cases.size() == 3);
@@ -172,7 +164,7 @@ TEST_CASE("random gates and poolings are replayed as well", "[check_selftest]") 
 TEST_CASE("what another machine may decide otherwise is not written down", "[make_selftest]") {
   auto model = tiny_model();
   SECTION("a gate on the threshold") {
-    model.encoder.gates[0].visit([](const std::string&, auto& tensor) { tensor.setZero(); }, "");
+    gate_in(model.encoder).visit([](const std::string&, auto& tensor) { tensor.setZero(); }, "");
     const Selftest selftest = make_selftest<double>(model, inputs_of(source));
     CHECK(selftest.cases.size() == 2);
     CHECK(selftest.cases[1].mode == DeletionMode::soft);

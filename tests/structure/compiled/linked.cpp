@@ -4,6 +4,8 @@
 #include <vector>
 
 #include <merganser/io/models/model_directory.hpp>
+#include <merganser/merge/placement.hpp>
+#include <merganser/merge/policies/delete_gate.hpp>
 #include <merganser/models/beam_search.hpp>
 #include <merganser/models/generation.hpp>
 #include <merganser/models/sequence_classifier.hpp>
@@ -46,7 +48,9 @@ int main(int, char** arguments) {
   training::Trainer<Model> trainer(model, {});
   right = right && std::isfinite(trainer.step({batch, batch}).total) && sum_of(model) != sum;
 
-  const models::SequenceClassifier<float> classifier({.vocabulary = 20, .encoder = {.blocks = 1}});
+  const models::SequenceClassifier<float>::Config config{.vocabulary = 20, .encoder = {.blocks = 1}};
+  const models::SequenceClassifier<float> classifier(
+      config, {merge::before_block(0, merge::DeleteGate<float>({.width = config.encoder.width}))});
   right = right && classifier.forward(batch).logits.cols() == 2;
   return right ? 0 : 1;
 }

@@ -66,7 +66,7 @@ void check_checkpoint_config(const models::EncoderDecoder<Scalar>& model, const 
   const std::string text = read_text_file(file, small_json_size_limit);
   nlohmann::json got = parse_json_object(text, file, "file", small_json_size_limit);
   got.update(nlohmann::json::parse(to_json(parse_hf_config(text, file))));  // and the keys that came later
-  const nlohmann::json expected = nlohmann::json::parse(to_json(hf_config(model.config())));
+  const nlohmann::json expected = nlohmann::json::parse(to_json(hf_config(model)));
   const auto value_of = [](const nlohmann::json& object, const std::string& key) {
     const auto place = object.find(key);
     return place == object.end() ? std::string("no such key") : describe(*place);

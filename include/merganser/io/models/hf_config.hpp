@@ -70,7 +70,7 @@ struct HfConfig {
   std::optional<double> fixed_deletion_amount;        ///< in [0, 1]
   std::optional<double> random_deletion_probability;  ///< in [0, 1]
 
-  std::optional<merge::PoolingConfig> pooling;  ///< of the encoder of a T5; its keys are in hf_pooling.hpp
+  std::optional<PoolingConfig> pooling;  ///< of the encoder of a T5; its keys are in hf_pooling.hpp
 
   /// What no Hugging Face key says, under the key "merganser".
   struct Extension {

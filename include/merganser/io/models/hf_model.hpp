@@ -1,23 +1,24 @@
 // The model that a config.json describes, and the config.json that describes a model.
 #pragma once
 
+#include <cmath>
 #include <optional>
 #include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/data/byte_tokenizer.hpp>
+#include <merganser/io/models/encoder_policies.hpp>
 #include <merganser/io/models/hf_config.hpp>
 #include <merganser/io/models/hf_pooling.hpp>
-#include <merganser/merge/gate.hpp>
 #include <merganser/models/encoder_decoder.hpp>
 
 namespace merganser::inline MERGANSER_ISA::io {
 
 namespace detail {
 
-inline merge::GateConfig gate_from_hf(const HfConfig& hf, Index block) {
-  merge::GateConfig gate;
+inline GateConfig gate_from_hf(const HfConfig& hf, Index block) {
+  GateConfig gate;
   gate.block = block;
   gate.scale = hf.sigmoid_mask_scale.value_or(gate.scale);
   gate.threshold = hf.deletion_threshold;
@@ -30,28 +31,28 @@ inline merge::GateConfig gate_from_hf(const HfConfig& hf, Index block) {
       gate.activation = merge::GateActivation::log_sigmoid;
       break;
     case HfConfig::DeletionType::fixed:
-      gate.kind = merge::GateKind::fixed;
+      gate.kind = GateKind::fixed;
       gate.rate = hf.fixed_deletion_amount.value_or(gate.rate);
       gate.separators = data::ByteTokenizer::separator_ids();
       break;
     case HfConfig::DeletionType::random:
-      gate.kind = merge::GateKind::random;
+      gate.kind = GateKind::random;
       gate.rate = hf.random_deletion_probability.value_or(gate.rate);
       break;
   }
   return gate;
 }
 
-inline HfConfig::DeletionType deletion_type_of(const merge::GateConfig& gate) {
-  if (gate.kind == merge::GateKind::fixed) return HfConfig::DeletionType::fixed;
-  if (gate.kind == merge::GateKind::random) return HfConfig::DeletionType::random;
+inline HfConfig::DeletionType deletion_type_of(const GateConfig& gate) {
+  if (gate.kind == GateKind::fixed) return HfConfig::DeletionType::fixed;
+  if (gate.kind == GateKind::random) return HfConfig::DeletionType::random;
   return gate.activation == merge::GateActivation::log_sigmoid ? HfConfig::DeletionType::log_sigmoid
                                                                : HfConfig::DeletionType::scaled_sigmoid;
 }
 
 }  // namespace detail
 
-/// The model that a config.json describes.
+/// The model that a config.json describes, but for its policies.
 template <Real Scalar>
 typename models::EncoderDecoder<Scalar>::Config model_config(const HfConfig& hf) {
   typename models::EncoderDecoder<Scalar>::Config config;
@@ -79,54 +80,66 @@ typename models::EncoderDecoder<Scalar>::Config model_config(const HfConfig& hf)
   config.pad = hf.pad_token_id.value_or(models::no_pad);
   config.end = hf.eos_token_id;
   config.start = hf.decoder_start_token_id;
-  config.pooling = hf.pooling;
   stack.score_bound = nn::ScoreBound::none();
   if (hf.merganser && hf.merganser->score_bound != HfConfig::ScoreBound::none)
     stack.score_bound = {hf.merganser->score_bound == HfConfig::ScoreBound::soft_cap ? nn::ScoreBoundKind::soft_cap
                                                                                      : nn::ScoreBoundKind::normalised,
                          hf.merganser->score_bound_value.value_or(0.0)};
-  if (hf.model_type == HfConfig::ModelType::mrt5) {
-    std::vector<Index> blocks;
-    if (hf.merganser) blocks = hf.merganser->gate_blocks;
-    if (blocks.empty()) blocks.push_back(*hf.delete_gate_layer);
-    for (const Index block : blocks) config.gates.push_back(detail::gate_from_hf(hf, block));
-  }
   return config;
+}
+
+/// Its policies.
+inline EncoderPolicies policies_of(const HfConfig& hf) {
+  EncoderPolicies policies;
+  policies.pooling = hf.pooling;
+  if (hf.model_type != HfConfig::ModelType::mrt5) return policies;
+  std::vector<Index> blocks;
+  if (hf.merganser) blocks = hf.merganser->gate_blocks;
+  if (blocks.empty()) blocks.push_back(*hf.delete_gate_layer);
+  for (const Index block : blocks) policies.gates.push_back(detail::gate_from_hf(hf, block));
+  return policies;
 }
 
 namespace detail {
 
+/// The threshold in force without an override.
+inline double threshold_of(const GateConfig& gate) {
+  if (gate.threshold) return *gate.threshold;
+  return gate.kind == GateKind::learned && gate.activation == merge::GateActivation::log_sigmoid ? -std::log(2.0)
+                                                                                                 : gate.scale / 2;
+}
+
 /// Requires gates that differ in their block only, and of a fixed one the separators that the format means.
-inline void check_gates_alike(const Vector<merge::GateConfig>& gates) {
-  const merge::GateConfig& first = gates.front();
-  for (const merge::GateConfig& gate : gates) {
+inline void check_gates_alike(const Vector<GateConfig>& gates) {
+  const GateConfig& first = gates.front();
+  for (const GateConfig& gate : gates) {
     const bool same = gate.kind == first.kind && gate.activation == first.activation && gate.scale == first.scale &&
-                      gate.effective_threshold() == first.effective_threshold() && gate.norm == first.norm &&
+                      threshold_of(gate) == threshold_of(first) && gate.norm == first.norm &&
                       gate.noise == first.noise && gate.rate == first.rate && gate.separators == first.separators;
     check_argument(same, "hf_config", "gates", "gates that differ", "gates that differ in their block only");
-    check_argument(gate.kind != merge::GateKind::fixed || gate.separators == data::ByteTokenizer::separator_ids(),
-                   "hf_config", "separators of a fixed gate", "other ids", "those of the byte tokenizer");
+    check_argument(gate.kind != GateKind::fixed || gate.separators == data::ByteTokenizer::separator_ids(), "hf_config",
+                   "separators of a fixed gate", "other ids", "those of the byte tokenizer");
   }
 }
 
 /// Says in a config.json what the gates of a model are.
-inline void describe_gates(const Vector<merge::GateConfig>& gates, HfConfig& hf) {
+inline void describe_gates(const Vector<GateConfig>& gates, HfConfig& hf) {
   check_gates_alike(gates);
-  const merge::GateConfig& first = gates.front();
+  const GateConfig& first = gates.front();
   hf.model_type = HfConfig::ModelType::mrt5;
   hf.delete_gate_layer = first.block;
   hf.sigmoid_mask_scale = first.scale;
-  hf.deletion_threshold = first.effective_threshold();
+  hf.deletion_threshold = threshold_of(first);
   hf.deletion_type = deletion_type_of(first);
   hf.gate_layer_norm = first.norm == merge::GateNorm::rms;
   hf.use_gumbel_noise = first.noise == merge::GateNoise::gumbel;
-  if (first.kind == merge::GateKind::fixed) hf.fixed_deletion_amount = first.rate;
-  if (first.kind == merge::GateKind::random) hf.random_deletion_probability = first.rate;
+  if (first.kind == GateKind::fixed) hf.fixed_deletion_amount = first.rate;
+  if (first.kind == GateKind::random) hf.random_deletion_probability = first.rate;
 }
 
 /// What a config.json of Hugging Face has no words for.
 template <class Config>
-HfConfig::Extension extension_of(const Config& config) {
+HfConfig::Extension extension_of(const Config& config, const EncoderPolicies& policies) {
   HfConfig::Extension extension;
   const nn::ScoreBound& bound = config.encoder.score_bound;
   if (bound.kind != nn::ScoreBoundKind::none) {
@@ -134,8 +147,8 @@ HfConfig::Extension extension_of(const Config& config) {
         bound.kind == nn::ScoreBoundKind::soft_cap ? HfConfig::ScoreBound::soft_cap : HfConfig::ScoreBound::normalised;
     extension.score_bound_value = bound.value;
   }
-  if (config.gates.size() > 1)
-    for (const merge::GateConfig& gate : config.gates) extension.gate_blocks.push_back(gate.block);
+  if (policies.gates.size() > 1)
+    for (const GateConfig& gate : policies.gates) extension.gate_blocks.push_back(gate.block);
   return extension;
 }
 
@@ -145,7 +158,7 @@ HfConfig::Extension extension_of(const Config& config) {
 /// @throws std::invalid_argument if its gates differ in more than their block or a fixed gate has separators of its
 /// own, which the format cannot say
 template <class Config>
-HfConfig hf_config(const Config& config) {
+HfConfig hf_config(const Config& config, const EncoderPolicies& policies) {
   const models::StackConfig& stack = config.encoder;
   HfConfig hf;
   hf.vocab_size = config.vocabulary;
@@ -169,11 +182,17 @@ HfConfig hf_config(const Config& config) {
   hf.pad_token_id = config.pad == models::no_pad ? std::nullopt : std::optional(config.pad);
   hf.eos_token_id = config.end;
   hf.decoder_start_token_id = config.start;
-  if (config.pooling) hf.pooling = detail::used_settings(*config.pooling);
-  if (!config.gates.empty()) detail::describe_gates(config.gates, hf);
-  const HfConfig::Extension extension = detail::extension_of(config);
+  if (policies.pooling) hf.pooling = detail::used_settings(*policies.pooling);
+  if (!policies.gates.empty()) detail::describe_gates(policies.gates, hf);
+  const HfConfig::Extension extension = detail::extension_of(config, policies);
   if (!(extension == HfConfig::Extension{})) hf.merganser = extension;
   return hf;
+}
+
+/// @throws std::invalid_argument as well if a policy has no words in the format
+template <Real Scalar>
+HfConfig hf_config(const models::EncoderDecoder<Scalar>& model) {
+  return hf_config(model.config(), describe_policies(model.encoder.policies));
 }
 
 }  // namespace merganser::io

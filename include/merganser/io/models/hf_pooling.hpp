@@ -9,7 +9,7 @@
 
 #include <merganser/core/types.hpp>
 #include <merganser/io/files/strict_json.hpp>
-#include <merganser/merge/token_pooling.hpp>
+#include <merganser/io/models/encoder_policies.hpp>
 
 namespace merganser::inline MERGANSER_ISA::io::detail {
 
@@ -21,16 +21,16 @@ inline constexpr std::array<Choice<BoundaryPredictorType>, 1> boundary_predictor
 /// The pooling of a config.json, if there is a `boundary_predictor_layer` or a `downsampling_layer`. The keys that go
 /// with one of them have no default; without it they are passed over.
 /// @throws IoError if a value is of the wrong type or out of its range, a key is missing, or both layers are there
-inline std::optional<merge::PoolingConfig> parse_pooling(const JsonFields& fields, Index encoder_blocks) {
+inline std::optional<PoolingConfig> parse_pooling(const JsonFields& fields, Index encoder_blocks) {
   const std::optional<Index> boundary_layer = fields.integer("boundary_predictor_layer", 0, encoder_blocks - 1);
   const std::optional<Index> strided_layer = fields.integer("downsampling_layer", 0, encoder_blocks - 1);
   if (!boundary_layer && !strided_layer) return std::nullopt;
   if (boundary_layer && strided_layer)
     fields.fail("downsampling_layer", std::to_string(*strided_layer), "no such key beside boundary_predictor_layer");
-  merge::PoolingConfig pooling;
+  PoolingConfig pooling;
   if (strided_layer) {
     constexpr Index largest = 1 << 16;
-    pooling.kind = merge::PoolingKind::strided;
+    pooling.kind = PoolingKind::strided;
     pooling.block = *strided_layer;
     pooling.rate = fields.required(fields.integer("downsampling_rate", 1, largest), "downsampling_rate",
                                    "a positive whole number, as there is a downsampling_layer");
@@ -38,7 +38,7 @@ inline std::optional<merge::PoolingConfig> parse_pooling(const JsonFields& field
   }
   const std::string reason = ", as there is a boundary_predictor_layer";
   const auto is_share = [](double value) { return is_positive_as_float(value) && static_cast<float>(value) < 1; };
-  pooling.kind = merge::PoolingKind::boundaries;
+  pooling.kind = PoolingKind::boundaries;
   pooling.block = *boundary_layer;
   fields.required(fields.choice("boundary_predictor_type", boundary_predictor_types), "boundary_predictor_type",
                   "\"gumbel\"" + reason);
@@ -50,11 +50,11 @@ inline std::optional<merge::PoolingConfig> parse_pooling(const JsonFields& field
 }
 
 /// The same pooling with nothing set that its kind does not use, as `parse_pooling` gives it.
-inline merge::PoolingConfig used_settings(const merge::PoolingConfig& pooling) {
-  merge::PoolingConfig used;
+inline PoolingConfig used_settings(const PoolingConfig& pooling) {
+  PoolingConfig used;
   used.kind = pooling.kind;
   used.block = pooling.block;
-  if (pooling.kind == merge::PoolingKind::strided) {
+  if (pooling.kind == PoolingKind::strided) {
     used.rate = pooling.rate;
   } else {
     used.prior = pooling.prior;
@@ -64,8 +64,8 @@ inline merge::PoolingConfig used_settings(const merge::PoolingConfig& pooling) {
 }
 
 /// Writes the keys that `parse_pooling` reads and the architecture that goes with them.
-inline void put_pooling(nlohmann::json& object, const merge::PoolingConfig& pooling) {
-  if (pooling.kind == merge::PoolingKind::strided) {
+inline void put_pooling(nlohmann::json& object, const PoolingConfig& pooling) {
+  if (pooling.kind == PoolingKind::strided) {
     object["architectures"] = nlohmann::json::array({"CanineT5ForConditionalGeneration"});
     object["downsampling_layer"] = pooling.block;
     object["downsampling_rate"] = pooling.rate;

@@ -25,7 +25,7 @@ namespace merganser::inline MERGANSER_ISA::io {
 template <Real Scalar>
 void save_model(const models::EncoderDecoder<Scalar>& model, const std::filesystem::path& directory,
                 const WeightFormat& format = {}, const ModelExtras& extras = {}) {
-  const std::string config = detail::with_config_keys(to_json(hf_config(model.config())), extras.config_keys);
+  const std::string config = detail::with_config_keys(to_json(hf_config(model)), extras.config_keys);
   detail::plan_shards(model, "", format);  // throws before the directory is made
   std::error_code error;
   std::filesystem::create_directories(directory, error);

@@ -83,7 +83,7 @@ inline void check_model_size(const HfConfig& hf, const std::string& config_file,
   const double positions = hf.has_absolute_position_embeddings
                                ? number(hf.max_position_embeddings.value_or(0)) * width
                                : number(hf.relative_attention_num_buckets) * number(hf.num_heads);
-  const bool strided = hf.pooling && hf.pooling->kind == merge::PoolingKind::strided;
+  const bool strided = hf.pooling && hf.pooling->kind == PoolingKind::strided;
   const double convolution = strided ? width * width * number(hf.pooling->rate) : 0.0;
   const double parameters = number(hf.vocab_size) * width + 2 * positions + convolution +
                             number(hf.num_layers) * (4 * width * inner + feed_forward) +
@@ -105,9 +105,8 @@ inline void check_model_size(const HfConfig& hf, const std::string& config_file,
 }
 
 /// A model of some files whose weights `fill(model, table, rules)` reads.
-template <Real Scalar, class Fill>
-models::EncoderDecoder<Scalar> model_of_files(const ModelFiles& files, const LoadModelOptions& options,
-                                              nn::Weights weights, Fill fill) {
+template <Real Scalar, nn::Weights weights, class Fill>
+models::EncoderDecoder<Scalar> model_of_files(const ModelFiles& files, const LoadModelOptions& options, Fill fill) {
   const std::string config_path = files.path_of(config_file_name);
   HfConfig hf = parse_hf_config(files.config, config_path, options.missing, options.on_warning);
   if (options.foreign_tokenizer == ForeignTokenizer::refuse) check_tokenizer(files);
@@ -115,7 +114,9 @@ models::EncoderDecoder<Scalar> model_of_files(const ModelFiles& files, const Loa
   if (hf.tie_word_embeddings) take_own_head(hf, table);
   check_model_size(hf, config_path, table);
   try {
-    models::EncoderDecoder<Scalar> model(model_config<Scalar>(hf), weights);
+    const auto config = model_config<Scalar>(hf);
+    models::EncoderDecoder<Scalar> model(config, placements_of<Scalar, weights>(policies_of(hf), config.encoder),
+                                         weights);
     fill(model, table, hf_tensor_rules(hf, options));
     return model;
   } catch (const std::invalid_argument& error) {
@@ -131,10 +132,10 @@ models::EncoderDecoder<Scalar> model_of_files(const ModelFiles& files, const Loa
 /// @throws IoError if the config or the weights are damaged, or they do not fit each other
 template <Real Scalar>
 models::EncoderDecoder<Scalar> load_model(const ModelFiles& files, const LoadModelOptions& options = {}) {
-  return detail::model_of_files<Scalar>(files, options, nn::Weights::zeros,
-                                        [](auto& model, const TensorTable& table, const LoadOptions& rules) {
-                                          detail::load_fresh_parameters(model, table, "", rules);
-                                        });
+  return detail::model_of_files<Scalar, nn::Weights::zeros>(
+      files, options, [](auto& model, const TensorTable& table, const LoadOptions& rules) {
+        detail::load_fresh_parameters(model, table, "", rules);
+      });
 }
 
 /// Reads a model directory, ours or not: `config.json` of a T5, ByT5, mT5 or MrT5 or of one with a pooling (BPT5,
@@ -156,10 +157,10 @@ models::EncoderDecoder<Scalar> load_model(const std::filesystem::path& directory
 /// @throws IoError as `load_model`
 template <Real Scalar>
 models::EncoderDecoder<Scalar> load_for_inference(const ModelFiles& files, const LoadModelOptions& options = {}) {
-  return detail::model_of_files<Scalar>(files, options, nn::Weights::absent,
-                                        [](auto& model, const TensorTable& table, const LoadOptions& rules) {
-                                          detail::load_packed_parameters(model, table, rules);
-                                        });
+  return detail::model_of_files<Scalar, nn::Weights::absent>(
+      files, options, [](auto& model, const TensorTable& table, const LoadOptions& rules) {
+        detail::load_packed_parameters(model, table, rules);
+      });
 }
 
 template <Real Scalar>

@@ -22,6 +22,7 @@
 #include <merganser/io/files/atomic_file.hpp>
 #include <merganser/io/models/selftest_file.hpp>
 #include <merganser/merge/deletion_options.hpp>
+#include <merganser/merge/policy_layer.hpp>
 #include <merganser/models/encoder_decoder.hpp>
 #include <merganser/models/generation.hpp>
 #include <merganser/models/sampling.hpp>
@@ -66,8 +67,9 @@ Matrix<Scalar> logits_behind(const models::EncoderDecoder<Scalar>& model, const 
 template <Real Scalar>
 double keeping_margin(const models::Generation<Scalar>& generation) {
   double margin = std::numeric_limits<double>::infinity();
-  for (const models::GateReport<Scalar>& report : generation.encoded.gates) {
-    std::vector<double> values(report.gate.values.begin(), report.gate.values.end());
+  for (const merge::PolicyReport<Scalar>& report : generation.encoded.reports) {
+    if (!report.is_gate) continue;
+    std::vector<double> values(report.scores.begin(), report.scores.end());
     std::sort(values.rbegin(), values.rend());
     for (const double value : values) margin = std::min(margin, std::abs(value - report.threshold));
     // Nothing above the threshold: the best one stays.

@@ -1,8 +1,9 @@
-#include <merganser/models/encoder_batch.hpp>
+#include <merganser/models/encoder_output.hpp>
 
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/error_text.hpp"
 
 namespace merganser::models {
 namespace {
@@ -22,8 +23,9 @@ TEST_CASE("mark_ids gives nothing where the id does not occur") {
 TEST_CASE("an empty output has no survivors, reports or rates") {
   const EncoderOutput<float> output;
   CHECK(output.hidden.total() == 0);
-  CHECK(output.kept.empty());
-  CHECK(output.gates.empty());
+  CHECK(output.origin.empty());
+  CHECK(output.group.empty());
+  CHECK(output.reports.empty());
   CHECK(output.deletion.deletion_rate() == 0.0);
 }
 
@@ -68,24 +70,18 @@ TEST_CASE("self-attention looks at the state that it is given") {
   CHECK(*full.excess_limit == 5.0);
 }
 
-TEST_CASE("a gate is asked about the tokens of its state") {
-  merge::GateConfig config;
-  config.block = 3;
-  config.kind = merge::GateKind::fixed;
-  config.rate = 1.0;
-  config.separators = {7};
-  const merge::Gate<float> gate(config, 2);
-  auto state = merge::TokenState<float>::start(SequenceOffsets::single(3), {0, 1, 2});
-  const Vector<TokenId> ids{7, 4, 5, 6};
-  EncoderInput<float> input{{Matrix<float>::Zero(4, 2), SequenceOffsets::single(4)}, ids};
-  state.origin = {0, 2, 3};
-  const auto report =
-      ask_gate<float>(gate, 0, Matrix<float>::Zero(3, 2), state, input, merge::DeletionOptions(), nullptr, nullptr);
-  CHECK(report.block == 3);
-  CHECK(report.offsets == state.offsets);
-  CHECK(report.threshold == -15.0);
-  CHECK(report.gate.values == merge::FixedRuleGate{1.0, -30.0, {7}}.values<float>(
-                                  Vector<TokenId>{7, 5, 6}, state.offsets, merge::FixedRuleScope::sequence));
+TEST_CASE("the parts of an input are as long as its batch") {
+  const Vector<TokenId> ids{7, 4, 5};
+  EncoderInput<float> input{{Matrix<float>::Zero(3, 2), SequenceOffsets::single(3)}, ids};
+  const auto error = [&](Index width) { return testing::argument_error([&] { check_input("here", input, width); }); };
+  CHECK(error(2) == "nothing thrown");
+  CHECK(error(3) == "here: embedded.values.cols(): got 2, expected 3");
+  const Vector<std::uint8_t> marks(2, 1);
+  input.forced = marks;
+  CHECK(error(2) == "here: forced.size(): got 2, expected 3");
+  input.forced = {};
+  input.ids = input.ids.first(1);
+  CHECK(error(2) == "here: ids.size(): got 1, expected 3");
 }
 
 }  // namespace

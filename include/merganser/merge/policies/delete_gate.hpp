@@ -13,6 +13,8 @@
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/elementwise.hpp>
 #include <merganser/kernels/packet_loop.hpp>
+#include <merganser/merge/gate.hpp>
+#include <merganser/merge/tokens.hpp>
 #include <merganser/nn/linear.hpp>
 #include <merganser/nn/rms_norm.hpp>
 
@@ -32,13 +34,6 @@ enum class GateNoise {
   gumbel,  ///< a standard Gumbel number is added to each logit
 };
 
-/// What a gate says of T tokens.
-template <Real Scalar>
-struct GateValues {
-  Vector<Scalar> logits;  ///< [T], before the activation; high keeps
-  Vector<Scalar> values;  ///< [T], near 0 keeps, near scale deletes
-};
-
 /// logit = w . norm(h) + b, gate value = scale * sigmoid(-logit) with scale = -30, for every token.
 ///
 /// Added to attention scores the value weakens a token's key by e^value; compared with a threshold it decides who is
@@ -49,6 +44,9 @@ class DeleteGate {
  public:
   using ScalarType = Scalar;
   using Gradients = DeleteGate;
+
+  static constexpr PolicyTraits traits{
+      .is_gate = true, .is_causal = true, .is_training_free = false, .has_budget = true};
 
   struct Config {
     Index width = 0;
@@ -86,24 +84,24 @@ class DeleteGate {
   }
 
   /// The threshold halfway: scale / 2, or log(1/2) for the log sigmoid. Tokens above it are kept.
-  static double default_threshold(const Config& config) {
-    return config.activation == GateActivation::scaled_sigmoid ? config.scale / 2 : -std::log(2.0);
+  double default_threshold() const {
+    return config_.activation == GateActivation::scaled_sigmoid ? config_.scale / 2 : -std::log(2.0);
   }
 
-  /// x [T x D]. Tokens whose `forced` [T] is not 0 get the value `scale` whatever their logit (pads).
-  /// @throws std::invalid_argument if x has another width or `forced` another length
-  GateValues<Scalar> forward(const MatrixRef<Scalar>& x, Marks forced = {}) const {
-    return activate(logits_of(normalises() ? norm.forward(x) : Matrix<Scalar>(x)), forced);
+  /// Reads x alone. Forced tokens get the value `scale` whatever their logit.
+  /// @throws std::invalid_argument if x has another width or the marks another length
+  GateValues<Scalar> forward(const GateInput<Scalar>& input) const {
+    return activate(logits_of(normalises() ? norm.forward(input.x) : Matrix<Scalar>(input.x)), input.forced);
   }
 
   /// For training: draws noise if the gate has any.
-  GateValues<Scalar> forward(const MatrixRef<Scalar>& x, Marks forced, Rng& rng, Cache& cache) const {
-    cache.normalised = normalises() ? norm.forward(x, cache.norm) : Matrix<Scalar>(x);
+  GateValues<Scalar> forward(const GateInput<Scalar>& input, Rng& rng, Cache& cache) const {
+    cache.normalised = normalises() ? norm.forward(input.x, cache.norm) : Matrix<Scalar>(input.x);
     cache.logits = logits_of(cache.normalised);
     if (config_.noise == GateNoise::gumbel)
       for (Scalar& logit : cache.logits) logit += static_cast<Scalar>(rng.gumbel());
-    cache.forced.assign(forced.list().begin(), forced.list().end());
-    return activate(cache.logits, forced);
+    cache.forced.assign(input.forced.list().begin(), input.forced.list().end());
+    return activate(cache.logits, input.forced);
   }
 
   /// grad_values [T] and grad_logits [T] (either may be empty: 0) to the gradient of x [T x D]. Forced tokens have a
@@ -179,3 +177,14 @@ class DeleteGate {
 };
 
 }  // namespace merganser::merge
+
+#if MERGANSER_COMPILED
+#include <merganser/merge/policy.hpp>
+
+namespace merganser::inline MERGANSER_ISA::merge {
+extern template class DeleteGate<float>;
+extern template class GatedDeletion<float, DeleteGate<float>>;
+extern template struct Policy<float>::RunningLayer<GatedDeletion<float, DeleteGate<float>>>;
+extern template struct Policy<float>::TrainableLayer<GatedDeletion<float, DeleteGate<float>>>;
+}  // namespace merganser::merge
+#endif

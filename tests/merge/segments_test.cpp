@@ -1,4 +1,4 @@
-#include <merganser/merge/segment_mean.hpp>
+#include <merganser/merge/segments.hpp>
 
 #include <vector>
 
@@ -24,7 +24,7 @@ Vector<MergePlan<double>> plans_of(const Flags& boundaries, const Rows& lengths,
 
 }  // namespace
 
-TEST_CASE("a boundary is the last token of its segment", "[segment_mean]") {
+TEST_CASE("a boundary is the last token of its segment", "[segments]") {
   const auto plans = plans_of({0, 1, 1, 0, 0, 1, /**/ 255, /**/ 0, 0}, {6, 1, 0, 2});
   REQUIRE(plans.size() == 4);
   REQUIRE(plans[0].groups() == Rows{0, 0, 1, 2, 2, 2});
@@ -38,7 +38,7 @@ TEST_CASE("a boundary is the last token of its segment", "[segment_mean]") {
   REQUIRE(plans[3].groups() == Rows{0, 0});  // behind the last boundary is a segment too
 }
 
-TEST_CASE("pads are in no segment, wherever they stand", "[segment_mean]") {
+TEST_CASE("pads are in no segment, wherever they stand", "[segments]") {
   const auto plans = plans_of({0, 1, 0, 0, 1, 0, /**/ 1, 1}, {6, 2}, {1, 0, 0, 1, 0, 1, /**/ 1, 1});
   REQUIRE(plans[0].groups() == Rows{-1, 0, 1, -1, 1, -1});
   REQUIRE(plans[0].representatives() == Rows{1, 2});
@@ -47,7 +47,7 @@ TEST_CASE("pads are in no segment, wherever they stand", "[segment_mean]") {
   REQUIRE(plans[1].output_count() == 0);
 }
 
-TEMPLATE_TEST_CASE("segments become their means", "[segment_mean]", float, double) {
+TEMPLATE_TEST_CASE("segments become their means", "[segments]", float, double) {
   Rng rng(1);
   const auto x = random_matrix<TestType>(6, 3, rng);
   const auto offsets = SequenceOffsets::from_lengths(Rows{4, 2});
@@ -57,7 +57,7 @@ TEMPLATE_TEST_CASE("segments become their means", "[segment_mean]", float, doubl
   REQUIRE(relative_difference(segments.compact(x), expected) < 1e-6);
 }
 
-TEST_CASE("the gradient of boundaries is that of the surrogate with moved weights", "[segment_mean]") {
+TEST_CASE("the gradient of boundaries is that of the surrogate with moved weights", "[segments]") {
   PoolingSurrogate surrogate;
   surrogate.offsets = SequenceOffsets::from_lengths(Rows{7, 1, 0, 5, 9});
   surrogate.start.hard = {0, 0, 0, 1, 0, 1, 1, /**/ 1, /**/ 0, 0, 0, 0, 1, /**/ 1, 0, 0, 1, 0, 0, 0, 1, 0};
@@ -81,7 +81,7 @@ TEST_CASE("the gradient of boundaries is that of the surrogate with moved weight
                     {{"soft", gradient.data(), 1, 22, true}, tensor_view("x", grad_x)});
 }
 
-TEST_CASE("boundaries, pads and rows that do not fit are named", "[segment_mean]") {
+TEST_CASE("boundaries, pads and rows that do not fit are named", "[segments]") {
   REQUIRE_THAT(argument_error([] { plans_of({1}, {2}); }), ContainsSubstring("boundaries.size(): got 1, expected 2"));
   REQUIRE_THAT(argument_error([] { plans_of({1, 1}, {2}, {0}); }), ContainsSubstring("pads.size(): got 1, expected 2"));
   const Compaction<double> segments(plans_of({0, 1}, {2}), SequenceOffsets::single(2));

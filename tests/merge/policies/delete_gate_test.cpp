@@ -1,5 +1,5 @@
 // The delete gate: its formula, its gradients, its noise, its start, and what it refuses.
-#include <merganser/merge/delete_gate.hpp>
+#include <merganser/merge/policies/delete_gate.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -11,6 +11,7 @@
 #include "support/catch.hpp"
 #include "support/gradient_check.hpp"
 #include "support/laws.hpp"
+#include "support/policy_laws.hpp"
 #include "support/random_values.hpp"
 
 using namespace merganser;
@@ -45,7 +46,7 @@ struct Setup {
   /// Training, always with the same noise.
   GateValues<Scalar> trained(typename Gate::Cache& cache) const {
     Rng rng(99);
-    return gate.forward(x, forced, rng, cache);
+    return gate.forward({x, forced}, rng, cache);
   }
 
   GateValues<Scalar> trained() const {
@@ -106,7 +107,7 @@ TEMPLATE_TEST_CASE("a gate value is scale * sigmoid(-logit) of the normalised to
         config.width = width;
         config.scale = -12.5;
         const Setup<TestType> s(11, config);
-        const auto result = s.gate.forward(s.x);
+        const auto result = s.gate.forward({s.x});
         REQUIRE(result.logits.size() == 11);
         REQUIRE(result.values.size() == 11);
         Matrix<double> logits(1, 11), values(1, 11);
@@ -132,7 +133,7 @@ TEMPLATE_TEST_CASE("a high logit keeps, a low one deletes, and no logit is too l
   const TestType infinity = std::numeric_limits<TestType>::infinity();
   Matrix<TestType> logits(7, 1);
   logits << -infinity, -1000, -40, 0, 40, 1000, infinity;
-  const auto scaled = identity_gate<TestType>().forward(logits).values;
+  const auto scaled = identity_gate<TestType>().forward({logits}).values;
   REQUIRE(scaled[0] == TestType{-30});
   REQUIRE(scaled[1] == TestType{-30});
   REQUIRE_THAT(scaled[2], WithinAbs(-30.0, 1e-5));
@@ -142,7 +143,7 @@ TEMPLATE_TEST_CASE("a high logit keeps, a low one deletes, and no logit is too l
   REQUIRE(scaled[6] == TestType{0});
   REQUIRE(std::is_sorted(scaled.begin(), scaled.end()));
 
-  const auto logged = identity_gate<TestType>(GateActivation::log_sigmoid).forward(logits).values;
+  const auto logged = identity_gate<TestType>(GateActivation::log_sigmoid).forward({logits}).values;
   REQUIRE(logged[0] == -infinity);
   REQUIRE(logged[1] == TestType{-1000});
   REQUIRE_THAT(logged[3], WithinAbs(-std::log(2.0), 1e-6));
@@ -153,11 +154,11 @@ TEMPLATE_TEST_CASE("a high logit keeps, a low one deletes, and no logit is too l
 TEMPLATE_TEST_CASE("a forced token has exactly the value scale, and its own logit", "[DeleteGate]", float, double) {
   for (const GateActivation activation : {GateActivation::scaled_sigmoid, GateActivation::log_sigmoid}) {
     const Setup<TestType> s(4, config_of<TestType>(activation));
-    const auto free = s.gate.forward(s.x), forced = s.gate.forward(s.x, Flags{0, 1, 255, 0});
+    const auto free = s.gate.forward({s.x}), forced = s.gate.forward({s.x, Flags{0, 1, 255, 0}});
     REQUIRE(forced.logits == free.logits);
     REQUIRE(forced.values == Vector<TestType>{free.values[0], -30, -30, free.values[3]});
     REQUIRE(free.values[1] != TestType{-30});
-    REQUIRE(s.gate.forward(s.x, Flags(4, 0)).values == free.values);
+    REQUIRE(s.gate.forward({s.x, Flags(4, 0)}).values == free.values);
   }
 }
 
@@ -168,24 +169,24 @@ TEMPLATE_TEST_CASE("a new gate keeps everything", "[DeleteGate]", float, double)
   Rng rng(3);
   const auto x = random_matrix<TestType>(200, 64, rng, 5.0);
   const double value = -30.0 / (1.0 + std::exp(3.0));
-  for (const TestType got : gate.forward(x).values) REQUIRE_THAT(got, WithinAbs(value, 1e-5));
+  for (const TestType got : gate.forward({x}).values) REQUIRE_THAT(got, WithinAbs(value, 1e-5));
 
   gate.initialize(0.05, rng);  // as T5 starts its linear maps
   REQUIRE_THAT(measured_deviation(gate.weight), WithinRel(0.05 / 8.0, 0.3));
   REQUIRE((gate.norm.scale.array() == TestType{1}).all());
   REQUIRE(gate.bias[0] == TestType{3});
-  for (const TestType got : gate.forward(x).values) REQUIRE(static_cast<double>(got) > gate.default_threshold(config));
+  for (const TestType got : gate.forward({x}).values) REQUIRE(static_cast<double>(got) > gate.default_threshold());
 }
 
 TEST_CASE("the threshold is halfway", "[DeleteGate]") {
   for (const GateActivation activation : {GateActivation::scaled_sigmoid, GateActivation::log_sigmoid}) {
-    const auto config = config_of<double>(activation);
-    const double halfway = identity_gate<double>(activation).forward(Matrix<double>::Zero(1, 1)).values[0];
-    REQUIRE_THAT(DeleteGate<double>::default_threshold(config), WithinAbs(halfway, 1e-14));
+    const auto gate = identity_gate<double>(activation);
+    const double halfway = gate.forward({Matrix<double>::Zero(1, 1)}).values[0];
+    REQUIRE_THAT(gate.default_threshold(), WithinAbs(halfway, 1e-14));
   }
   auto config = config_of<double>(GateActivation::scaled_sigmoid);
   config.scale = -8;
-  REQUIRE(DeleteGate<double>::default_threshold(config) == -4.0);
+  REQUIRE(DeleteGate<double>(config).default_threshold() == -4.0);
 }
 
 TEST_CASE("the gradients of a gate agree with finite differences", "[DeleteGate]") {
@@ -232,14 +233,14 @@ TEST_CASE("without gradients of values and logits there is none", "[DeleteGate]"
 
 TEMPLATE_TEST_CASE("a gate keeps the laws", "[DeleteGate]", float, double) {
   const Setup<TestType> s(11), same(11);
-  require_forward_agrees([&] { return row_of(s.gate.forward(s.x).values); },
+  require_forward_agrees([&] { return row_of(s.gate.forward({s.x}).values); },
                          [&] { return row_of(s.trained().values); });
-  require_forward_agrees([&] { return row_of(s.gate.forward(s.x).logits); },
+  require_forward_agrees([&] { return row_of(s.gate.forward({s.x}).logits); },
                          [&] { return row_of(s.trained().logits); });
   require_backward_adds(s.gate, [&](DeleteGate<TestType>& gradients) { s.backward(gradients); });
   REQUIRE(identical(s.x, same.x));
   REQUIRE(identical(s.gate.weight, same.gate.weight));
-  require_same_bits_with_threads([&] { return row_of(s.gate.forward(s.x).values); });
+  require_same_bits_with_threads([&] { return row_of(s.gate.forward({s.x}).values); });
 }
 
 TEST_CASE("a gate in float follows the one in double", "[DeleteGate]") {
@@ -259,8 +260,8 @@ TEST_CASE("a gate in float follows the one in double", "[DeleteGate]") {
 TEST_CASE("noise shifts every logit by a number of its own, in training only", "[DeleteGate]") {
   const Setup<double> quiet(2000, config_of<double>(GateActivation::scaled_sigmoid));
   Setup<double> noisy(2000, config_of<double>(GateActivation::scaled_sigmoid, GateNorm::rms, GateNoise::gumbel));
-  const auto without = quiet.gate.forward(quiet.x).logits;
-  REQUIRE(noisy.gate.forward(noisy.x).logits == without);
+  const auto without = quiet.gate.forward({quiet.x}).logits;
+  REQUIRE(noisy.gate.forward({noisy.x}).logits == without);
   const auto with = noisy.trained();
   Rng rng(99);
   double sum = 0;
@@ -273,19 +274,19 @@ TEST_CASE("noise shifts every logit by a number of its own, in training only", "
 
   Rng untouched(5);
   DeleteGate<double>::Cache cache;
-  quiet.gate.forward(quiet.x, {}, untouched, cache);
+  quiet.gate.forward({quiet.x}, untouched, cache);
   REQUIRE(untouched.state() == Rng(5).state());
 }
 
 TEMPLATE_TEST_CASE("a gate takes no tokens, and gives a token the same bits in any batch", "[DeleteGate]", float,
                    double) {
   const Setup<TestType> s(100);
-  REQUIRE(s.gate.forward(Matrix<TestType>(0, 5)).values.empty());
+  REQUIRE(s.gate.forward({Matrix<TestType>(0, 5)}).values.empty());
   Setup<TestType> none(0);
   auto gradients = zeros_like(none.gate);
   REQUIRE(none.backward(gradients).rows() == 0);
-  const auto all = s.gate.forward(s.x);
-  for (const Index row : {0, 50, 99}) REQUIRE(s.gate.forward(s.x.row(row)).values[0] == all.values[row]);
+  const auto all = s.gate.forward({s.x});
+  for (const Index row : {0, 50, 99}) REQUIRE(s.gate.forward({s.x.row(row)}).values[0] == all.values[row]);
 }
 
 TEST_CASE("a gate names its parameters", "[DeleteGate]") {
@@ -317,15 +318,20 @@ TEST_CASE("a gate says what does not fit", "[DeleteGate]") {
   REQUIRE(error_of([](auto& c) { c.scale = 0; }) == "DeleteGate: scale: got 0, expected a negative number");
   REQUIRE(error_of([](auto& c) { c.scale = std::nan(""); }) ==
           "DeleteGate: scale: got nan, expected a negative number");
+  REQUIRE(error_of([](auto& c) { c.scale = -std::numeric_limits<double>::infinity(); }) ==
+          "DeleteGate: scale: got -inf, expected a negative number");
+  REQUIRE(error_of([](auto& c) { c.initial_bias = std::nan(""); }) ==
+          "DeleteGate: initial_bias: got nan, expected a finite number");
   REQUIRE(error_of([](auto& c) { c.width = 0; }) == "RmsNorm: width: got 0, expected at least 1");
 
   const Matrix<float> narrow = Matrix<float>::Zero(3, 4), fits = Matrix<float>::Zero(3, 5);
   for (const GateNorm norm : {GateNorm::rms, GateNorm::none}) {
     const DeleteGate<float> gate(config_of<float>(GateActivation::scaled_sigmoid, norm));
     const std::string text = norm == GateNorm::rms ? "RmsNorm" : "DeleteGate";
-    REQUIRE(argument_error([&] { gate.forward(narrow); }) == text + "::forward: x.cols(): got 4, expected 5");
-    REQUIRE(argument_error([&] { gate.forward(fits, Flags{1}); }) ==
-            "DeleteGate::forward: forced.size(): got 1, expected 3");
+    REQUIRE(argument_error([&] { gate.forward({narrow}); }) == text + "::forward: x.cols(): got 4, expected 5");
+    REQUIRE(argument_error([&] {
+              gate.forward({fits, Flags{1}});
+            }) == "DeleteGate::forward: forced.size(): got 1, expected 3");
   }
 
   const Setup<float> s(3);
@@ -337,4 +343,23 @@ TEST_CASE("a gate says what does not fit", "[DeleteGate]") {
           "DeleteGate::backward: grad_values.size(): got 2, expected 3");
   REQUIRE(argument_error([&] { s.gate.backward({}, two, cache, gradients); }) ==
           "DeleteGate::backward: grad_logits.size(): got 2, expected 3");
+}
+
+TEST_CASE("a gate that deletes keeps the laws of policies", "[DeleteGate]") {
+  for (const GateNoise noise : {GateNoise::none, GateNoise::gumbel})
+    for (const SurvivorBias bias : {SurvivorBias::kept, SurvivorBias::dropped}) {
+      PolicyLaws laws;
+      laws.options.survivor_bias = bias;
+      laws.quiet_training = noise == GateNoise::none;
+      require_policy_laws(
+          [&]<Real Scalar>() {
+            auto config = config_of<Scalar>(GateActivation::scaled_sigmoid, GateNorm::rms, noise);
+            config.width = laws.width;
+            DeleteGate<Scalar> gate(config);
+            Rng rng(2);
+            randomise(gate, rng);
+            return gate;
+          },
+          laws);
+    }
 }

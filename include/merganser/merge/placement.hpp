@@ -1,0 +1,63 @@
+// Where policies stand in a stack of blocks.
+#pragma once
+
+#include <concepts>
+#include <string>
+#include <utility>
+
+#include <merganser/core/check.hpp>
+#include <merganser/core/types.hpp>
+#include <merganser/merge/policy.hpp>
+
+namespace merganser::inline MERGANSER_ISA::merge {
+
+/// A policy that is not yet a policy for numbers of some type.
+template <class P>
+struct Placed {
+  Index block = 0;
+  Site site = Site::before_block;
+  P policy;
+  SizeBias size_bias = SizeBias::none;
+};
+
+/// A policy at its place. Several may stand at one: they act in their order.
+template <Real Scalar>
+struct Placement {
+  Index block = 0;  ///< counted from 0; a stack's number of blocks: behind the last
+  Site site = Site::before_block;
+  Policy<Scalar> policy;
+  SizeBias size_bias = SizeBias::none;
+
+  Placement() = default;
+  Placement(Index at_block, Site at_site, Policy<Scalar> placed, SizeBias bias = SizeBias::none)
+      : block(at_block), site(at_site), policy(std::move(placed)), size_bias(bias) {}
+  template <class P>
+  requires AnyPolicy<P, Scalar> Placement(Placed<P> placed)
+      : Placement(placed.block, placed.site, std::move(placed.policy), placed.size_bias) {}
+};
+
+/// On entry to a block, counted from 0.
+template <class P>
+Placed<P> before_block(Index block, P policy, SizeBias size_bias = SizeBias::none) {
+  return {block, Site::before_block, std::move(policy), size_bias};
+}
+
+/// Between the attention and the feed-forward layer of a block.
+template <class P>
+Placed<P> after_attention(Index block, P policy, SizeBias size_bias = SizeBias::none) {
+  return {block, Site::after_attention, std::move(policy), size_bias};
+}
+
+/// @throws std::invalid_argument if a policy stands at a block that does not exist, or a placement is empty
+template <Real Scalar>
+void check_placements(const char* where, const Vector<Placement<Scalar>>& placements, Index blocks) {
+  for (const Placement<Scalar>& placement : placements) {
+    const Index most = placement.site == Site::before_block ? blocks : blocks - 1;
+    if (placement.block < 0 || placement.block > most)  // a text that is put together takes memory: only for an error
+      throw_invalid_argument(where, "policies: block", placement.block,
+                             "a block number from 0 to " + std::to_string(most));
+    placement.policy.traits();
+  }
+}
+
+}  // namespace merganser::merge

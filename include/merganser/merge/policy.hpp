@@ -1,0 +1,284 @@
+// A policy of any kind, by value.
+#pragma once
+
+#include <concepts>
+#include <memory>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include <merganser/core/check.hpp>
+#include <merganser/core/parameter.hpp>
+#include <merganser/core/random.hpp>
+#include <merganser/core/types.hpp>
+#include <merganser/merge/gated_deletion.hpp>
+#include <merganser/merge/plan_policy.hpp>
+#include <merganser/merge/policy_layer.hpp>
+#include <merganser/nn/weight.hpp>
+
+namespace merganser::inline MERGANSER_ISA::merge {
+
+/// A visitor of parameters whose type is not known where the policy was compiled.
+template <Real Scalar>
+class TensorVisitor {
+ public:
+  virtual void operator()(const ParameterName& name, Matrix<Scalar>& tensor) = 0;
+  virtual void operator()(const ParameterName& name, RowVector<Scalar>& tensor) = 0;
+  virtual void operator()(const ParameterName& name, ConvolutionWeight<Scalar>& tensor) = 0;
+  virtual void absent(nn::Weight<Scalar>& weight, const ParameterName& name) = 0;
+
+ protected:
+  ~TensorVisitor() = default;
+};
+
+namespace detail {
+
+/// Passes on to a visitor of whatever type.
+template <Real Scalar, class Visitor>
+class PassingVisitor final : public TensorVisitor<Scalar> {
+ public:
+  explicit PassingVisitor(Visitor& visitor) : visitor_(visitor) {}
+
+  void operator()(const ParameterName& name, Matrix<Scalar>& tensor) override { visitor_(name, tensor); }
+  void operator()(const ParameterName& name, RowVector<Scalar>& tensor) override { visitor_(name, tensor); }
+  void operator()(const ParameterName& name, ConvolutionWeight<Scalar>& tensor) override { visitor_(name, tensor); }
+  void absent(nn::Weight<Scalar>& weight, const ParameterName& name) override {
+    if constexpr (requires { visitor_.absent(weight, name); })
+      visitor_.absent(weight, name);
+    else
+      visitor_(name, weight.matrix());  // which says that there is none
+  }
+
+ private:
+  Visitor& visitor_;
+};
+
+/// An address for each type. (Two constants of the same value could share one.)
+template <class Type>
+struct TypeTag {
+  inline static char place = 0;
+};
+
+template <class Type>
+const void* tag_of() {
+  return &TypeTag<Type>::place;
+}
+
+}  // namespace detail
+
+/// Anything that is a policy for numbers of this type: a layer, a gate or a planner.
+template <class P, class Scalar>
+concept AnyPolicy = PolicyLayer<P, Scalar> || Gate<P, Scalar> || Planner<P, Scalar>;
+
+/// Holds a policy of any kind by value: copies are deep. A layer like any other, whose gradients are a Policy of the
+/// same kind.
+template <Real Scalar>
+class Policy {
+ public:
+  using ScalarType = Scalar;
+  using Gradients = Policy;
+
+  /// What backward of this policy reads; made by the first call and reused.
+  class Cache {
+   public:
+    Cache() = default;
+    Cache(const Cache& other) : held_(other.held_ ? other.held_->copy() : nullptr) {}
+    Cache(Cache&& other) noexcept = default;
+    Cache& operator=(const Cache& other) {
+      held_ = other.held_ ? other.held_->copy() : nullptr;
+      return *this;
+    }
+    Cache& operator=(Cache&& other) noexcept = default;
+    ~Cache() = default;
+
+    /// The cache of a policy layer of this type, or null.
+    template <class Layer>
+    const typename Layer::Cache* target() const {
+      if (!held_ || held_->tag() != detail::tag_of<Layer>()) return nullptr;
+      return &static_cast<const HeldCache<Layer>&>(*held_).cache;
+    }
+
+   private:
+    friend class Policy;
+
+    struct AnyCache {
+      virtual ~AnyCache() = default;
+      virtual std::unique_ptr<AnyCache> copy() const = 0;
+      virtual const void* tag() const = 0;
+    };
+
+    template <class Layer>
+    struct HeldCache final : AnyCache {
+      std::unique_ptr<AnyCache> copy() const override { return std::make_unique<HeldCache>(*this); }
+      const void* tag() const override { return detail::tag_of<Layer>(); }
+
+      typename Layer::Cache cache;
+    };
+
+    template <class Layer>
+    typename Layer::Cache& of() {
+      if (!held_ || held_->tag() != detail::tag_of<Layer>()) held_ = std::make_unique<HeldCache<Layer>>();
+      return static_cast<HeldCache<Layer>&>(*held_).cache;
+    }
+
+    std::unique_ptr<AnyCache> held_;
+  };
+
+  /// Holds nothing: it can be assigned to and nothing else.
+  Policy() = default;
+
+  template <class P>
+  requires(!std::same_as<P, Policy> && AnyPolicy<P, Scalar>) Policy(P policy)
+      : held_(hold<TrainableLayer>(std::move(policy))) {}
+
+  /// One that only runs, as a model that is loaded for inference needs it: it has less to compile.
+  template <class P>
+  requires AnyPolicy<P, Scalar>
+  static Policy for_inference(P policy) {
+    Policy result;
+    result.held_ = hold<RunningLayer>(std::move(policy));
+    return result;
+  }
+
+  Policy(const Policy& other) : held_(other.held_ ? other.held_->copy() : nullptr) {}
+  Policy(Policy&& other) noexcept = default;
+  Policy& operator=(const Policy& other) {
+    if (this != &other) held_ = other.held_ ? other.held_->copy() : nullptr;
+    return *this;
+  }
+  Policy& operator=(Policy&& other) noexcept = default;
+  ~Policy() = default;
+
+  /// The policy, if it is of this type: as it was given, or lifted (`GatedDeletion`, `PlanPolicy`); null if not.
+  template <class P>
+  P* target() {
+    return held_ ? static_cast<P*>(held_->find(detail::tag_of<P>())) : nullptr;
+  }
+  template <class P>
+  const P* target() const {
+    return const_cast<Policy*>(this)->template target<P>();
+  }
+
+  PolicyTraits traits() const { return held("traits").traits(); }
+
+  /// The share that it deletes by its own settings, where these say one.
+  std::optional<double> expected_rate() const { return held("expected_rate").expected_rate(); }
+
+  void initialize(double factor, Rng& rng) { held("initialize").initialize(factor, rng); }
+
+  Reduction<Scalar> forward(Matrix<Scalar> x, const PolicyContext<Scalar>& context) const {
+    return held("forward").forward(std::move(x), context);
+  }
+  Reduction<Scalar> forward(Matrix<Scalar> x, const PolicyContext<Scalar>& context, Rng& rng, Cache& cache) const {
+    return held("forward").forward(std::move(x), context, rng, cache);
+  }
+
+  /// @throws std::invalid_argument if cache or gradients are of another policy
+  TokenGradient<Scalar> backward(ReductionGradient<Scalar> grad, const Cache& cache, Gradients& gradients) const {
+    return held("backward").backward(std::move(grad), cache, gradients);
+  }
+
+  template <class Visitor>
+  void visit(Visitor&& visitor, const ParameterName& prefix) {
+    detail::PassingVisitor<Scalar, std::remove_reference_t<Visitor>> passing(visitor);
+    held("visit").visit(passing, prefix);
+  }
+
+ private:
+  struct Held {
+    virtual ~Held() = default;
+    virtual std::unique_ptr<Held> copy() const = 0;
+    virtual void* find(const void* tag) = 0;
+    virtual PolicyTraits traits() const = 0;
+    virtual std::optional<double> expected_rate() const = 0;
+    virtual void initialize(double factor, Rng& rng) = 0;
+    virtual Reduction<Scalar> forward(Matrix<Scalar> x, const PolicyContext<Scalar>& context) const = 0;
+    virtual Reduction<Scalar> forward(Matrix<Scalar> x, const PolicyContext<Scalar>& context, Rng& rng,
+                                      Cache& cache) const = 0;
+    virtual TokenGradient<Scalar> backward(ReductionGradient<Scalar> grad, const Cache& cache,
+                                           Policy& gradients) const = 0;
+    virtual void visit(TensorVisitor<Scalar>& visitor, const ParameterName& prefix) = 0;
+  };
+
+  /// Runs and cannot be trained: code of training is compiled for those that are trained only.
+  template <class Layer>
+  struct RunningLayer : Held {
+    explicit RunningLayer(Layer held_layer) : layer(std::move(held_layer)) {}
+
+    std::unique_ptr<Held> copy() const override { return std::make_unique<RunningLayer>(layer); }
+    void* find(const void* tag) override {
+      if (tag == detail::tag_of<Layer>()) return &layer;
+      if constexpr (requires { typename Layer::Inner; })
+        if (tag == detail::tag_of<typename Layer::Inner>()) return &layer.inner();
+      return nullptr;
+    }
+    PolicyTraits traits() const override { return traits_of(layer); }
+    std::optional<double> expected_rate() const override {
+      if constexpr (requires { layer.inner().expected_rate(); })
+        return layer.inner().expected_rate();
+      else if constexpr (requires { layer.expected_rate(); })
+        return layer.expected_rate();
+      else
+        return std::nullopt;
+    }
+    void initialize(double, Rng&) override { refuse(); }
+    Reduction<Scalar> forward(Matrix<Scalar> x, const PolicyContext<Scalar>& context) const override {
+      return layer.forward(std::move(x), context);
+    }
+    Reduction<Scalar> forward(Matrix<Scalar>, const PolicyContext<Scalar>&, Rng&, Cache&) const override { refuse(); }
+    TokenGradient<Scalar> backward(ReductionGradient<Scalar>, const Cache&, Policy&) const override { refuse(); }
+    void visit([[maybe_unused]] TensorVisitor<Scalar>& visitor, [[maybe_unused]] const ParameterName& prefix) override {
+      if constexpr (requires { layer.visit(visitor, prefix); }) layer.visit(visitor, prefix);
+    }
+
+    Layer layer;
+
+   private:
+    [[noreturn]] static void refuse() {
+      throw_invalid_argument("Policy", "policy", "one made for inference", "one that can be trained");
+    }
+  };
+
+  template <class Layer>
+  struct TrainableLayer final : RunningLayer<Layer> {
+    using RunningLayer<Layer>::RunningLayer;
+    using RunningLayer<Layer>::layer;
+    using RunningLayer<Layer>::forward;
+
+    std::unique_ptr<Held> copy() const override { return std::make_unique<TrainableLayer>(layer); }
+    void initialize([[maybe_unused]] double factor, [[maybe_unused]] Rng& rng) override {
+      if constexpr (requires { layer.initialize(factor, rng); }) layer.initialize(factor, rng);
+    }
+    Reduction<Scalar> forward(Matrix<Scalar> x, const PolicyContext<Scalar>& context, Rng& rng,
+                              Cache& cache) const override {
+      return layer.forward(std::move(x), context, rng, cache.template of<Layer>());
+    }
+    TokenGradient<Scalar> backward(ReductionGradient<Scalar> grad, const Cache& cache,
+                                   Policy& gradients) const override {
+      const auto* own = cache.template target<Layer>();
+      auto* sums = gradients.template target<Layer>();
+      check_argument(own != nullptr, "Policy::backward", "cache", "that of another policy", "its own");
+      check_argument(sums != nullptr, "Policy::backward", "gradients", "those of another policy", "its own");
+      return layer.backward(std::move(grad), *own, *sums);
+    }
+  };
+
+  template <template <class> class Kind, class P>
+  static std::unique_ptr<Held> hold(P policy) {
+    if constexpr (PolicyLayer<P, Scalar>)
+      return std::make_unique<Kind<P>>(std::move(policy));
+    else if constexpr (Gate<P, Scalar>)
+      return std::make_unique<Kind<GatedDeletion<Scalar, P>>>(GatedDeletion<Scalar, P>(std::move(policy)));
+    else
+      return std::make_unique<Kind<PlanPolicy<Scalar, P>>>(PlanPolicy<Scalar, P>(std::move(policy)));
+  }
+
+  Held& held(const char* where) const {
+    if (!held_) throw_invalid_argument("Policy", where, "an empty policy", "one that holds something");
+    return *held_;
+  }
+
+  std::unique_ptr<Held> held_;
+};
+
+}  // namespace merganser::merge

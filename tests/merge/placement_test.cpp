@@ -1,0 +1,80 @@
+// Where policies stand.
+#include <merganser/merge/placement.hpp>
+
+#include <concepts>
+#include <string>
+
+#include <merganser/merge/policies/baseline_gates.hpp>
+#include <merganser/merge/policies/strided_pooling.hpp>
+
+#include "support/catch.hpp"
+#include "support/error_text.hpp"
+
+using namespace merganser;
+using namespace merganser::merge;
+using namespace merganser::testing;
+
+namespace {
+
+static_assert(std::convertible_to<Placed<RandomGate>, Placement<float>>);
+static_assert(std::convertible_to<Placed<RandomGate>, Placement<double>>);
+static_assert(std::convertible_to<Placed<StridedPooling<float>>, Placement<float>>);
+static_assert(!std::convertible_to<Placed<StridedPooling<float>>, Placement<double>>);
+static_assert(!std::convertible_to<Placed<int>, Placement<float>>);
+
+std::string error_of(const Vector<Placement<float>>& placements, Index blocks) {
+  return argument_error([&] { check_placements("Stack", placements, blocks); });
+}
+
+}  // namespace
+
+TEST_CASE("policies stand in front of a block or behind its attention", "[Placement]") {
+  const Placement<float> front = before_block(2, RandomGate{0.25, -30.0});
+  REQUIRE(front.block == 2);
+  REQUIRE(front.site == Site::before_block);
+  REQUIRE(front.size_bias == SizeBias::none);
+  REQUIRE(front.policy.target<RandomGate>()->probability == 0.25);
+  const Placement<double> inside = after_attention(3, RandomGate{0.75, -30.0}, SizeBias::log_size);
+  REQUIRE(inside.block == 3);
+  REQUIRE(inside.site == Site::after_attention);
+  REQUIRE(inside.size_bias == SizeBias::log_size);
+  REQUIRE(inside.policy.target<RandomGate>()->probability == 0.75);
+  REQUIRE(Placement<double>(before_block(1, RandomGate{}, SizeBias::log_size)).size_bias == SizeBias::log_size);
+}
+
+TEST_CASE("one placed policy serves numbers of any type", "[Placement]") {
+  const auto placed = before_block(1, FixedRuleGate{0.5, -30.0, {7}});
+  const Placement<float> single = placed;
+  const Placement<double> twice = placed;
+  REQUIRE(single.policy.target<FixedRuleGate>()->separators == Vector<TokenId>{7});
+  REQUIRE(twice.policy.target<FixedRuleGate>()->separators == Vector<TokenId>{7});
+}
+
+TEST_CASE("several placements are a list, and a policy of any kind can be placed", "[Placement]") {
+  const Policy<float> held = StridedPooling<float>({4, 3});
+  const Vector<Placement<float>> placements = {before_block(0, RandomGate{}), after_attention(0, FixedRuleGate{}),
+                                               before_block(1, held), Placement<float>(2, Site::after_attention, held)};
+  REQUIRE(placements.size() == 4);
+  REQUIRE(placements[2].policy.target<StridedPooling<float>>() != nullptr);
+  REQUIRE(placements[3].block == 2);
+  REQUIRE(placements[3].size_bias == SizeBias::none);
+  REQUIRE(error_of(placements, 3) == "nothing thrown");
+}
+
+TEST_CASE("blocks that are not there are named", "[Placement]") {
+  const std::string expected = ", expected a block number from 0 to ";
+  REQUIRE(error_of({}, 0) == "nothing thrown");
+  REQUIRE(error_of({before_block(3, RandomGate{})}, 3) == "nothing thrown");  // behind the last
+  REQUIRE(error_of({before_block(4, RandomGate{})}, 3) == "Stack: policies: block: got 4" + expected + "3");
+  REQUIRE(error_of({before_block(-1, RandomGate{})}, 3) == "Stack: policies: block: got -1" + expected + "3");
+  REQUIRE(error_of({after_attention(2, RandomGate{})}, 3) == "nothing thrown");
+  REQUIRE(error_of({after_attention(3, RandomGate{})}, 3) == "Stack: policies: block: got 3" + expected + "2");
+  REQUIRE(error_of({after_attention(-1, RandomGate{})}, 3) == "Stack: policies: block: got -1" + expected + "2");
+  REQUIRE(error_of({before_block(0, RandomGate{}), after_attention(9, RandomGate{})}, 3) ==
+          "Stack: policies: block: got 9" + expected + "2");
+}
+
+TEST_CASE("a placement that holds no policy is an error", "[Placement]") {
+  REQUIRE(error_of({before_block(0, RandomGate{}), Placement<float>()}, 3) ==
+          "Policy: traits: got an empty policy, expected one that holds something");
+}
