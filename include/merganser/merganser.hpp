@@ -79,6 +79,7 @@
 #include <merganser/merge/gate.hpp>
 #include <merganser/merge/gate_regulariser.hpp>
 #include <merganser/merge/gated_deletion.hpp>
+#include <merganser/merge/matching.hpp>
 #include <merganser/merge/merge_plan.hpp>
 #include <merganser/merge/pi_controller.hpp>
 #include <merganser/merge/placement.hpp>
@@ -86,6 +87,7 @@
 #include <merganser/merge/policies/baseline_gates.hpp>
 #include <merganser/merge/policies/boundary_pooling.hpp>
 #include <merganser/merge/policies/delete_gate.hpp>
+#include <merganser/merge/policies/local_merging.hpp>
 #include <merganser/merge/policies/strided_pooling.hpp>
 #include <merganser/merge/policy.hpp>
 #include <merganser/merge/policy_layer.hpp>

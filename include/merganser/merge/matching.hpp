@@ -1,0 +1,129 @@
+// Which tokens are alike, and the plan that puts alike ones together.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <span>
+#include <utility>
+
+#include <merganser/core/check.hpp>
+#include <merganser/core/types.hpp>
+#include <merganser/kernels/packet_loop.hpp>
+#include <merganser/merge/merge_plan.hpp>
+
+namespace merganser::inline MERGANSER_ISA::merge {
+
+/// The rows of x [n x D] divided by their lengths; a row of zeros stays one.
+template <Real Scalar>
+Matrix<Scalar> unit_rows(const MatrixRef<Scalar>& x) {
+  Matrix<Scalar> unit = x;
+  for (Index i = 0; i < x.rows(); ++i) {
+    const Scalar length = std::sqrt(kernels::dot(x.cols(), x.row(i).data(), x.row(i).data()));
+    if (length > 0) unit.row(i) /= length;
+  }
+  return unit;
+}
+
+/// The cosine of the angle between rows a and b of x: 1 of equal directions, 0 where one is zero.
+template <Real Scalar>
+Scalar cosine(const MatrixRef<Scalar>& x, Index a, Index b) {
+  const Scalar* const first = x.row(a).data();
+  const Scalar* const second = x.row(b).data();
+  const Scalar lengths = kernels::dot(x.cols(), first, first) * kernels::dot(x.cols(), second, second);
+  return lengths > 0 ? kernels::dot(x.cols(), first, second) / std::sqrt(lengths) : Scalar{0};
+}
+
+/// The end of the chain of each token that joins[token] begins: its own number where it joins itself, -1 where it is
+/// dropped. Cost: one walk over the tokens.
+/// @throws std::invalid_argument as `plan_of_targets`
+inline Vector<Index> chain_ends(std::span<const Index> joins) {
+  constexpr const char* here = "plan_of_targets";
+  constexpr Index unknown = -1, walked = -2;
+  const Index tokens = std::ssize(joins);
+  const auto next = [&](Index token) {
+    const Index target = joins[static_cast<std::size_t>(token)];
+    check_argument(target >= -1 && target < tokens, here, "joins", target, "tokens of the sequence, or -1");
+    return target;
+  };
+  Vector<Index> ends(tokens, unknown);
+  Vector<Index> path;
+  for (Index token = 0; token < tokens; ++token) {
+    if (next(token) < 0) continue;
+    Index end = token;
+    path.clear();
+    while (ends[end] == unknown && next(end) != end) {
+      ends[end] = walked;
+      path.push_back(end);
+      end = next(end);
+      check_argument(next(end) >= 0, here, "joins", end, "a token that is not dropped");
+    }
+    check_argument(ends[end] != walked, here, "joins", token, "no circle");
+    if (ends[end] == unknown) ends[end] = end;
+    for (const Index passed : path) ends[passed] = ends[end];
+  }
+  return ends;
+}
+
+/// A plan of "token i becomes part of the row of token joins[i]": of itself, where that is i; -1 drops it.
+///
+/// Chains are followed to their end. A row of several tokens is their mean, weighed by sizes [n] (or empty: one each),
+/// and stands at the place of its first member; rows rise by that.
+/// @throws std::invalid_argument if a token joins none of the sequence, one that is dropped, or itself in a circle
+template <Real Scalar>
+MergePlan<Scalar> plan_of_targets(std::span<const Index> joins, std::span<const Scalar> sizes = {}) {
+  const Index tokens = std::ssize(joins);
+  if (!sizes.empty()) check_equal("plan_of_targets", "sizes.size()", std::ssize(sizes), tokens);
+  const Vector<Index> root = chain_ends(joins);
+  Vector<Index> first(tokens, -1);  // of each root the first member
+  Vector<Scalar> total(tokens, Scalar{0});
+  Vector<Index> count(tokens, 0);
+  for (Index token = 0; token < tokens; ++token) {
+    const Index end = root[token];
+    if (end < 0) continue;
+    if (first[end] < 0) first[end] = token;
+    total[end] += sizes.empty() ? Scalar{1} : sizes[static_cast<std::size_t>(token)];
+    ++count[end];
+  }
+  Vector<Index> begin(tokens, 0);  // of each root, its members in a list of all
+  Vector<Index> roots;             // in the order of their first members
+  for (Index token = 0; token < tokens; ++token)
+    if (root[token] >= 0 && first[root[token]] == token) roots.push_back(root[token]);
+  Index end = 0;
+  for (const Index r : roots) begin[r] = std::exchange(end, end + count[r]);
+  Vector<Index> members(end, 0), filled(tokens, 0);
+  for (Index token = 0; token < tokens; ++token)
+    if (root[token] >= 0) members[begin[root[token]] + filled[root[token]]++] = token;
+  MergePlan<Scalar> plan(tokens);
+  plan.reserve(roots.size(), end);
+  for (const Index r : roots) {
+    if (count[r] == 1) {
+      plan.keep(first[r]);
+      continue;
+    }
+    plan.open(first[r]);
+    for (Index i = 0; i < count[r]; ++i) {
+      const Index token = members[begin[r] + i];
+      plan.add(token, (sizes.empty() ? Scalar{1} : sizes[static_cast<std::size_t>(token)]) / total[r]);
+    }
+  }
+  return plan;
+}
+
+/// The `count` tokens of largest score, of equal ones the first; rising.
+template <Real Scalar>
+Vector<Index> largest(std::span<const Scalar> scores, Index count) {
+  Vector<Index> order(std::ssize(scores));
+  std::iota(order.begin(), order.end(), Index{0});
+  const auto before = [&](Index a, Index b) {
+    const Scalar x = scores[static_cast<std::size_t>(a)], y = scores[static_cast<std::size_t>(b)];
+    return x != y ? x > y : a < b;
+  };
+  count = std::clamp<Index>(count, 0, order.size());
+  std::nth_element(order.begin(), order.begin() + count, order.end(), before);
+  order.resize(count);
+  std::sort(order.begin(), order.end());
+  return order;
+}
+
+}  // namespace merganser::merge
