@@ -56,6 +56,7 @@
 #include <merganser/kernels/attention_distance.hpp>
 #include <merganser/kernels/attention_panels.hpp>
 #include <merganser/kernels/attention_rules.hpp>
+#include <merganser/kernels/attention_weights.hpp>
 #include <merganser/kernels/elementwise.hpp>
 #include <merganser/kernels/gradient_block.hpp>
 #include <merganser/kernels/half_precision.hpp>
@@ -89,6 +90,7 @@
 #include <merganser/merge/policies/delete_gate.hpp>
 #include <merganser/merge/policies/local_merging.hpp>
 #include <merganser/merge/policies/strided_pooling.hpp>
+#include <merganser/merge/policies/tome.hpp>
 #include <merganser/merge/policy.hpp>
 #include <merganser/merge/policy_layer.hpp>
 #include <merganser/merge/segments.hpp>
@@ -113,6 +115,7 @@
 #include <merganser/models/stack_config.hpp>
 #include <merganser/models/warm_start.hpp>
 #include <merganser/nn/attention_context.hpp>
+#include <merganser/nn/attention_taps.hpp>
 #include <merganser/nn/cross_entropy.hpp>
 #include <merganser/nn/dropout.hpp>
 #include <merganser/nn/embedding.hpp>
@@ -120,6 +123,7 @@
 #include <merganser/nn/linear.hpp>
 #include <merganser/nn/multi_head_attention.hpp>
 #include <merganser/nn/packed_keys.hpp>
+#include <merganser/nn/recorded_attention.hpp>
 #include <merganser/nn/relative_position_bias.hpp>
 #include <merganser/nn/rms_norm.hpp>
 #include <merganser/nn/score_bound.hpp>

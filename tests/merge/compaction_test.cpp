@@ -353,3 +353,41 @@ TEST_CASE("every row is visited with its sequence's first token", "[Compaction]"
   REQUIRE(rows == Rows{0, 1, 2});
   REQUIRE(tokens == Rows{0, 2, 1});
 }
+
+TEST_CASE("a row of largest numbers, and its gradient", "[Compaction]") {
+  MergePlan<double> plan(5), sums(2);
+  plan.open(0);
+  plan.add(0, 0.5);
+  plan.add(2, 0.25);
+  plan.add(3);
+  plan.keep(4);
+  plan.open(4);  // without members
+  plan.set_combine(Combine::largest);
+  sums.open(0);
+  sums.add(0, 2.0);
+  sums.add(1, 3.0);
+  REQUIRE(plan.within(Rows{0, 1, 2, 3, 4}, 5).combine() == Combine::largest);
+  const Compaction<double> compaction({plan, sums}, offsets_of({5, 2}));
+  REQUIRE_FALSE(compaction.is_linear());
+  REQUIRE(Compaction<double>({sums}, offsets_of({2})).is_linear());
+  Rng rng(4);
+  Matrix<double> x = random_matrix<double>(7, 6, rng);
+  x(2, 1) = x(3, 1) = 9;  // of equal ones the first
+  const Matrix<double> y = compaction.compact(x);
+  for (Index c = 0; c < 6; ++c) {
+    REQUIRE(y(0, c) == std::max({x(0, c), x(2, c), x(3, c)}));
+    REQUIRE(y(1, c) == x(4, c));
+    REQUIRE(y(2, c) == 0);
+    REQUIRE_THAT(y(3, c), Catch::Matchers::WithinAbs(2 * x(5, c) + 3 * x(6, c), 1e-14));
+  }
+  const Matrix<double> probe = random_matrix<double>(4, 6, rng);
+  const Matrix<double> grad = compaction.compact_backward(probe, x);
+  REQUIRE(grad(2, 1) == probe(0, 1));
+  REQUIRE(grad(3, 1) == 0);
+  x(3, 1) = 8;  // finite differences want no ties
+  Matrix<double> analytic = compaction.compact_backward(probe, x);
+  require_gradients([&] { return probe_sum(probe, compaction.compact(x)); }, {tensor_view("x", x)},
+                    {tensor_view("x", analytic)});
+  REQUIRE_THROWS_AS(compaction.compact_backward(probe), std::invalid_argument);
+  REQUIRE_THROWS_AS(compaction.compact_backward(probe, x.topRows(3)), std::invalid_argument);
+}

@@ -6,6 +6,7 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 #include "support/laws.hpp"
+#include "support/random_values.hpp"
 
 using namespace merganser;
 using namespace merganser::testing;
@@ -35,6 +36,26 @@ TEST_CASE("unit rows and cosines", "[matching]") {
   REQUIRE(merge::cosine<double>(x, 0, 3) == 0);
   REQUIRE(merge::cosine<double>(x, 0, 2) == 0);
   REQUIRE(merge::cosine<double>(x, 0, 0) == 1);
+}
+
+TEMPLATE_TEST_CASE("best matches are those of all products, of equal ones the first", "[matching]", float, double) {
+  Rng rng(3);
+  for (const Index rows : {0, 1, 5, 64, 65, 200}) {
+    const Matrix<TestType> a = random_matrix<TestType>(rows, 7, rng), b = random_matrix<TestType>(33, 7, rng);
+    const merge::Matches<TestType> matches = merge::best_matches<TestType>(a, b);
+    REQUIRE(matches.target.size() == rows);
+    for (Index i = 0; i < rows; ++i) {
+      Index best = 0;
+      for (Index j = 1; j < b.rows(); ++j)
+        if (a.row(i).dot(b.row(j)) > a.row(i).dot(b.row(best))) best = j;
+      REQUIRE(matches.target[i] == best);
+      REQUIRE(std::abs(matches.score[i] - a.row(i).dot(b.row(best))) < TestType(1e-4));
+    }
+  }
+  const Matrix<TestType> same = Matrix<TestType>::Ones(4, 2), none(0, 2);
+  REQUIRE(merge::best_matches<TestType>(same, same).target == Rows{0, 0, 0, 0});
+  REQUIRE(merge::best_matches<TestType>(same, none).target == Rows{-1, -1, -1, -1});
+  REQUIRE_THROWS_AS(merge::best_matches<TestType>(same, Matrix<TestType>(1, 3)), std::invalid_argument);
 }
 
 TEST_CASE("tokens join others, and chains are followed", "[matching]") {

@@ -78,3 +78,23 @@ TEST_CASE("a placement that holds no policy is an error", "[Placement]") {
   REQUIRE(error_of({before_block(0, RandomGate{}), Placement<float>()}, 3) ==
           "Policy: traits: got an empty policy, expected one that holds something");
 }
+
+TEST_CASE("a schedule has the tokens of every block", "[placement]") {
+  using Removals = Vector<Index>;
+  REQUIRE(merge::linear_schedule(4, 3) == Removals{3, 3, 3, 3});
+  REQUIRE(merge::linear_schedule(5, 4, 1) == Removals{0, 2, 4, 6, 8});
+  REQUIRE(merge::linear_schedule(5, 4, -1) == Removals{8, 6, 4, 2, 0});
+  REQUIRE(merge::linear_schedule(1, 4) == Removals{4});
+  REQUIRE_THROWS_AS(merge::linear_schedule(0, 4), std::invalid_argument);
+  REQUIRE_THROWS_AS(merge::linear_schedule(2, 4, 1.5), std::invalid_argument);
+  const auto placements = merge::after_attention_of_each<float>(
+      merge::linear_schedule(3, 2, 1),
+      [](Index removals) { return merge::RandomGate{static_cast<double>(removals) / 10}; }, merge::SizeBias::log_size);
+  REQUIRE(placements.size() == 3);
+  for (Index block = 0; block < 3; ++block) {
+    REQUIRE(placements[block].block == block);
+    REQUIRE(placements[block].site == merge::Site::after_attention);
+    REQUIRE(placements[block].size_bias == merge::SizeBias::log_size);
+    REQUIRE(placements[block].policy.expected_rate() == static_cast<double>(2 * block) / 10);
+  }
+}

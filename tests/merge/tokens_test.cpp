@@ -2,9 +2,13 @@
 #include <merganser/merge/tokens.hpp>
 
 #include "support/catch.hpp"
+#include "support/error_text.hpp"
+#include "support/given_attention.hpp"
+#include "support/random_values.hpp"
 
 using namespace merganser;
 using namespace merganser::merge;
+using namespace merganser::testing;
 
 namespace {
 
@@ -51,6 +55,46 @@ TEST_CASE("tokens are as many as their vectors, and stand for one each unless to
   REQUIRE(tokens.size(0) == 1.0);
   REQUIRE(tokens.size(1) == 2.5);
   REQUIRE(KeepAll().plan(tokens).representatives() == Vector<Index>{0, 1, 2});
+}
+
+TEST_CASE("attention is asked about the tokens that are shown", "[Tokens]") {
+  Rng rng(1);
+  Matrix<double> weights = Matrix<double>::Zero(4, 4);  // token 1 is a pad: nobody looks at it
+  for (Index i = 0; i < 4; ++i)
+    for (Index j = 0; j < 4; ++j) weights(i, j) = j == 1 ? 0.0 : rng.uniform();
+  const Matrix<double> keys = random_matrix<double>(4, 2, rng), values = random_matrix<double>(4, 6, rng);
+  const GivenAttention<double> attention({weights, 2 * weights}, keys, values);
+  const Matrix<double> x = Matrix<double>::Zero(4, 2), shown = Matrix<double>::Zero(3, 2);
+  const Vector<Index> rows = {0, 2, 3};
+  const Vector<double> queries = {1, 0.5, 2};
+
+  Tokens<double> all{x, {}};
+  all.attention = &attention;
+  REQUIRE(all.mean_keys() == keys);
+  REQUIRE(all.values() == values);
+  REQUIRE(all.weights(1) == 2 * weights);
+  REQUIRE(all.attention_of(2).row(0) == weights.row(2));
+  REQUIRE(all.received().row(0) == weights.colwise().sum());
+
+  Tokens<double> some{shown, {}};
+  some.attention = &attention;
+  some.rows = rows;
+  REQUIRE(some.mean_keys().row(1) == keys.row(2));
+  REQUIRE(some.values().row(2) == values.row(3));
+  REQUIRE(some.weights(0)(1, 2) == weights(2, 3));
+  REQUIRE(some.attention_of(2)(1, 0) == 2 * weights(3, 0));
+  for (Index n = 0; n < 3; ++n) {
+    const Index key = rows[n];
+    REQUIRE_THAT(some.received()(0, n),
+                 Catch::Matchers::WithinAbs(weights(0, key) + weights(2, key) + weights(3, key), 1e-15));
+    REQUIRE_THAT(some.received(queries)(0, n),
+                 Catch::Matchers::WithinAbs(weights(0, key) + 0.5 * weights(2, key) + 2 * weights(3, key), 1e-15));
+  }
+  REQUIRE_THROWS_AS(some.received(Vector<double>{1}), std::invalid_argument);
+
+  const Tokens<double> none{x, {}};
+  REQUIRE(error_text<std::invalid_argument>([&] { none.mean_keys(); }) ==
+          "Tokens: attention: got none, expected a policy behind the attention of a block");
 }
 
 TEST_CASE("traits are a constant, a function or the defaults", "[PolicyTraits]") {

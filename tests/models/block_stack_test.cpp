@@ -626,6 +626,58 @@ TEST_CASE("score excess counts from the first gate on", "[BlockStack]") {
   REQUIRE(first({before_block(3, gate<double>(stack))}) == 3);
 }
 
+TEMPLATE_TEST_CASE("a policy behind attention can ask it, alone as in a batch, in training as at inference",
+                   "[BlockStack]", float, double) {
+  const StackConfig stack = three_blocks();
+  Setup<TestType> s(stack, {after_attention(0, DropUnseen{}), after_attention(2, DropUnseen{{.tokens = 1}})});
+  const EncoderOutput<TestType> together = s.forward();
+  REQUIRE(together.hidden.total() < s.ids.total());
+  typename Encoder<TestType>::Cache cache;
+  REQUIRE(s.forward({}, cache).origin == together.origin);
+  for (Index i = 0; i < s.ids.count(); ++i) {
+    const EncoderOutput<TestType> single = s.only(i).forward();
+    REQUIRE(identical(single.hidden.values, Matrix<TestType>(together.hidden.sequence(i))));
+  }
+  // By hand: the least looked at of the first block.
+  const auto& block = s.encoder.blocks[0];
+  const auto& attention = cache.blocks[0].attention;
+  const auto context = self_attention_context(cache.states[0], cache.position_bias, {});
+  const nn::RecordedAttention<TestType> taps(block.attention, context, attention);
+  const Matrix<TestType> received = taps.received(0, {});
+  const Vector<Index>& kept = together.reports[0].kept;
+  Vector<TestType> sums(9, TestType{0});
+  for (Index t = 0; t < 9; ++t) sums[t] = received.col(t).sum();
+  for (const Index row : kept)
+    for (Index t = 0; t < 9; ++t)
+      if (row < 9 && std::find(kept.begin(), kept.end(), t) == kept.end()) REQUIRE(sums[row] >= sums[t]);
+}
+
+TEST_CASE("pads have no part in what attention answers", "[BlockStack]") {
+  const StackConfig stack = three_blocks();
+  Setup<double> s(stack, {after_attention(1, DropUnseen{})}, {7, 4});
+  const EncoderOutput<double> without = s.forward();
+  Setup<double> padded(stack, {after_attention(1, DropUnseen{})}, {9, 6});
+  padded.encoder = s.encoder;
+  padded.forced.assign(15, 0);
+  for (Index i = 0, from = 0; i < 2; ++i)
+    for (Index t = 0; t < padded.ids.offsets.length(i); ++t) {
+      const Index row = padded.ids.offsets.begin(i) + t;
+      const bool pad = t >= s.ids.offsets.length(i);
+      padded.forced[row] = pad ? 1 : 0;
+      if (!pad) padded.rows.row(row) = s.rows.row(from++);
+    }
+  const EncoderOutput<double> with = padded.forward();
+  REQUIRE(with.hidden.positions == without.hidden.positions);
+  REQUIRE((with.hidden.values - without.hidden.values).cwiseAbs().maxCoeff() < 1e-12);
+}
+
+TEST_CASE("only the first policy behind attention can ask it: then other rows are there", "[BlockStack]") {
+  const StackConfig stack = three_blocks();
+  const Setup<double> s(stack, {after_attention(1, DropThirds{}), after_attention(1, DropUnseen{})});
+  REQUIRE(error_text<std::invalid_argument>([&] { s.forward(); }) ==
+          "Tokens: attention: got none, expected a policy behind the attention of a block");
+}
+
 TEST_CASE("a policy at a block that does not exist is refused, at once and by every call", "[BlockStack]") {
   const StackConfig stack = three_blocks();
   const std::string before = "BlockStack: policies: block: got ", whole = ", expected a block number from 0 to 3";

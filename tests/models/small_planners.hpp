@@ -6,6 +6,7 @@
 
 #include <merganser/core/types.hpp>
 #include <merganser/merge/budget.hpp>
+#include <merganser/merge/matching.hpp>
 #include <merganser/merge/merge_plan.hpp>
 #include <merganser/merge/tokens.hpp>
 
@@ -58,6 +59,23 @@ struct DropByLot {
     for (Index left = budget.removals(n, tokens.removals); left > 0; --left)
       kept.erase(kept.begin() + static_cast<Index>(tokens.rng->below(static_cast<std::uint64_t>(kept.size()))));
     return merge::MergePlan<Scalar>::keeping(kept, n);
+  }
+};
+
+/// Drops the tokens that attention looked at least, as many as it is asked to.
+struct DropUnseen {
+  static constexpr merge::PolicyTraits traits{.has_budget = true, .reads_attention = true};
+
+  merge::Budget budget{.rate = 0.4};
+
+  template <Real Scalar>
+  merge::MergePlan<Scalar> plan(const merge::Tokens<Scalar>& tokens) const {
+    const Matrix<Scalar> received = tokens.received();
+    Vector<Scalar> seen(tokens.count(), Scalar{0});
+    for (Index t = 0; t < tokens.count(); ++t)
+      for (Index head = 0; head < received.rows(); ++head) seen[t] += received(head, t);
+    const Index n = tokens.count();
+    return merge::MergePlan<Scalar>::keeping(merge::largest<Scalar>(seen, n - budget.removals(n, tokens.removals)), n);
   }
 };
 

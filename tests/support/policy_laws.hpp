@@ -9,6 +9,7 @@
 #include <merganser/merge/policy.hpp>
 
 #include "support/catch.hpp"
+#include "support/gradient_check.hpp"
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
@@ -113,6 +114,7 @@ struct PolicyLaws {
   bool quiet_training = true;  ///< training has no noise of its own
   bool draws = false;          ///< inference reads numbers from the generator, one a token
   bool copies = false;         ///< every row is one token
+  bool at_most_half = false;   ///< of the tokens go
 };
 
 namespace detail {
@@ -260,7 +262,7 @@ void require_policy_laws_of(Make& make, const PolicyLaws& laws) {
     Rng rng(3);
     greedy.rng = &rng;
     require_consistent(batch, policy.forward(batch.x, greedy));
-    if (policy.traits().has_budget)
+    if (policy.traits().has_budget && !laws.at_most_half)
       REQUIRE(policy.forward(batch.x, greedy).state.offsets ==
               SequenceOffsets::from_lengths(Vector<Index>{1, 0, 1, 1, 1}));
 
@@ -277,6 +279,36 @@ void require_policy_laws_of(Make& make, const PolicyLaws& laws) {
 }
 
 }  // namespace detail
+
+/// The gradients of a planner's merge, the plan as it is, against finite differences in double.
+template <class P>
+void require_planner_gradients(const P& planner, Index width = 6) {
+  for (const merge::SizeBias size_bias : {merge::SizeBias::none, merge::SizeBias::log_size}) {
+    PolicyBatch<double> batch = PolicyBatch<double>({7, 0, 1, 9}, width).age();
+    const merge::DeletionOptions options;
+    merge::PolicyContext<double> context = batch.context(options);
+    context.size_bias = size_bias;
+    merge::PlanPolicy<double, P> policy(planner), gradients;
+    typename merge::PlanPolicy<double, P>::Cache cache;
+    Rng rng(1);
+    const auto output = policy.forward(batch.x, context, rng, cache);
+    REQUIRE(output.x.rows() < batch.x.rows());
+    const Matrix<double> probe = random_matrix<double>(output.x.rows(), width, rng);
+    const Vector<double> bias_probe = random_values<double>(output.state.key_bias.size(), rng);
+    auto grad = policy.backward({probe, bias_probe, {}}, cache, gradients);
+    Vector<ParameterView<double>> parameters = {tensor_view("x", batch.x)}, analytic = {tensor_view("x", grad.x)};
+    parameters.push_back({"key_bias", batch.state.key_bias.data(), 1, batch.state.key_bias.size(), true});
+    analytic.push_back({"key_bias", grad.key_bias.data(), 1, grad.key_bias.size(), true});
+    require_gradients(
+        [&] {
+          const auto moved = policy.forward(batch.x, context);
+          double sum = probe_sum(probe, moved.x);
+          for (Index row = 0; row < bias_probe.size(); ++row) sum += bias_probe[row] * moved.state.key_bias[row];
+          return sum;
+        },
+        parameters, analytic);
+  }
+}
 
 /// Shape and bits of what `make.operator()<Scalar>()` does, a policy of the same parameters in float and in double.
 template <class Make>

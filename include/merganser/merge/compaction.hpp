@@ -1,6 +1,7 @@
 // Carrying out merge plans: rows together, rows back, and the gradients of both.
 #pragma once
 
+#include <algorithm>
 #include <span>
 #include <utility>
 
@@ -46,19 +47,34 @@ class Compaction {
       for (const Member<Scalar>& member : members)
         kernels::add_scaled(x.cols(), member.weight, x.row(first + member.token).data(), y.row(out).data());
     });
+    for_each_largest(x, [&](Index in, Index out, Index column) { y(out, column) = x(in, column); });
     return y;
   }
 
+  /// Whether the gradient of `compact` hangs on x.
+  bool is_linear() const {
+    return std::all_of(plans_.begin(), plans_.end(),
+                       [](const auto& plan) { return plan.combine() == Combine::weighted_sum; });
+  }
+
   /// Gradient of `compact`: grad_y [T_out x D] to [T_in x D]; dropped tokens get 0.
+  /// @throws std::invalid_argument if it hangs on x
   Matrix<Scalar> compact_backward(const MatrixRef<Scalar>& grad_y) const {
-    check_equal("Compaction::compact_backward", "grad_y.rows()", grad_y.rows(), output_.total());
-    Matrix<Scalar> grad_x = Matrix<Scalar>::Zero(input_.total(), grad_y.cols());
-    for_each_row([&](Index first, Index out, std::span<const Member<Scalar>> members) {
-      for (const Member<Scalar>& member : members)
-        kernels::add_scaled(grad_y.cols(), member.weight, grad_y.row(out).data(),
-                            grad_x.row(first + member.token).data());
+    check_argument(is_linear(), "Compaction::compact_backward", "x", "none",
+                   "what went in, as rows are largest numbers");
+    return weighted_backward(grad_y);
+  }
+
+  /// The same where x [T_in x D] went in.
+  Matrix<Scalar> compact_backward(Matrix<Scalar> grad_y, const MatrixRef<Scalar>& x) const {
+    if (is_linear()) return weighted_backward(grad_y);
+    check_equal("Compaction::compact_backward", "x.rows()", x.rows(), input_.total());
+    Matrix<Scalar> of_largest = Matrix<Scalar>::Zero(input_.total(), grad_y.cols());
+    for_each_largest(x, [&](Index in, Index out, Index column) {
+      of_largest(in, column) += grad_y(out, column);
+      grad_y(out, column) = 0;
     });
-    return grad_x;
+    return of_largest + weighted_backward(grad_y);
   }
 
   /// Back to the full length: every token takes the value of its row, of several rows their mean by its weights there;
@@ -136,6 +152,35 @@ class Compaction {
   }
 
  private:
+  Matrix<Scalar> weighted_backward(const MatrixRef<Scalar>& grad_y) const {
+    check_equal("Compaction::compact_backward", "grad_y.rows()", grad_y.rows(), output_.total());
+    Matrix<Scalar> grad_x = Matrix<Scalar>::Zero(input_.total(), grad_y.cols());
+    for_each_row([&](Index first, Index out, std::span<const Member<Scalar>> members) {
+      for (const Member<Scalar>& member : members)
+        kernels::add_scaled(grad_y.cols(), member.weight, grad_y.row(out).data(),
+                            grad_x.row(first + member.token).data());
+    });
+    return grad_x;
+  }
+
+  /// Calls visit(token, row, column) for the largest number, of equal ones the first, of every column of rows of
+  /// several members that are combined so.
+  template <class Visit>
+  void for_each_largest(const MatrixRef<Scalar>& x, Visit&& visit) const {
+    for (Index i = 0; i < input_.count(); ++i) {
+      if (plan(i).combine() != Combine::largest) continue;
+      for (Index row = 0; row < plan(i).output_count(); ++row) {
+        const std::span<const Member<Scalar>> members = plan(i).members(row);
+        for (Index column = 0; members.size() > 1 && column < x.cols(); ++column) {
+          Index best = input_.begin(i) + members[0].token;
+          for (const Member<Scalar>& member : members)
+            if (x(input_.begin(i) + member.token, column) > x(best, column)) best = input_.begin(i) + member.token;
+          visit(best, output_.begin(i) + row, column);
+        }
+      }
+    }
+  }
+
   static bool is_copy(std::span<const Member<Scalar>> members) {
     return members.size() == 1 && members[0].weight == Scalar{1};
   }

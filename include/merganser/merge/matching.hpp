@@ -3,12 +3,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <span>
 #include <utility>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/types.hpp>
+#include <merganser/kernels/matmul.hpp>
+#include <merganser/kernels/packed_matrix.hpp>
 #include <merganser/kernels/packet_loop.hpp>
 #include <merganser/merge/merge_plan.hpp>
 
@@ -32,6 +35,36 @@ Scalar cosine(const MatrixRef<Scalar>& x, Index a, Index b) {
   const Scalar* const second = x.row(b).data();
   const Scalar lengths = kernels::dot(x.cols(), first, first) * kernels::dot(x.cols(), second, second);
   return lengths > 0 ? kernels::dot(x.cols(), first, second) / std::sqrt(lengths) : Scalar{0};
+}
+
+/// For each of some rows the most alike of others.
+template <Real Scalar>
+struct Matches {
+  Vector<Index> target;  ///< [m] number of the other, of equal ones the lowest; -1 where there is none
+  Vector<Scalar> score;  ///< [m] their product; no others: -infinity
+};
+
+/// Of the rows a [m x K] and b [n x K], by their products: cosines, if they are unit rows. In blocks of a, so that no
+/// matrix [m x n] is made. Cost: 2 m n K.
+template <Real Scalar>
+Matches<Scalar> best_matches(const MatrixRef<Scalar>& a, const MatrixRef<Scalar>& b) {
+  constexpr Index block = 64;
+  check_equal("best_matches", "b.cols()", b.cols(), a.cols());
+  Matches<Scalar> matches{Vector<Index>(a.rows(), -1), {}};
+  matches.score.assign(a.rows(), -std::numeric_limits<Scalar>::infinity());
+  if (b.rows() == 0) return matches;
+  const kernels::PackedMatrix<Scalar> packed(b, kernels::Orientation::transposed);
+  for (Index first = 0; first < a.rows(); first += block) {
+    Matrix<Scalar> products(std::min(block, a.rows() - first), b.rows());
+    kernels::multiply<Scalar>(a.middleRows(first, products.rows()), packed, products);
+    for (Index i = 0; i < products.rows(); ++i)
+      for (Index j = 0; j < b.rows(); ++j)
+        if (products(i, j) > matches.score[first + i]) {
+          matches.score[first + i] = products(i, j);
+          matches.target[first + i] = j;
+        }
+  }
+  return matches;
 }
 
 /// The end of the chain of each token that joins[token] begins: its own number where it joins itself, -1 where it is

@@ -17,10 +17,17 @@ struct Member {
   bool operator==(const Member&) const = default;
 };
 
+/// What a row becomes of several members.
+enum class Combine {
+  weighted_sum,
+  largest,  ///< in each column the largest number of any member, whatever the weights
+};
+
 /// For one sequence of n_in tokens that becomes n_out rows, seen from these: each lists the tokens it is made of, and
 /// the token whose place it takes.
 ///
-/// Deleting, merging, pooling and clustering are all plans. A row is the sum of weight * x over its members. A token is
+/// Deleting, merging, pooling and clustering are all plans. A row is the sum of weight * x over its members, unless
+/// `combine` says otherwise. A token is
 /// in no row (it is dropped), in one, or in several (soft clusters, integrate-and-fire). A row without members is 0.
 template <Real Scalar>
 class MergePlan {
@@ -83,6 +90,7 @@ class MergePlan {
     check_equal("MergePlan::within", "rows.size()", std::ssize(rows), n_in_);
     MergePlan plan(n_in);
     plan.reserve(output_count(), members_.size());
+    plan.set_combine(combine_);
     for (Index row = 0; row < output_count(); ++row) {
       plan.open(rows[static_cast<std::size_t>(representatives_[row])]);
       for (const Member<Scalar>& member : members(row))
@@ -90,6 +98,10 @@ class MergePlan {
     }
     return plan;
   }
+
+  /// Of rows of several members.
+  void set_combine(Combine combine) { combine_ = combine; }
+  Combine combine() const { return combine_; }
 
   Index input_count() const { return n_in_; }
   Index output_count() const { return representatives_.size(); }
@@ -119,6 +131,7 @@ class MergePlan {
   }
 
   Index n_in_ = 0;
+  Combine combine_ = Combine::weighted_sum;
   Vector<Index> representatives_;   ///< [n_out]
   Vector<Index> ends_;              ///< [n_out] behind the last member of each row
   Vector<Member<Scalar>> members_;  ///< of row 0, of row 1, ...

@@ -48,6 +48,31 @@ Placed<P> after_attention(Index block, P policy, SizeBias size_bias = SizeBias::
   return {block, Site::after_attention, std::move(policy), size_bias};
 }
 
+/// Tokens to remove in each of so many blocks: `removals` on average, with an inflection of 1 rising from 0 on, with -1
+/// falling to 0, and with 0 always the same. ToMe (Bolya et al. 2023, arXiv 2210.09461).
+/// @throws std::invalid_argument if there is no block or the inflection is outside [-1, 1]
+inline Vector<Index> linear_schedule(Index blocks, Index removals, double inflection = 0) {
+  check_argument(blocks >= 1, "linear_schedule", "blocks", blocks, "at least 1");
+  check_argument(inflection >= -1 && inflection <= 1, "linear_schedule", "inflection", inflection, "in [-1, 1]");
+  const auto first = static_cast<Index>(static_cast<double>(removals) * (1 - inflection));
+  const double step =
+      blocks > 1 ? static_cast<double>(2 * removals - 2 * first) / static_cast<double>(blocks - 1) : 0.0;
+  Vector<Index> schedule;
+  for (Index block = 0; block < blocks; ++block)
+    schedule.push_back(static_cast<Index>(static_cast<double>(first) + step * static_cast<double>(block)));
+  return schedule;
+}
+
+/// A policy behind the attention of every block, made for the block's number of the schedule.
+template <Real Scalar, class Make>
+Vector<Placement<Scalar>> after_attention_of_each(const Vector<Index>& schedule, Make&& make,
+                                                  SizeBias size_bias = SizeBias::none) {
+  Vector<Placement<Scalar>> placements;
+  for (Index block = 0; block < schedule.size(); ++block)
+    placements.emplace_back(after_attention(block, make(schedule[block]), size_bias));
+  return placements;
+}
+
 /// @throws std::invalid_argument if a policy stands at a block that does not exist, or a placement is empty
 template <Real Scalar>
 void check_placements(const char* where, const Vector<Placement<Scalar>>& placements, Index blocks) {

@@ -30,6 +30,7 @@ class PlanPolicy {
     TokenState<Scalar> before;
     Compaction<Scalar> compaction;
     SizeBias size_bias = SizeBias::none;
+    Matrix<Scalar> x;  ///< [T x D], where the gradient hangs on it
   };
 
   PlanPolicy() = default;
@@ -50,11 +51,13 @@ class PlanPolicy {
     cache.before = context.state;
     cache.compaction = plan_all(x, context, &rng);
     cache.size_bias = context.size_bias;
+    if (!cache.compaction.is_linear()) cache.x = x;
     return carry_out(x, context, cache.compaction);
   }
 
   TokenGradient<Scalar> backward(ReductionGradient<Scalar> grad, const Cache& cache, Gradients&) const {
-    return {cache.compaction.compact_backward(grad.x),
+    return {cache.compaction.is_linear() ? cache.compaction.compact_backward(grad.x)
+                                         : cache.compaction.compact_backward(std::move(grad.x), cache.x),
             cache.before.merged_bias_backward(cache.compaction, grad.key_bias, cache.size_bias)};
   }
 
@@ -82,6 +85,9 @@ class PlanPolicy {
       const Marks pads = Marks(marks).of(range);
       const Shown shown = show(x, context, range, pads);
       Tokens<Scalar> tokens = view(x, context, range, shown);
+      tokens.attention = context.attention;
+      tokens.sequence = i;
+      tokens.rows = shown.rows;
       std::optional<Rng> stream;
       if (seed) tokens.rng = &stream.emplace(*seed ^ key_of(tokens, i));
       if (!context.removals.empty()) {  // what is hidden goes besides, and is a part of what was asked for

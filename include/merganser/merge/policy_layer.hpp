@@ -32,6 +32,7 @@ struct PolicyContext {
   std::span<const Index> removals = {};  ///< [N] tokens that are to go here, or empty: as the options and settings say
   SizeBias size_bias = SizeBias::none;
   Rng* rng = nullptr;  ///< at inference, for random policies; null where the call has none
+  const nn::AttentionTaps<Scalar>* attention = nullptr;  ///< that the tokens come from, for those that read it
 };
 
 /// What an auxiliary loss is a mean over.

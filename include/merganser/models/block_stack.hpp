@@ -21,6 +21,7 @@
 #include <merganser/models/encoder_block.hpp>
 #include <merganser/models/encoder_output.hpp>
 #include <merganser/models/stack_config.hpp>
+#include <merganser/nn/recorded_attention.hpp>
 
 namespace merganser::inline MERGANSER_ISA::models {
 
@@ -112,10 +113,24 @@ class BlockStack {
   Vector<Placement> policies;  ///< can be set on a trained model
 
  private:
-  /// Lets the policies at a place act, in their order, by act(number, context), on what `output` is so far.
+  /// Lets the policies at a place act, in their order, by act(number, context), on what `output` is so far. The first
+  /// of them has the taps.
   template <class Act>
-  void apply(Index block, merge::Site site, const Call& call, merge::StackBudget& rate, Output& output,
-             Act&& act) const;
+  void apply(Index block, merge::Site site, const Call& call, merge::StackBudget& rate,
+             const nn::AttentionTaps<Scalar>* taps, Output& output, Act&& act) const;
+
+  /// A block, and the policies that stand at it.
+  template <class CachePointer, class Act>
+  void run_block(Index b, const Call& call, merge::StackBudget& rate, CachePointer cache, Output& output,
+                 Act&& act) const;
+
+  /// Whether a policy behind the attention of a block asks it.
+  bool reads_attention(Index block, merge::DeletionMode mode) const {
+    return std::any_of(policies.begin(), policies.end(), [&](const Placement& placement) {
+      return placement.block == block && placement.site == merge::Site::after_attention && acts(placement, mode) &&
+             placement.policy.traits().reads_attention;
+    });
+  }
 
   void begin(Cache& cache, const Call& call) const {
     cache.position_bias = call.position_bias;
@@ -166,7 +181,7 @@ void follow(const merge::PolicyReport<Scalar>& report, const merge::TokenState<S
 template <Real Scalar>
 template <class Act>
 void BlockStack<Scalar>::apply(Index block, merge::Site site, const Call& call, merge::StackBudget& rate,
-                               Output& output, Act&& act) const {
+                               const nn::AttentionTaps<Scalar>* taps, Output& output, Act&& act) const {
   for (Index p = 0; p < policies.size(); ++p) {
     const Placement& placement = policies[p];
     if (placement.block != block || placement.site != site || !acts(placement, call.options.mode)) continue;
@@ -175,15 +190,42 @@ void BlockStack<Scalar>::apply(Index block, merge::Site site, const Call& call, 
       for (const Index row : output.state.origin) ids.push_back(call.ids[static_cast<std::size_t>(row)]);
     Vector<Index> removals;
     if (placement.policy.traits().has_budget) removals = rate.next(output.state.offsets, detail::gone(output.state));
-    merge::Reduction<Scalar> reduced =
-        act(p, merge::PolicyContext<Scalar>{output.state, call.options, ids, removals, placement.size_bias, call.rng});
+    merge::Reduction<Scalar> reduced = act(p, merge::PolicyContext<Scalar>{output.state, call.options, ids, removals,
+                                                                           placement.size_bias, call.rng, taps});
     reduced.report.block = block;
     reduced.report.site = site;
     detail::follow(reduced.report, output.state, output.group, output.alive);
     output.x = std::move(reduced.x);
     output.state = std::move(reduced.state);
     output.reports.push_back(std::move(reduced.report));
+    taps = nullptr;  // they are of the tokens that were there before
   }
+}
+
+template <Real Scalar>
+template <class CachePointer, class Act>
+void BlockStack<Scalar>::run_block(Index b, const Call& call, merge::StackBudget& rate, CachePointer cache,
+                                   Output& output, Act&& act) const {
+  constexpr bool training = !std::same_as<CachePointer, std::nullptr_t>;
+  apply(b, merge::Site::before_block, call, rate, nullptr, output, act);
+  std::optional<double> excess_limit;
+  if constexpr (training) excess_limit = cache->excess_limit;
+  const auto context = self_attention_context(output.state, call.position_bias, excess_limit);
+  typename nn::MultiHeadAttention<Scalar>::Cache record;
+  const auto* attended = &record;
+  const bool asked = reads_attention(b, call.options.mode);
+  if constexpr (training) {
+    output.x = blocks[b].attend(output.x, context, *call.rng, cache->blocks[b]);
+    attended = &cache->blocks[b].attention;
+  } else {
+    output.x = asked ? blocks[b].attend(output.x, context, record) : blocks[b].attend(output.x, context);
+  }
+  const nn::RecordedAttention<Scalar> taps(blocks[b].attention, context, *attended);
+  apply(b, merge::Site::after_attention, call, rate, asked ? &taps : nullptr, output, act);
+  if constexpr (training)
+    output.x = blocks[b].feed(output.x, *call.rng, cache->blocks[b]);
+  else
+    output.x = blocks[b].feed(std::move(output.x));
 }
 
 template <Real Scalar>
@@ -193,11 +235,7 @@ auto BlockStack<Scalar>::run(Matrix<Scalar> x, State start, const Call& call, Ca
   merge::check_placements("BlockStack", policies, blocks.size());
   Output output(std::move(x), std::move(start));
   merge::StackBudget rate = budget(call.options, output.state);
-  std::optional<double> excess_limit;
-  if constexpr (training) {
-    begin(*cache, call);
-    excess_limit = cache->excess_limit;
-  }
+  if constexpr (training) begin(*cache, call);
   const auto act = [&](Index p, const merge::PolicyContext<Scalar>& context) {
     if constexpr (training) {
       cache->acted.push_back(p);
@@ -207,20 +245,8 @@ auto BlockStack<Scalar>::run(Matrix<Scalar> x, State start, const Call& call, Ca
       return policies[p].policy.forward(std::move(output.x), context);
     }
   };
-  for (Index b = 0; b < blocks.size(); ++b) {
-    apply(b, merge::Site::before_block, call, rate, output, act);
-    const auto context = self_attention_context(output.state, call.position_bias, excess_limit);
-    if constexpr (training)
-      output.x = blocks[b].attend(output.x, context, *call.rng, cache->blocks[b]);
-    else
-      output.x = blocks[b].attend(output.x, context);
-    apply(b, merge::Site::after_attention, call, rate, output, act);
-    if constexpr (training)
-      output.x = blocks[b].feed(output.x, *call.rng, cache->blocks[b]);
-    else
-      output.x = blocks[b].feed(std::move(output.x));
-  }
-  apply(blocks.size(), merge::Site::before_block, call, rate, output, act);
+  for (Index b = 0; b < blocks.size(); ++b) run_block(b, call, rate, cache, output, act);
+  apply(blocks.size(), merge::Site::before_block, call, rate, nullptr, output, act);
   if constexpr (training) cache->states.push_back(output.state);
   return output;
 }

@@ -79,6 +79,12 @@ class EncoderBlock {
     return x + attention.forward(normed, normed, context);
   }
 
+  /// The same, leaving in `record` what nn::RecordedAttention reads.
+  Matrix<Scalar> attend(const Matrix<Scalar>& x, const Context& context,
+                        typename nn::MultiHeadAttention<Scalar>::Cache& record) const {
+    return x + attention.record(attention_norm.forward(x), context, record);
+  }
+
   Matrix<Scalar> attend(const Matrix<Scalar>& x, const Context& context, Rng& rng, Cache& cache) const {
     const Matrix<Scalar> normed = attention_norm.forward(x, cache.attention_norm);
     Matrix<Scalar> y = attention.forward(normed, normed, context, cache.attention);

@@ -119,6 +119,21 @@ class MultiHeadAttention {
   Matrix<Scalar> attend(const MatrixRef<Scalar>& x, const KeyValues<Scalar>& key_values, const Context& context,
                         Cache* cache = nullptr) const;
 
+  /// Self-attention at inference that leaves in `cache` what RecordedAttention reads.
+  Matrix<Scalar> record(const MatrixRef<Scalar>& x, const Context& context, Cache& cache) const {
+    cache.key_values = project(x);
+    return attend(x, cache.key_values, context, &cache);
+  }
+
+  /// What a head of a sequence adds to its products.
+  kernels::HeadScores<Scalar> head_scores(const Context& context, const HeadOfSequence& part) const {
+    kernels::HeadScores<Scalar> scores = context.head_scores(part);
+    scores.softmax = config_.softmax;
+    if (config_.score_bound.kind == ScoreBoundKind::soft_cap)
+      scores.soft_cap = static_cast<Scalar>(config_.score_bound.value);
+    return scores;
+  }
+
   /// grad_y [T_q x D]. Parameter gradients are added to `gradients`; the position bias gradient is added to
   /// `grad_position_bias` unless null; `excess_weight` is the gradient of the loss with respect to `Cache::excess`.
   /// @throws std::invalid_argument if the context is not the one of forward, sequences share keys or a shape is wrong
@@ -166,14 +181,6 @@ class MultiHeadAttention {
   }
 
   bool normalised() const { return config_.score_bound.kind == ScoreBoundKind::normalised; }
-
-  kernels::HeadScores<Scalar> head_scores(const Context& context, const HeadOfSequence& part) const {
-    kernels::HeadScores<Scalar> scores = context.head_scores(part);
-    scores.softmax = config_.softmax;
-    if (config_.score_bound.kind == ScoreBoundKind::soft_cap)
-      scores.soft_cap = static_cast<Scalar>(config_.score_bound.value);
-    return scores;
-  }
 
   /// Gradients of what the products of the layer gave.
   struct ProjectedGradients {

@@ -96,3 +96,8 @@ TEST_CASE("local merging keeps the laws of policies", "[LocalMerging]") {
       require_policy_laws([=]<Real>() { return LocalMerging{.budget = {.rate = 0.5}, .reach = reach}; }, laws);
   }
 }
+
+TEST_CASE("the gradients of local merging agree with finite differences", "[LocalMerging]") {
+  require_planner_gradients(LocalMerging{.budget = {.rate = 0.5}});
+  require_planner_gradients(LocalMerging{.least = 0.1, .reach = 3});
+}
