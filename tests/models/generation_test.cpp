@@ -368,3 +368,29 @@ TEST_CASE("nothing is generated from logits that are no numbers", "[generation]"
     large.lm_head.weight.matrix().row(row).setConstant(row % 2 == 0 ? 3e38F : -3e38F);
   REQUIRE_THAT(argument_error([&] { generate(large, source); }), Catch::Matchers::StartsWith("generate: logits: got"));
 }
+
+TEST_CASE("what an encoder has read is generated from, whoever read it", "[generation]") {
+  const EncoderDecoder<float> model = model_of<float>(3);
+  const TokenBatch source = random_tokens(lengths, 11, 5);
+  const GenerationOptions options = sampled(12);
+  const EncoderOutput<float> encoded = model.encode(source);
+  const Generation<float> expected = generate(model, source, options);
+  REQUIRE(generate(model, encoded, options).ids == expected.ids);
+  REQUIRE(generate(model, encoded, options).encoded.origin == encoded.origin);
+  BeamSearchOptions beams;
+  beams.max_length = 9;
+  REQUIRE(beam_search(model, encoded, beams).best() == beam_search(model, source, beams).best());
+
+  // Rows from elsewhere: nothing is known of them but their vectors.
+  EncoderOutput<float> rows;
+  rows.hidden = RaggedBatch<float>(encoded.hidden.values, encoded.hidden.offsets);
+  REQUIRE(generate(model, rows, options).ids.count() == source.count());
+  rows.key_bias = encoded.key_bias;
+  REQUIRE(generate(model, rows, options).ids == expected.ids);
+  rows.key_bias.push_back(0);
+  REQUIRE_THROWS_AS(generate(model, rows, options), std::invalid_argument);
+  rows.hidden = RaggedBatch<float>(Matrix<float>(4, 3), SequenceOffsets::single(4));
+  rows.key_bias.clear();
+  REQUIRE_THROWS_AS(generate(model, rows, options), std::invalid_argument);
+  REQUIRE_THROWS_AS(beam_search(model, rows, beams), std::invalid_argument);
+}

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -190,19 +191,19 @@ class BeamSearch {
   Vector<Hypothesis> ended_;
 };
 
-/// Searches the best target sequences for each of N source sequences, as Hugging Face transformers does.
+/// Searches the best target sequences for each of N sequences that an encoder has read, as Hugging Face transformers
+/// does. The encoder is the model's, with any policy, or one from elsewhere whose rows have the model's width.
 ///
 /// A step runs all beams of all sequences whose search goes on; the beams of one sequence share its encoder rows and
 /// their projections. Results do not depend on the batch (but for random gates) nor on the number of threads.
 /// @throws std::invalid_argument if an option is out of its range or the model's logits are no numbers
-template <Real Scalar>
-BeamSearchResult<Scalar> beam_search(const EncoderDecoder<Scalar>& model, const TokenBatch& source,
-                                     const BeamSearchOptions& options = {},
-                                     const typename EncoderDecoder<Scalar>::ForwardOptions& forward_options = {}) {
+template <Real Scalar, std::same_as<EncoderOutput<Scalar>> Encoded>
+BeamSearchResult<Scalar> beam_search(const EncoderDecoder<Scalar>& model, Encoded encoded,
+                                     const BeamSearchOptions& options = {}) {
   options.check("beam_search");
   BeamSearchResult<Scalar> result;
-  result.encoded = model.encode(source, forward_options);
-  Vector<BeamSearch<Scalar>> searches(source.count(),
+  result.encoded = std::move(encoded);
+  Vector<BeamSearch<Scalar>> searches(result.encoded.hidden.count(),
                                       BeamSearch<Scalar>(options, model.config().start, model.config().end));
   DecoderState<Scalar> state = model.decoder.start(result.encoded, options.max_length);
   for (;;) {
@@ -226,7 +227,19 @@ BeamSearchResult<Scalar> beam_search(const EncoderDecoder<Scalar>& model, const 
   return result;
 }
 
+/// The same for N source sequences, which the model's encoder reads.
+template <Real Scalar>
+BeamSearchResult<Scalar> beam_search(const EncoderDecoder<Scalar>& model, const TokenBatch& source,
+                                     const BeamSearchOptions& options = {},
+                                     const typename EncoderDecoder<Scalar>::ForwardOptions& forward_options = {}) {
+  options.check("beam_search");
+  return beam_search(model, model.encode(source, forward_options), options);
+}
+
 #if MERGANSER_COMPILED
+extern template BeamSearchResult<float> beam_search<float, EncoderOutput<float>>(const EncoderDecoder<float>&,
+                                                                                 EncoderOutput<float>,
+                                                                                 const BeamSearchOptions&);
 extern template BeamSearchResult<float> beam_search<float>(const EncoderDecoder<float>&, const TokenBatch&,
                                                            const BeamSearchOptions&,
                                                            const EncoderDecoder<float>::ForwardOptions&);

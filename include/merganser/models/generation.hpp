@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <concepts>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -94,23 +95,23 @@ inline std::optional<Ending> ending_with(TokenId id, Index sequence, const Vecto
 
 }  // namespace detail
 
-/// Generates one target for each of N source sequences.
+/// Generates one target for each of N sequences that an encoder has read: the model's, with any policy, or one from
+/// elsewhere whose rows have the model's width.
 ///
 /// A sequence that has ended leaves the batch. The cost of a step grows with the running sequences, their tokens so far
 /// and the survivors of their sources. A sequence has the same bits alone and in any batch (given its stream; a random
 /// gate draws for the whole batch), with any number of threads.
 /// @throws std::invalid_argument if max_length or a sampling option is out of its range, or the model's logits are no
 /// numbers; what the callback throws
-template <Real Scalar>
-Generation<Scalar> generate(const EncoderDecoder<Scalar>& model, const TokenBatch& source,
-                            const GenerationOptions& options = {},
-                            const typename EncoderDecoder<Scalar>::ForwardOptions& forward_options = {}) {
+template <Real Scalar, std::same_as<EncoderOutput<Scalar>> Encoded>
+Generation<Scalar> generate(const EncoderDecoder<Scalar>& model, Encoded encoded,
+                            const GenerationOptions& options = {}) {
   detail::check_max_length("generate", options.max_length);
   const Vector<TokenId> ends = options.ends.empty() ? Vector<TokenId>{model.config().end} : options.ends;
   options.sampling.check("generate");
   Generation<Scalar> result;
-  result.encoded = model.encode(source, forward_options);
-  const Index count = source.count();
+  result.encoded = std::move(encoded);
+  const Index count = result.encoded.hidden.count();
   result.endings.assign(count, Ending::max_length);
   Vector<Vector<TokenId>> sequences(count, {model.config().start});
   Vector<Rng> streams = detail::sampling_streams(options, count);
@@ -143,7 +144,19 @@ Generation<Scalar> generate(const EncoderDecoder<Scalar>& model, const TokenBatc
   return result;
 }
 
+/// The same for N source sequences, which the model's encoder reads.
+template <Real Scalar>
+Generation<Scalar> generate(const EncoderDecoder<Scalar>& model, const TokenBatch& source,
+                            const GenerationOptions& options = {},
+                            const typename EncoderDecoder<Scalar>::ForwardOptions& forward_options = {}) {
+  detail::check_max_length("generate", options.max_length);
+  options.sampling.check("generate");
+  return generate(model, model.encode(source, forward_options), options);
+}
+
 #if MERGANSER_COMPILED
+extern template Generation<float> generate<float, EncoderOutput<float>>(const EncoderDecoder<float>&,
+                                                                        EncoderOutput<float>, const GenerationOptions&);
 extern template Generation<float> generate<float>(const EncoderDecoder<float>&, const TokenBatch&,
                                                   const GenerationOptions&,
                                                   const EncoderDecoder<float>::ForwardOptions&);
