@@ -85,10 +85,14 @@
 #include <merganser/merge/pi_controller.hpp>
 #include <merganser/merge/placement.hpp>
 #include <merganser/merge/plan_policy.hpp>
+#include <merganser/merge/policies/adaptive_sampling.hpp>
+#include <merganser/merge/policies/attention_top_k.hpp>
 #include <merganser/merge/policies/baseline_gates.hpp>
 #include <merganser/merge/policies/boundary_pooling.hpp>
 #include <merganser/merge/policies/delete_gate.hpp>
+#include <merganser/merge/policies/funnel_pooling.hpp>
 #include <merganser/merge/policies/local_merging.hpp>
+#include <merganser/merge/policies/pitome.hpp>
 #include <merganser/merge/policies/strided_pooling.hpp>
 #include <merganser/merge/policies/tome.hpp>
 #include <merganser/merge/policy.hpp>

@@ -6,6 +6,7 @@
 
 #include "golden_merge/golden_merge.hpp"
 #include "golden_merge/mrt5_family.hpp"
+#include "golden_merge/selection_family.hpp"
 #include "golden_merge/tome_family.hpp"
 #include "support/catch.hpp"
 
@@ -19,9 +20,14 @@ struct Check {
 };
 
 const std::map<std::string, Check> checks = {
+    {"ats", {ats<float>, ats<double>}},
+    {"attn_topk", {attn_topk<float>, attn_topk<double>}},
     {"canine_down", {canine_down<float>, canine_down<double>}},
+    {"funnel_pool", {funnel_pool<float>, funnel_pool<double>}},
     {"mrt5_gate", {mrt5_gate<float>, mrt5_gate<double>}},
     {"mrt5_pi", {mrt5_pi<float>, mrt5_pi<double>}},
+    {"pitome_text", {pitome_text<float>, pitome_text<double>}},
+    {"pitome_vision", {pitome_vision<float>, pitome_vision<double>}},
     {"tome_bsm", {tome_bsm<float>, tome_bsm<double>}},
     {"tome_kth", {tome_kth<float>, tome_kth<double>}},
     {"tome_parse_r", {tome_parse_r<float>, tome_parse_r<double>}},
@@ -30,12 +36,28 @@ const std::map<std::string, Check> checks = {
 
 /// Systems that the library does not have yet. One that it has gets a check and leaves this list.
 const std::set<std::string> waiting = {
-    "ats",        "attn_topk",        "avit_halt",      "blt_entropy",  "byte_space_patch",
-    "cif",        "diffrate",         "diffrate_block", "dynamicvit",   "diffrate_proxy",
-    "dynpool",    "dynpool_boundary", "expedit",        "funnel_pool",  "gbst",
-    "hnet",       "hot_tpc",          "hot_tra",        "keyformer",    "ltp",
-    "mctf",       "pitome_text",      "pitome_vision",  "segment_pool", "tofu",
-    "tome_block", "zero_tprune",
+    "avit_halt",
+    "blt_entropy",
+    "byte_space_patch",
+    "cif",
+    "diffrate",
+    "diffrate_block",
+    "dynamicvit",
+    "diffrate_proxy",
+    "dynpool",
+    "dynpool_boundary",
+    "expedit",
+    "gbst",
+    "hnet",
+    "hot_tpc",
+    "hot_tra",
+    "keyformer",
+    "ltp",
+    "mctf",
+    "segment_pool",
+    "tofu",
+    "tome_block",
+    "zero_tprune",
 };
 
 /// "tome_bsm" of "tome_bsm_00.safetensors".

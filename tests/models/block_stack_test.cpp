@@ -643,7 +643,7 @@ TEMPLATE_TEST_CASE("a policy behind attention can ask it, alone as in a batch, i
   const auto& attention = cache.blocks[0].attention;
   const auto context = self_attention_context(cache.states[0], cache.position_bias, {});
   const nn::RecordedAttention<TestType> taps(block.attention, context, attention);
-  const Matrix<TestType> received = taps.received(0, {});
+  const Matrix<TestType> received = taps.received(0, {}, nn::OwnWeight::counted);
   const Vector<Index>& kept = together.reports[0].kept;
   Vector<TestType> sums(9, TestType{0});
   for (Index t = 0; t < 9; ++t) sums[t] = received.col(t).sum();

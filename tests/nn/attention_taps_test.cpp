@@ -13,7 +13,7 @@ TEST_CASE("anybody's attention can answer", "[attention_taps]") {
   const nn::AttentionTaps<double>& taps = given;
   REQUIRE(taps.weights(0, 0) == weights);
   REQUIRE(taps.row(0, 1)(0, 1) == 0.5);
-  REQUIRE(taps.received(0, {})(0, 0) == 0.75);
+  REQUIRE(taps.received(0, {}, nn::OwnWeight::counted)(0, 0) == 0.75);
   const Vector<double> twice = {2, 0};
-  REQUIRE(taps.received(0, twice)(0, 1) == 1.5);
+  REQUIRE(taps.received(0, twice, nn::OwnWeight::counted)(0, 1) == 1.5);
 }

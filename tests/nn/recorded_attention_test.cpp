@@ -56,7 +56,8 @@ TEMPLATE_TEST_CASE("answers are those of the weights that gave the result", "[Re
     for (Index i = 0; i < s.offsets.count(); ++i) {
       const RowRange range = s.offsets.range(i);
       const Vector<TestType> queries = random_values<TestType>(range.length, rng);
-      const Matrix<TestType> values = taps.values(i), all = taps.received(i, {}), some = taps.received(i, queries);
+      const Matrix<TestType> values = taps.values(i), all = taps.received(i, {}, nn::OwnWeight::counted),
+                             some = taps.received(i, queries, nn::OwnWeight::counted);
       REQUIRE(all.cols() == range.length);
       Matrix<TestType> keys = Matrix<TestType>::Zero(range.length, width);
       for (Index head = 0; head < heads; ++head) {
@@ -73,6 +74,8 @@ TEMPLATE_TEST_CASE("answers are those of the weights that gave the result", "[Re
         if (range.length > 0) {
           REQUIRE((all.row(head) - sum).cwiseAbs().maxCoeff() < 40 * small);
           REQUIRE((some.row(head) - weighed).cwiseAbs().maxCoeff() < 40 * small);
+          for (Index t = 0; t < range.length; ++t) sum(0, t) -= weights(t, t);
+          REQUIRE((taps.received(i, {}, nn::OwnWeight::left_out).row(head) - sum).cwiseAbs().maxCoeff() < 40 * small);
         }
         keys += s.cache.key_values.keys.block(range.begin, head * width, range.length, width);
       }
@@ -86,6 +89,6 @@ TEST_CASE("a cache of training answers too, and lengths are checked", "[Recorded
   Scene<double> s(nn::ScoreBound::none());
   s.layer.forward(s.x, s.x, s.context, s.cache);
   const RecordedAttention<double> taps(s.layer, s.context, s.cache);
-  REQUIRE(taps.received(0, {}).sum() > 0);
-  REQUIRE_THROWS_AS(taps.received(0, Vector<double>{1}), std::invalid_argument);
+  REQUIRE(taps.received(0, {}, nn::OwnWeight::counted).sum() > 0);
+  REQUIRE_THROWS_AS(taps.received(0, Vector<double>{1}, nn::OwnWeight::counted), std::invalid_argument);
 }

@@ -23,12 +23,13 @@ class GivenAttention final : public nn::AttentionTaps<Scalar> {
     for (Index head = 0; head < weights_.size(); ++head) result.row(head) = weights_[head].row(query);
     return result;
   }
-  Matrix<Scalar> received(Index, std::span<const Scalar> query_weights) const override {
+  Matrix<Scalar> received(Index, std::span<const Scalar> query_weights, nn::OwnWeight own) const override {
     Matrix<Scalar> result = Matrix<Scalar>::Zero(weights_.size(), weights_.front().cols());
     for (Index head = 0; head < weights_.size(); ++head)
       for (Index query = 0; query < weights_[head].rows(); ++query) {
         const Scalar weight = query_weights.empty() ? Scalar{1} : query_weights[static_cast<std::size_t>(query)];
         result.row(head) += weight * weights_[head].row(query);
+        if (own == nn::OwnWeight::left_out) result(head, query) -= weight * weights_[head](query, query);
       }
     return result;
   }

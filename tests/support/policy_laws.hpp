@@ -2,7 +2,10 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <deque>
+#include <span>
 #include <type_traits>
 
 #include <merganser/core/ragged_batch.hpp>
@@ -106,6 +109,61 @@ struct PolicyBatch {
   }
 };
 
+/// Attention of the rows of a batch to each other, pads aside: anything that is the same for a sequence alone.
+template <Real Scalar>
+class RowAttention final : public nn::AttentionTaps<Scalar> {
+ public:
+  explicit RowAttention(const PolicyBatch<Scalar>& batch) : batch_(batch) {}
+
+  Matrix<Scalar> mean_keys(Index sequence) const override { return rows(sequence) * Scalar{0.5}; }
+  Matrix<Scalar> values(Index sequence) const override {
+    Matrix<Scalar> values(rows(sequence).rows(), 2 * batch_.x.cols());
+    values << rows(sequence), rows(sequence) * Scalar{2};
+    return values;
+  }
+  Matrix<Scalar> row(Index sequence, Index query) const override {
+    Matrix<Scalar> result(2, rows(sequence).rows());
+    for (Index head = 0; head < 2; ++head) result.row(head) = weights(sequence, head).row(query);
+    return result;
+  }
+  Matrix<Scalar> received(Index sequence, std::span<const Scalar> query_weights, nn::OwnWeight own) const override {
+    Matrix<Scalar> result = Matrix<Scalar>::Zero(2, rows(sequence).rows());
+    for (Index head = 0; head < 2; ++head) {
+      const Matrix<Scalar> all = weights(sequence, head);
+      for (Index query = 0; query < all.rows(); ++query)
+        for (Index key = 0; key < all.cols(); ++key)
+          if (own == nn::OwnWeight::counted || key != query)
+            result(head, key) +=
+                all(query, key) * (query_weights.empty() ? Scalar{1} : query_weights[static_cast<std::size_t>(query)]);
+    }
+    return result;
+  }
+  Matrix<Scalar> weights(Index sequence, Index head) const override {
+    const Matrix<Scalar> x = rows(sequence);
+    const Vector<std::uint8_t> pads = batch_.state.pads();
+    Matrix<Scalar> result = Matrix<Scalar>::Zero(x.rows(), x.rows());
+    for (Index query = 0; query < x.rows(); ++query) {
+      Scalar sum = 0;
+      for (Index key = 0; key < x.rows(); ++key) {
+        if (!pads.empty() && pads[batch_.state.offsets.begin(sequence) + key] != 0) continue;
+        Scalar product = 0;
+        for (Index c = 0; c < x.cols(); ++c) product += x(query, c) * x(key, c);
+        result(query, key) = std::exp(product / static_cast<Scalar>(head + 2));
+        sum += result(query, key);
+      }
+      for (Index key = 0; key < x.rows(); ++key) result(query, key) /= sum;
+    }
+    return result;
+  }
+
+ private:
+  Matrix<Scalar> rows(Index sequence) const {
+    return batch_.x.middleRows(batch_.state.offsets.begin(sequence), batch_.state.offsets.length(sequence));
+  }
+
+  const PolicyBatch<Scalar>& batch_;
+};
+
 /// What a policy is like, and the call that it is tried in.
 struct PolicyLaws {
   Index width = 6;
@@ -184,9 +242,11 @@ void require_policy_laws_of(Make& make, const PolicyLaws& laws) {
   using Batch = PolicyBatch<Scalar>;
   const merge::Policy<Scalar> policy = make.template operator()<Scalar>();
   typename merge::Policy<Scalar>::Cache cache;
+  std::deque<RowAttention<Scalar>> attention;  // of all batches that contexts are made of
   const auto context = [&](const Batch& batch, Rng* rng) {
     merge::PolicyContext<Scalar> made = batch.context(laws.options, rng);
     made.size_bias = laws.size_bias;
+    if (policy.traits().reads_attention) made.attention = &attention.emplace_back(batch);
     return made;
   };
   const auto run = [&](const Batch& batch, std::uint64_t seed = 7) {
@@ -288,6 +348,9 @@ void require_planner_gradients(const P& planner, Index width = 6) {
     const merge::DeletionOptions options;
     merge::PolicyContext<double> context = batch.context(options);
     context.size_bias = size_bias;
+    const PolicyBatch<double> unmoved = batch;  // what attention answers is a constant
+    const RowAttention<double> taps(unmoved);
+    if (merge::traits_of(planner).reads_attention) context.attention = &taps;
     merge::PlanPolicy<double, P> policy(planner), gradients;
     typename merge::PlanPolicy<double, P>::Cache cache;
     Rng rng(1);
@@ -321,6 +384,8 @@ void require_policy_laws(Make&& make, const PolicyLaws& laws = {}) {
     Rng rng(7);
     merge::PolicyContext<Scalar> context = batch.context(laws.options, &rng);
     context.size_bias = laws.size_bias;
+    const RowAttention<Scalar> attention(batch);
+    if (policy.traits().reads_attention) context.attention = &attention;
     return policy.forward(batch.x, context);
   };
   const auto single = run.template operator()<float>();

@@ -54,14 +54,15 @@ struct Tokens {
   Matrix<Scalar> attention_of(Index token) const { return shown_columns(taps().row(sequence, row_of(token))); }
 
   /// [H x n]: the weights that each token received, summed over queries; query_weights [n] or empty.
-  Matrix<Scalar> received(std::span<const Scalar> query_weights = {}) const {
-    if (rows.empty()) return taps().received(sequence, query_weights);
+  Matrix<Scalar> received(std::span<const Scalar> query_weights = {},
+                          nn::OwnWeight own = nn::OwnWeight::counted) const {
+    if (rows.empty()) return taps().received(sequence, query_weights, own);
     if (!query_weights.empty())
       check_equal("Tokens::received", "query_weights.size()", std::ssize(query_weights), count());
     Vector<Scalar> spread(taps().values(sequence).rows(), Scalar{0});  // of pads 0
     for (Index n = 0; n < count(); ++n)
       spread[row_of(n)] = query_weights.empty() ? Scalar{1} : query_weights[static_cast<std::size_t>(n)];
-    return shown_columns(taps().received(sequence, spread));
+    return shown_columns(taps().received(sequence, spread, own));
   }
 
   /// [n x n]: the weights of one head, a row a query.

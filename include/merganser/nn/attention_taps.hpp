@@ -7,6 +7,9 @@
 
 namespace merganser::inline MERGANSER_ISA::nn {
 
+/// Whether what a token gives to itself counts.
+enum class OwnWeight { counted, left_out };
+
 /// Answers questions about self-attention of N sequences, sequence by sequence; t tokens, H heads of width K. An
 /// interface, so that anybody's attention can answer. Nothing is computed unless asked for, and no gradient flows
 /// through an answer.
@@ -26,7 +29,7 @@ class AttentionTaps {
 
   /// [H x t]: the weights that each key received, summed over queries, each times its weight in `query_weights` [t]
   /// (empty: 1). Cost: half of the attention.
-  virtual Matrix<Scalar> received(Index sequence, std::span<const Scalar> query_weights) const = 0;
+  virtual Matrix<Scalar> received(Index sequence, std::span<const Scalar> query_weights, OwnWeight own) const = 0;
 
   /// [t x t]: the weights of one head, a row a query. Cost: that of `received`, of one head.
   virtual Matrix<Scalar> weights(Index sequence, Index head) const = 0;

@@ -52,17 +52,20 @@ class RecordedAttention final : public AttentionTaps<Scalar> {
     return result;
   }
 
-  Matrix<Scalar> received(Index sequence, std::span<const Scalar> query_weights) const override {
+  Matrix<Scalar> received(Index sequence, std::span<const Scalar> query_weights, OwnWeight own) const override {
     const Index tokens = context_.keys[sequence].length;
     if (!query_weights.empty())
       check_equal("RecordedAttention::received", "query_weights.size()", std::ssize(query_weights), tokens);
-    Matrix<Scalar> result = Matrix<Scalar>::Zero(layer_.config().heads, tokens);
+    Matrix<Scalar> result = Matrix<Scalar>::Zero(layer_.config().heads, tokens), own_weights = result;
     for_each_head(sequence, [&](const HeadOfSequence& part) {
       visit(part, [&](Index query, Index first, Index keys, const Scalar* weights) {
         const Scalar weight = query_weights.empty() ? Scalar{1} : query_weights[static_cast<std::size_t>(query)];
         kernels::add_scaled(keys, weight, weights, result.row(part.head).data() + first);
+        if (own == OwnWeight::left_out && first <= query && query < first + keys)
+          own_weights(part.head, query) = weight * weights[query - first];
       });
     });
+    result -= own_weights;
     return result;
   }
 
