@@ -27,8 +27,7 @@ struct MyModel {
   struct Cache {
     nn::Embedding<float>::Cache embedding;
     nn::Linear<float>::Cache head;
-    merge::Policy<float>::Cache gate;
-    bool gated = false;
+    models::PolicyStep<float> gate;
     merge::TokenState<float> left;  // what is known of the T' tokens that are left
     Matrix<float> values, pooled;   // [T' x D], [N x D]
     RowVector<float> weights;       // [T'] in the mean
@@ -50,16 +49,8 @@ struct MyModel {
                          Cache& c) const {
     Output output;
     c.left = merge::TokenState<float>::start(source.offsets, counting_positions(source.offsets));
-    c.values = embedding.forward(source.ids, c.embedding);
-    c.gated = options.deletion.mode != merge::DeletionMode::none;
-    if (c.gated) {
-      const merge::Policy<float>& gate = encoder.policies[0].policy;
-      auto left = gate.forward(std::move(c.values), {c.left, options.deletion, source.ids}, rng, c.gate);
-      c.values = std::move(left.x);
-      c.left = std::move(left.state);
-      output.encoded.deletion = left.report.deletion();
-      output.encoded.reports.push_back(std::move(left.report));
-    }
+    c.values = c.gate.forward(encoder.policies[0].policy, embedding.forward(source.ids, c.embedding), source.ids,
+                              options.deletion, rng, c.left, output.encoded);
     c.weights = RowVector<float>::Ones(c.left.total());
     for (Index t = 0; t < c.left.key_bias.size(); ++t) c.weights[t] = std::exp(c.left.key_bias[t]);
     c.pooled = Matrix<float>(source.count(), features);
@@ -72,20 +63,17 @@ struct MyModel {
     return output;
   }
 
-  void backward(const OutputGradients& grad, const Cache& c, MyModel& gradients) const {
-    const Matrix<float> grad_pooled = head.backward(grad.logits, c.head, gradients.head);
+  void backward(const OutputGradients& grad, const Cache& c, MyModel& sum) const {
+    const Matrix<float> grad_pooled = head.backward(grad.logits, c.head, sum.head);
     Matrix<float> grad_x(c.values.rows(), features);
-    Vector<float> grad_bias(c.left.key_bias.size(), 0.0F);
+    Vector<float> grad_b(c.left.key_bias.size(), 0.0F);
     for (Index i = 0; i < grad_pooled.rows(); ++i)
       for (Index t = c.left.offsets.begin(i); t < c.left.offsets.end(i); ++t) {
         grad_x.row(t) = c.weights[t] * grad_pooled.row(i);
-        if (!grad_bias.empty()) grad_bias[t] = grad_x.row(t).dot(c.values.row(t) - c.pooled.row(i));
+        if (!grad_b.empty()) grad_b[t] = grad_x.row(t).dot(c.values.row(t) - c.pooled.row(i));
       }
-    if (c.gated) {
-      auto& sums = gradients.encoder.policies[0].policy;
-      grad_x = encoder.policies[0].policy.backward({grad_x, grad_bias, grad.reports[0]}, c.gate, sums).x;
-    }
-    embedding.backward(grad_x, c.embedding, gradients.embedding);
+    grad_x = c.gate.backward(encoder.policies[0].policy, grad_x, grad_b, grad.reports, sum.encoder.policies[0].policy);
+    embedding.backward(grad_x, c.embedding, sum.embedding);
   }
 };
 

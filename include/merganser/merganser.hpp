@@ -113,6 +113,7 @@
 #include <merganser/models/encoder_output.hpp>
 #include <merganser/models/generation.hpp>
 #include <merganser/models/model_output.hpp>
+#include <merganser/models/policy_step.hpp>
 #include <merganser/models/position_encoding.hpp>
 #include <merganser/models/sampling.hpp>
 #include <merganser/models/sequence_classifier.hpp>
