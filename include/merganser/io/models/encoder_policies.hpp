@@ -28,13 +28,13 @@ struct GateConfig {
   Index block = 0;  ///< it acts on the input of this block, counted from 0
   GateKind kind = GateKind::learned;
   merge::GateActivation activation = merge::GateActivation::scaled_sigmoid;
-  double scale = -30.0;             ///< the value of a deleted token
-  std::optional<double> threshold;  ///< tokens above it are kept; halfway unless given
+  double scale = -30.0;                            ///< the value of a deleted token
+  std::optional<double> threshold = std::nullopt;  ///< tokens above it are kept; halfway unless given
   merge::GateNorm norm = merge::GateNorm::rms;
   merge::GateNoise noise = merge::GateNoise::none;
   double initial_bias = 3.0;
-  double rate = 0.5;           ///< of the random and fixed kinds: share to delete, in [0, 1]
-  Vector<TokenId> separators;  ///< of the fixed kind: ids that begin a segment
+  double rate = 0.5;                ///< of the random and fixed kinds: share to delete, in [0, 1]
+  Vector<TokenId> separators = {};  ///< of the fixed kind: ids that begin a segment
 
   bool operator==(const GateConfig&) const = default;
 };
@@ -57,8 +57,8 @@ struct PoolingConfig {
 
 /// Gates, or a pooling, or nothing.
 struct EncoderPolicies {
-  Vector<GateConfig> gates;  ///< rising by block
-  std::optional<PoolingConfig> pooling;
+  Vector<GateConfig> gates = {};  ///< rising by block
+  std::optional<PoolingConfig> pooling = std::nullopt;
 };
 
 namespace detail {
