@@ -144,8 +144,9 @@ TEST_CASE("tokens that are drawn join the most alike of the others", "[ToMeRando
           "ToMeRandom: rng: got none, expected a generator");
   // All tokens are drawn alike.
   Rows gone(6, 0);
+  const Matrix<double> unit = Matrix<double>::Identity(6, 6);
   for (Index draw = 0; draw < 3000; ++draw) {
-    Tokens<double> tokens = tokens_of(Matrix<double>(Matrix<double>::Identity(6, 6)), 3);
+    Tokens<double> tokens = tokens_of(unit, 3);
     tokens.rng = &rng;
     const MergePlan<double> plan = merge::ToMeRandom{}.plan(tokens);
     for (Index row = 0; row < plan.output_count(); ++row) gone[plan.representatives()[row]] += 1;
