@@ -52,10 +52,8 @@ class DeletionStep {
       bias.resize(tokens_, Scalar{0});
       std::transform(bias.begin(), bias.end(), gate_values.begin(), bias.begin(), std::plus<>());
     }
-    Vector<std::uint8_t> gone = before.deleted;
-    add_marks(before.forced, gone);
-    compaction_ = Compaction<Scalar>(deletion_plans(gate_values, before.offsets, threshold, options, gone, removals),
-                                     before.offsets);
+    compaction_ = Compaction<Scalar>(
+        deletion_plans(gate_values, before.offsets, threshold, options, before.gone(), removals), before.offsets);
     if (!hard_) {
       after_ = before;
       after_.key_bias = std::move(bias);

@@ -1,9 +1,7 @@
 // A gate as a policy: it weakens keys softly or deletes tokens.
 #pragma once
 
-#include <algorithm>
 #include <cmath>
-#include <functional>
 #include <optional>
 #include <span>
 #include <utility>
@@ -66,13 +64,6 @@ struct GateDecision {
     report.auxiliaries.push_back({"gate", regulariser.value, true, MeanOver::tokens});
   }
 };
-
-template <Real Scalar>
-void add_gate_gradient(std::span<const Scalar> more, Vector<Scalar>& sum) {
-  if (more.empty()) return;
-  sum.resize(std::ssize(more), Scalar{0});
-  std::transform(sum.begin(), sum.end(), more.begin(), sum.begin(), std::plus<>());
-}
 
 }  // namespace detail
 
@@ -148,10 +139,10 @@ class GatedDeletion {
     if constexpr (LearnedGate<G, Scalar>) {
       if (!grad.report.auxiliaries.empty()) {
         const auto weight = static_cast<Scalar>(grad.report.auxiliaries[0]);
-        detail::add_gate_gradient<Scalar>(scaled(cache.regulariser.grad_values, weight), grad_values);
-        detail::add_gate_gradient<Scalar>(scaled(cache.regulariser.grad_logits, weight), grad_logits);
+        add_gradient<Scalar>(scaled(cache.regulariser.grad_values, weight), grad_values);
+        add_gradient<Scalar>(scaled(cache.regulariser.grad_logits, weight), grad_logits);
       }
-      detail::add_gate_gradient<Scalar>(grad.report.scores, grad_values);
+      add_gradient<Scalar>(grad.report.scores, grad_values);
       result.x += gate.backward(grad_values, grad_logits, cache.gate, gradients.gate);
     }
     return result;

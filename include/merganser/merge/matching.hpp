@@ -14,6 +14,7 @@
 #include <merganser/kernels/packed_matrix.hpp>
 #include <merganser/kernels/packet_loop.hpp>
 #include <merganser/merge/merge_plan.hpp>
+#include <merganser/merge/tokens.hpp>
 
 namespace merganser::inline MERGANSER_ISA::merge {
 
@@ -65,6 +66,28 @@ Matches<Scalar> best_matches(const MatrixRef<Scalar>& a, const MatrixRef<Scalar>
         }
   }
   return matches;
+}
+
+/// The unit rows by which tokens are alike: of keys, where there are some.
+template <Real Scalar>
+Matrix<Scalar> matched_rows(const Tokens<Scalar>& tokens) {
+  return tokens.attention != nullptr ? unit_rows<Scalar>(tokens.mean_keys()) : unit_rows<Scalar>(tokens.x);
+}
+
+/// Matches of the tokens `from` with the tokens `to`.
+template <Real Scalar>
+Matches<Scalar> match_tokens(const Matrix<Scalar>& unit, const Vector<Index>& from, const Vector<Index>& to) {
+  Matrix<Scalar> a(from.size(), unit.cols()), b(to.size(), unit.cols());
+  for (Index i = 0; i < from.size(); ++i) a.row(i) = unit.row(from[i]);
+  for (Index j = 0; j < to.size(); ++j) b.row(j) = unit.row(to[j]);
+  return best_matches<Scalar>(a, b);
+}
+
+/// Nobody joins anybody.
+inline Vector<Index> apart(Index tokens) {
+  Vector<Index> joins(tokens);
+  std::iota(joins.begin(), joins.end(), Index{0});
+  return joins;
 }
 
 /// The end of the chain of each token that joins[token] begins: its own number where it joins itself, -1 where it is

@@ -1,11 +1,14 @@
 // What goes into a policy and what comes out: tokens go in, fewer come out.
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 
+#include <merganser/core/check.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/sequence_offsets.hpp>
 #include <merganser/core/types.hpp>
@@ -109,6 +112,15 @@ struct TokenGradient {
   Matrix<Scalar> x;         ///< [T x D]
   Vector<Scalar> key_bias;  ///< [T] or empty
 };
+
+/// Adds gradients of one length; an empty one is 0.
+/// @throws std::invalid_argument if the lengths differ
+template <Real Scalar>
+void add_gradient(std::span<const Scalar> more, Vector<Scalar>& sum) {
+  if (sum.empty()) sum.resize(std::ssize(more), Scalar{0});
+  if (!more.empty()) check_equal("add_gradient", "more.size()", std::ssize(more), sum.size());
+  if (!more.empty()) std::transform(sum.begin(), sum.end(), more.begin(), sum.begin(), std::plus<>());
+}
 
 /// A policy that does everything itself, with parameters if it has any (`visit` and `initialize`, as other layers).
 template <class L, class Scalar>

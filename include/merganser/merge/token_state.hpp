@@ -55,6 +55,13 @@ struct TokenState {
     return pads;
   }
 
+  /// Forced or deleted: what is not there for a gate or a budget.
+  Vector<std::uint8_t> gone() const {
+    Vector<std::uint8_t> gone = deleted;
+    add_marks(forced, gone);
+    return gone;
+  }
+
   /// The state behind plans that were carried out: every row has what its representative had. Sizes add up. The key
   /// bias of a row of several tokens i is that of their mean weight, log(sum s_i e^(b_i) / sum s_i), or with
   /// `SizeBias::log_size` log(sum e^(b_i)): they weigh what softmax gave them together, earlier merges included.

@@ -156,14 +156,6 @@ class BlockStack {
 
 namespace detail {
 
-/// Tokens that are not there for a budget: pads, and what soft deletion would have removed.
-template <Real Scalar>
-Vector<std::uint8_t> gone(const merge::TokenState<Scalar>& state) {
-  Vector<std::uint8_t> gone = state.deleted;
-  add_marks(state.forced, gone);
-  return gone;
-}
-
 /// Behind a policy: `group` [T] and `alive` [T] of the tokens that entered the stack.
 template <Real Scalar>
 void follow(const merge::PolicyReport<Scalar>& report, const merge::TokenState<Scalar>& before, Vector<Index>& group,
@@ -189,7 +181,7 @@ void BlockStack<Scalar>::apply(Index block, merge::Site site, const Call& call, 
     if (!call.ids.empty())
       for (const Index row : output.state.origin) ids.push_back(call.ids[static_cast<std::size_t>(row)]);
     Vector<Index> removals;
-    if (placement.policy.traits().has_budget) removals = rate.next(output.state.offsets, detail::gone(output.state));
+    if (placement.policy.traits().has_budget) removals = rate.next(output.state.offsets, output.state.gone());
     merge::Reduction<Scalar> reduced = act(p, merge::PolicyContext<Scalar>{output.state, call.options, ids, removals,
                                                                            placement.size_bias, call.rng, taps});
     reduced.report.block = block;

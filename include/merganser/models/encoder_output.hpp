@@ -77,14 +77,7 @@ inline void keep_only(std::span<const Index> survivors, Vector<std::uint8_t>& al
   alive = std::move(still);
 }
 
-/// Adds gradients of one length; an empty one is 0.
-/// @throws std::invalid_argument if the lengths differ
-template <Real Scalar>
-void add_gradient(std::span<const Scalar> more, Vector<Scalar>& sum) {
-  if (sum.empty()) sum.resize(std::ssize(more), Scalar{0});
-  if (!more.empty()) check_equal("add_gradient", "more.size()", std::ssize(more), sum.size());
-  if (!more.empty()) std::transform(sum.begin(), sum.end(), more.begin(), sum.begin(), std::plus<>());
-}
+using merge::add_gradient;
 
 /// What self-attention in a state may look at. The context points into its arguments.
 template <Real Scalar>

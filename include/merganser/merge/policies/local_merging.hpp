@@ -45,8 +45,7 @@ struct LocalMerging {
         alike[i] = value;
         target[i] = j;
       }
-    Vector<Index> joins(n);
-    for (Index i = 0; i < n; ++i) joins[i] = i;
+    Vector<Index> joins = apart(n);
     if (least && !tokens.removals) {
       for (Index i = 1; i < n; ++i)
         if (alike[i] >= static_cast<Scalar>(*least)) joins[i] = target[i];

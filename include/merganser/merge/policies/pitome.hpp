@@ -51,9 +51,7 @@ struct PiToMe {
   MergePlan<Scalar> plan(const Tokens<Scalar>& tokens) const {
     check_argument(protected_rows >= 0, "PiToMe", "protected_rows", protected_rows, "at least 0");
     const Index n = tokens.count(), first = std::min(protected_rows, n), open = n - first;
-    const Matrix<Scalar> all =
-        tokens.attention != nullptr ? unit_rows<Scalar>(tokens.mean_keys()) : unit_rows<Scalar>(tokens.x);
-    const Matrix<Scalar> unit = all.bottomRows(open);
+    const Matrix<Scalar> unit = matched_rows(tokens).bottomRows(open);
     const Vector<Index> ranked = by_energy(energies(unit));
     const Index gone = std::min(budget.removals(n, tokens.removals), open / 2);
     const Index paired = pairing == Pairing::bipartite ? open : 2 * gone;
@@ -62,12 +60,8 @@ struct PiToMe {
       const bool joins = pairing == Pairing::halves ? rank < gone : rank % 2 == 0;
       (joins ? from : to).push_back(ranked[rank]);
     }
-    Matrix<Scalar> a(from.size(), unit.cols()), b(to.size(), unit.cols());
-    for (Index i = 0; i < from.size(); ++i) a.row(i) = unit.row(from[i]);
-    for (Index j = 0; j < to.size(); ++j) b.row(j) = unit.row(to[j]);
-    const Matches<Scalar> matches = best_matches<Scalar>(a, b);
-    Vector<Index> joins(n);
-    std::iota(joins.begin(), joins.end(), Index{0});
+    const Matches<Scalar> matches = match_tokens(unit, from, to);
+    Vector<Index> joins = apart(n);
     for (const Index i : largest<Scalar>(matches.score, gone))
       joins[first + from[i]] = sources == Sources::dropped ? -1 : first + to[matches.target[i]];
     return plan_of_targets<Scalar>(joins, tokens.sizes);

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <numeric>
 #include <utility>
 
 #include <merganser/core/check.hpp>
@@ -15,28 +14,6 @@
 namespace merganser::inline MERGANSER_ISA::merge {
 
 namespace detail {
-
-/// The unit rows by which tokens are alike: of keys, where there are some.
-template <Real Scalar>
-Matrix<Scalar> matched_rows(const Tokens<Scalar>& tokens) {
-  return tokens.attention != nullptr ? unit_rows<Scalar>(tokens.mean_keys()) : unit_rows<Scalar>(tokens.x);
-}
-
-/// Matches of the tokens `from` with the tokens `to`.
-template <Real Scalar>
-Matches<Scalar> match_tokens(const Matrix<Scalar>& unit, const Vector<Index>& from, const Vector<Index>& to) {
-  Matrix<Scalar> a(from.size(), unit.cols()), b(to.size(), unit.cols());
-  for (Index i = 0; i < from.size(); ++i) a.row(i) = unit.row(from[i]);
-  for (Index j = 0; j < to.size(); ++j) b.row(j) = unit.row(to[j]);
-  return best_matches<Scalar>(a, b);
-}
-
-/// Nobody joins anybody.
-inline Vector<Index> apart(Index tokens) {
-  Vector<Index> joins(tokens);
-  std::iota(joins.begin(), joins.end(), Index{0});
-  return joins;
-}
 
 template <Real Scalar>
 MergePlan<Scalar> joined(const Vector<Index>& joins, const Tokens<Scalar>& tokens, Combine combine) {
@@ -67,9 +44,9 @@ struct ToMe {
     const Index n = tokens.count();
     Vector<Index> even, odd;
     for (Index i = protected_rows; i < n; ++i) (i % 2 == 0 ? even : odd).push_back(i);
-    const Matches<Scalar> matches = detail::match_tokens(detail::matched_rows(tokens), even, odd);
+    const Matches<Scalar> matches = match_tokens(matched_rows(tokens), even, odd);
     const Index most = odd.empty() ? 0 : std::min(even.size(), std::max<Index>(n - protected_rows, 0) / 2);
-    Vector<Index> joins = detail::apart(n);
+    Vector<Index> joins = apart(n);
     for (const Index i : largest<Scalar>(matches.score, std::min(budget.removals(n, tokens.removals), most)))
       joins[even[i]] = odd[matches.target[i]];
     return detail::joined(joins, tokens, combine);
@@ -91,8 +68,8 @@ struct ToMeEveryKth {
     const Index n = tokens.count();
     Vector<Index> from, to;
     for (Index i = 0; i < n / k * k; ++i) (i % k == k - 1 ? to : from).push_back(i);
-    const Matches<Scalar> matches = detail::match_tokens(detail::matched_rows(tokens), from, to);
-    Vector<Index> joins = detail::apart(n);
+    const Matches<Scalar> matches = match_tokens(matched_rows(tokens), from, to);
+    Vector<Index> joins = apart(n);
     for (Index i = 0; i < from.size(); ++i) joins[from[i]] = to[matches.target[i]];
     return detail::joined(joins, tokens, combine);
   }
@@ -110,7 +87,7 @@ struct ToMeRandom {
   template <Real Scalar>
   MergePlan<Scalar> plan(const Tokens<Scalar>& tokens) const {
     check_argument(tokens.rng != nullptr, "ToMeRandom", "rng", "none", "a generator");
-    Vector<Index> order = detail::apart(tokens.count());
+    Vector<Index> order = apart(tokens.count());
     for (Index i = order.size(); i > 1; --i)
       std::swap(order[i - 1], order[static_cast<Index>(tokens.rng->below(static_cast<std::uint64_t>(i)))]);
     return plan_in_order(tokens, order);
@@ -122,8 +99,8 @@ struct ToMeRandom {
     const Index n = tokens.count(), gone = budget.removals(n, tokens.removals);
     check_equal("ToMeRandom", "order.size()", order.size(), n);
     Vector<Index> from(order.begin(), order.begin() + gone), to(order.begin() + gone, order.end());
-    const Matches<Scalar> matches = detail::match_tokens(detail::matched_rows(tokens), from, to);
-    Vector<Index> joins = detail::apart(n);
+    const Matches<Scalar> matches = match_tokens(matched_rows(tokens), from, to);
+    Vector<Index> joins = apart(n);
     for (Index i = 0; i < gone; ++i) joins[from[i]] = to[matches.target[i]];
     return detail::joined(joins, tokens, combine);
   }
