@@ -468,9 +468,9 @@ TEST_CASE("backward says which gradient does not fit", "[Encoder]") {
   const Matrix<double> grad = Matrix<double>::Zero(9, 6);
   const Vector<merge::ReportGradient<double>> reports = {{Vector<double>(8, 0.0), {}}};
   REQUIRE(argument_error([&] { s.encoder.backward(grad, Vector<double>(9, 0.0), reports, 0, cache, gradients); }) ==
-          "DeleteGate::backward: grad_values.size(): got 8, expected 9");
+          "GatedDeletion::backward: grad.report.scores.size(): got 8, expected 9");
   REQUIRE(argument_error([&] { s.encoder.backward(grad, Vector<double>(8, 0.0), {}, 0, cache, gradients); }) ==
-          "add_gradient: more.size(): got 9, expected 8");
+          "BlockStack::backward: grad_bias.size(): got 8, expected 9");
 }
 
 TEST_CASE("ids are marked where they equal one, and not at all without one", "[Encoder]") {

@@ -137,6 +137,8 @@ class GatedDeletion {
     result.key_bias = cache.step.backward_bias(grad.key_bias, grad_values);
     result.x = cache.step.backward(std::move(grad.x));
     if constexpr (LearnedGate<G, Scalar>) {
+      if (const auto& scores = grad.report.scores; !scores.empty())
+        check_equal("GatedDeletion::backward", "grad.report.scores.size()", scores.size(), result.x.rows());
       if (!grad.report.auxiliaries.empty()) {
         const auto weight = static_cast<Scalar>(grad.report.auxiliaries[0]);
         add_gradient<Scalar>(scaled(cache.regulariser.grad_values, weight), grad_values);

@@ -249,6 +249,8 @@ Matrix<Scalar> BlockStack<Scalar>::backward(Matrix<Scalar> grad_x, std::span<con
                                             double excess_weight, const Cache& cache,
                                             nn::DistanceBias<Scalar>& grad_position_bias, BlockStack& gradients) const {
   check_equal("BlockStack::backward", "gradients.policies.size()", gradients.policies.size(), policies.size());
+  if (!grad_bias.empty())
+    check_equal("BlockStack::backward", "grad_bias.size()", std::ssize(grad_bias), cache.states.back().total());
   merge::TokenGradient<Scalar> grad{std::move(grad_x), Vector<Scalar>(grad_bias.begin(), grad_bias.end())};
   Index left = cache.acted.size();  // policies that are still to come, from behind
   const auto undo = [&](Index block, merge::Site site) {
