@@ -391,3 +391,30 @@ TEST_CASE("a row of largest numbers, and its gradient", "[Compaction]") {
   REQUIRE_THROWS_AS(compaction.compact_backward(probe), std::invalid_argument);
   REQUIRE_THROWS_AS(compaction.compact_backward(probe, x.topRows(3)), std::invalid_argument);
 }
+
+TEST_CASE("a row is made as long as its longest member, and its gradient", "[Compaction]") {
+  MergePlan<double> plan(5);
+  plan.open(0);
+  plan.add(0, 0.5);
+  plan.add(2, 0.25);
+  plan.add(3, 0.25);
+  plan.keep(4);
+  plan.open(4);  // without members
+  plan.set_combine(Combine::restored_norm);
+  const Compaction<double> compaction({plan}, offsets_of({5}));
+  REQUIRE_FALSE(compaction.is_linear());
+  Rng rng(5);
+  Matrix<double> x = random_matrix<double>(5, 6, rng);
+  const Matrix<double> y = compaction.compact(x), sum = 0.5 * x.row(0) + 0.25 * x.row(2) + 0.25 * x.row(3);
+  const double most = std::max({x.row(0).norm(), x.row(2).norm(), x.row(3).norm()});
+  REQUIRE((y.row(0) - sum * (most / sum.norm())).norm() < 1e-14);
+  REQUIRE(y.row(1) == x.row(4));
+  REQUIRE(y.row(2).norm() == 0);
+  const Matrix<double> probe = random_matrix<double>(3, 6, rng);
+  Matrix<double> analytic = compaction.compact_backward(probe, x);
+  require_gradients([&] { return probe_sum(probe, compaction.compact(x)); }, {tensor_view("x", x)},
+                    {tensor_view("x", analytic)});
+  const Matrix<double> none = Matrix<double>::Zero(5, 6);  // has no direction: it stays, and nothing is no number
+  REQUIRE(compaction.compact(none).norm() == 0);
+  REQUIRE(compaction.compact_backward(probe, none).allFinite());
+}

@@ -133,3 +133,11 @@ TEST_CASE("a plan of some rows of a longer sequence drops the others", "[MergePl
             merging().within(Rows{0, 8, 2, 3}, 8);
           }) == "MergePlan::open: token: got 8, expected a token of the sequence");
 }
+
+TEST_CASE("a plan may count the sizes of its rows in its own way", "[MergePlan]") {
+  MergePlan<float> plan = merging();
+  REQUIRE(plan.sizes().empty());
+  plan.set_sizes({0.5F, 3.0F});
+  REQUIRE(plan.within(Rows{1, 3, 4, 6}, 8).sizes() == Vector<float>{0.5F, 3.0F});
+  REQUIRE(argument_error([&] { plan.set_sizes({1.0F}); }) == "MergePlan::set_sizes: sizes.size(): got 1, expected 2");
+}

@@ -200,3 +200,32 @@ TEST_CASE("pads are what is hidden or forced", "[token_state]") {
   CHECK(without.forced.empty());
   CHECK(without.total() == 6);
 }
+
+TEST_CASE("sizes that a plan counts in its own way", "[token_state]") {
+  auto state = TokenState<double>::start(SequenceOffsets::from_lengths(Rows{3, 2}), {0, 1, 2, 0, 1});
+  state.sizes = {1, 2, 1, 3, 1};
+  MergePlan<double> shared(3), pair(2);
+  shared.keep(0);
+  shared.open(1);  // token 1 is a part of two rows
+  shared.add(1, 0.5);
+  shared.open(1);
+  shared.add(1, 0.5);
+  shared.add(2, 0.5);
+  shared.set_sizes({1, 0.5, 2.5});
+  pair.open(0);
+  pair.add(0, 0.75);
+  pair.add(1, 0.25);
+  const Compaction<double> compaction({shared, pair}, state.offsets);
+  CHECK(state.merged(compaction).sizes == Vector<double>{1, 0.5, 2.5, 4});
+  CHECK(state.merged(compaction).key_bias.empty());
+  // They weigh by size from the beginning: as if the bias so far were the log of the sizes.
+  for (const double size : state.sizes) state.key_bias.push_back(std::log(size));
+  const TokenState<double> after = state.merged(compaction, SizeBias::log_size);
+  for (Index row = 0; row < after.total(); ++row)
+    CHECK_THAT(after.key_bias[row], Catch::Matchers::WithinAbs(std::log(after.sizes[row]), 1e-14));
+  MergePlan<double> copy(2);
+  copy.keep(0);
+  copy.set_sizes({0.25});
+  const Compaction<double> copied({MergePlan<double>::keeping(Rows{0, 1, 2}, 3), copy}, state.offsets);
+  CHECK(state.merged(copied).sizes == Vector<double>{1, 2, 1, 0.25});
+}

@@ -373,6 +373,33 @@ void require_planner_gradients(const P& planner, Index width = 6) {
   }
 }
 
+/// Gives plans that were made before, one a sequence, whatever it is shown.
+struct FrozenPlanner {
+  Vector<merge::MergePlan<double>> plans;
+
+  template <Real Scalar>
+  merge::MergePlan<Scalar> plan(const merge::Tokens<Scalar>& tokens) const {
+    return plans[tokens.sequence];
+  }
+};
+
+/// The same for a planner whose weights hang on what it is shown: the gradient is that of the merge with the plan as it
+/// is.
+template <class P>
+void require_frozen_plan_gradients(const P& planner, Index width = 6) {
+  const PolicyBatch<double> batch = PolicyBatch<double>({7, 0, 1, 9}, width).age();
+  const RowAttention<double> taps(batch);
+  FrozenPlanner frozen;
+  for (Index i = 0; i < batch.state.offsets.count(); ++i) {
+    const PolicyBatch<double> alone = batch.sequence(i);
+    merge::Tokens<double> tokens{alone.x, alone.state.positions, alone.state.sizes, alone.ids};
+    if (merge::traits_of(planner).reads_attention) tokens.attention = &taps;
+    tokens.sequence = i;
+    frozen.plans.push_back(alone.x.rows() > 0 ? planner.plan(tokens) : merge::MergePlan<double>(0));
+  }
+  require_planner_gradients(frozen, width);
+}
+
 /// Shape and bits of what `make.operator()<Scalar>()` does, a policy of the same parameters in float and in double.
 template <class Make>
 void require_policy_laws(Make&& make, const PolicyLaws& laws = {}) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <span>
 #include <utility>
 
@@ -48,6 +49,10 @@ class Compaction {
         kernels::add_scaled(x.cols(), member.weight, x.row(first + member.token).data(), y.row(out).data());
     });
     for_each_largest(x, [&](Index in, Index out, Index column) { y(out, column) = x(in, column); });
+    for_each_restored([&](Index first, Index out, std::span<const Member<Scalar>> members) {
+      const Scalar own = length(y, out);
+      if (own > 0) y.row(out) *= length(x, longest(x, first, members)) / own;
+    });
     return y;
   }
 
@@ -60,8 +65,7 @@ class Compaction {
   /// Gradient of `compact`: grad_y [T_out x D] to [T_in x D]; dropped tokens get 0.
   /// @throws std::invalid_argument if it hangs on x
   Matrix<Scalar> compact_backward(const MatrixRef<Scalar>& grad_y) const {
-    check_argument(is_linear(), "Compaction::compact_backward", "x", "none",
-                   "what went in, as rows are largest numbers");
+    check_argument(is_linear(), "Compaction::compact_backward", "x", "none", "what went in, as rows are no sums");
     return weighted_backward(grad_y);
   }
 
@@ -69,12 +73,15 @@ class Compaction {
   Matrix<Scalar> compact_backward(Matrix<Scalar> grad_y, const MatrixRef<Scalar>& x) const {
     if (is_linear()) return weighted_backward(grad_y);
     check_equal("Compaction::compact_backward", "x.rows()", x.rows(), input_.total());
-    Matrix<Scalar> of_largest = Matrix<Scalar>::Zero(input_.total(), grad_y.cols());
+    Matrix<Scalar> besides = Matrix<Scalar>::Zero(input_.total(), grad_y.cols());
     for_each_largest(x, [&](Index in, Index out, Index column) {
-      of_largest(in, column) += grad_y(out, column);
+      besides(in, column) += grad_y(out, column);
       grad_y(out, column) = 0;
     });
-    return of_largest + weighted_backward(grad_y);
+    for_each_restored([&](Index first, Index out, std::span<const Member<Scalar>> members) {
+      restored_backward(x, first, out, members, grad_y, besides);
+    });
+    return besides + weighted_backward(grad_y);
   }
 
   /// Back to the full length: every token takes the value of its row, of several rows their mean by its weights there;
@@ -125,9 +132,9 @@ class Compaction {
     return rows;
   }
 
-  /// Whether no row is made of several tokens or of none.
+  /// Whether no row is made of several tokens or of none, or has a size of its own.
   bool only_copies() const {
-    bool copies = true;
+    bool copies = std::all_of(plans_.begin(), plans_.end(), [](const auto& plan) { return plan.sizes().empty(); });
     for_each_row(
         [&](Index, Index, std::span<const Member<Scalar>> members) { copies = copies && members.size() == 1; });
     return copies;
@@ -179,6 +186,48 @@ class Compaction {
         }
       }
     }
+  }
+
+  static Scalar length(const MatrixRef<Scalar>& x, Index row) {
+    return std::sqrt(kernels::dot(x.cols(), x.row(row).data(), x.row(row).data()));
+  }
+
+  static Index longest(const MatrixRef<Scalar>& x, Index first, std::span<const Member<Scalar>> members) {
+    Index best = first + members[0].token;
+    Scalar most = length(x, best);
+    for (const Member<Scalar>& member : members.subspan(1))
+      if (const Scalar own = length(x, first + member.token); own > most) {
+        most = own;
+        best = first + member.token;
+      }
+    return best;
+  }
+
+  /// Calls visit(first token of the sequence, row, its members) for every row of several whose length is restored.
+  template <class Visit>
+  void for_each_restored(Visit&& visit) const {
+    for (Index i = 0; i < input_.count(); ++i) {
+      if (plan(i).combine() != Combine::restored_norm) continue;
+      for (Index row = 0; row < plan(i).output_count(); ++row)
+        if (plan(i).members(row).size() > 1) visit(input_.begin(i), output_.begin(i) + row, plan(i).members(row));
+    }
+  }
+
+  /// Of y = s M / |s|, s the weighted sum and M the length of the longest member k: grad_y becomes the gradient of s,
+  /// and that of x_k by way of M is added.
+  static void restored_backward(const MatrixRef<Scalar>& x, Index first, Index out,
+                                std::span<const Member<Scalar>> members, Matrix<Scalar>& grad_y,
+                                Matrix<Scalar>& grad_x) {
+    Matrix<Scalar> sum = Matrix<Scalar>::Zero(1, x.cols());
+    for (const Member<Scalar>& member : members)
+      kernels::add_scaled(x.cols(), member.weight, x.row(first + member.token).data(), sum.data());
+    const Scalar own = length(sum, 0);
+    if (!(own > 0)) return;
+    const Index k = longest(x, first, members);
+    const Scalar most = length(x, k), along = kernels::dot(x.cols(), grad_y.row(out).data(), sum.data()) / own;
+    if (most > 0) kernels::add_scaled(x.cols(), along / most, x.row(k).data(), grad_x.row(k).data());
+    grad_y.row(out) *= most / own;
+    kernels::add_scaled(x.cols(), -along * most / (own * own), sum.data(), grad_y.row(out).data());
   }
 
   static bool is_copy(std::span<const Member<Scalar>> members) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <utility>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/types.hpp>
@@ -20,7 +21,8 @@ struct Member {
 /// What a row becomes of several members.
 enum class Combine {
   weighted_sum,
-  largest,  ///< in each column the largest number of any member, whatever the weights
+  largest,        ///< in each column the largest number of any member, whatever the weights
+  restored_norm,  ///< the weighted sum, made as long as its longest member
 };
 
 /// For one sequence of n_in tokens that becomes n_out rows, seen from these: each lists the tokens it is made of, and
@@ -91,6 +93,7 @@ class MergePlan {
     MergePlan plan(n_in);
     plan.reserve(output_count(), members_.size());
     plan.set_combine(combine_);
+    plan.sizes_ = sizes_;
     for (Index row = 0; row < output_count(); ++row) {
       plan.open(rows[static_cast<std::size_t>(representatives_[row])]);
       for (const Member<Scalar>& member : members(row))
@@ -102,6 +105,17 @@ class MergePlan {
   /// Of rows of several members.
   void set_combine(Combine combine) { combine_ = combine; }
   Combine combine() const { return combine_; }
+
+  /// [n_out]: how many tokens each row stands for, where that is not the sum of its members'. A plan with a token in
+  /// several rows must say it.
+  /// @throws std::invalid_argument if there is not one a row
+  void set_sizes(Vector<Scalar> sizes) {
+    check_equal("MergePlan::set_sizes", "sizes.size()", sizes.size(), output_count());
+    sizes_ = std::move(sizes);
+  }
+
+  /// Empty: sizes of members add up.
+  const Vector<Scalar>& sizes() const { return sizes_; }
 
   Index input_count() const { return n_in_; }
   Index output_count() const { return representatives_.size(); }
@@ -135,6 +149,7 @@ class MergePlan {
   Vector<Index> representatives_;   ///< [n_out]
   Vector<Index> ends_;              ///< [n_out] behind the last member of each row
   Vector<Member<Scalar>> members_;  ///< of row 0, of row 1, ...
+  Vector<Scalar> sizes_;            ///< [n_out] or empty
 };
 
 }  // namespace merganser::merge

@@ -64,7 +64,8 @@ struct TokenState {
 
   /// The state behind plans that were carried out: every row has what its representative had. Sizes add up. The key
   /// bias of a row of several tokens i is that of their mean weight, log(sum s_i e^(b_i) / sum s_i), or with
-  /// `SizeBias::log_size` log(sum e^(b_i)): they weigh what softmax gave them together, earlier merges included.
+  /// `SizeBias::log_size` log(sum e^(b_i)): they weigh what softmax gave them together, earlier merges included. Where
+  /// a plan gives a row another size than the sum, that sum is scaled with it.
   TokenState merged(const Compaction<Scalar>& compaction, SizeBias size_bias = SizeBias::none) const {
     const auto pick = [&](const auto& values) {
       using Value = typename std::decay_t<decltype(values)>::value_type;
@@ -140,7 +141,25 @@ struct TokenState {
     compaction.for_each_row([&](Index first, Index out, std::span<const Member<Scalar>> members) {
       result[out] = summed_size(first, members);
     });
+    for_each_own_size(compaction, [&](Index out, Scalar own) { result[out] = own; });
     return result;
+  }
+
+  /// Adds log(own size / sum of the members') where a plan counts in its own way.
+  void scale_by_own_sizes(const Compaction<Scalar>& compaction, Vector<Scalar>& bias) const {
+    Vector<Scalar> sums(bias.size(), Scalar{0});
+    compaction.for_each_row([&](Index first, Index out, std::span<const Member<Scalar>> members) {
+      sums[out] = summed_size(first, members);
+    });
+    for_each_own_size(compaction, [&](Index out, Scalar own) { bias[out] += std::log(own / sums[out]); });
+  }
+
+  /// Calls visit(row, size) for the rows of plans that count them in their own way.
+  template <class Visit>
+  static void for_each_own_size(const Compaction<Scalar>& compaction, Visit&& visit) {
+    const SequenceOffsets& offsets = compaction.output_offsets();
+    for (Index i = 0; i < offsets.count(); ++i)
+      for (Index out = offsets.begin(i); const Scalar own : compaction.plan(i).sizes()) visit(out++, own);
   }
 
   Vector<Scalar> merged_bias(const Compaction<Scalar>& compaction, SizeBias size_bias) const {
@@ -156,6 +175,7 @@ struct TokenState {
       const Scalar among = size_bias == SizeBias::log_size ? Scalar{1} : summed_size(first, members);
       result[out] = log_weight(first, members, size_bias) - std::log(among);
     });
+    if (size_bias == SizeBias::log_size) scale_by_own_sizes(compaction, result);
     return result;
   }
 };
