@@ -4,8 +4,13 @@
 #include <set>
 #include <string>
 
+#include "golden_merge/fusion_family.hpp"
 #include "golden_merge/golden_merge.hpp"
+#include "golden_merge/learned_family.hpp"
 #include "golden_merge/mrt5_family.hpp"
+#include "golden_merge/ranking_family.hpp"
+#include "golden_merge/recovery_family.hpp"
+#include "golden_merge/segment_family.hpp"
 #include "golden_merge/selection_family.hpp"
 #include "golden_merge/tome_family.hpp"
 #include "support/catch.hpp"
@@ -22,42 +27,42 @@ struct Check {
 const std::map<std::string, Check> checks = {
     {"ats", {ats<float>, ats<double>}},
     {"attn_topk", {attn_topk<float>, attn_topk<double>}},
+    {"avit_halt", {avit_halt<float>, avit_halt<double>}},
+    {"blt_entropy", {blt_entropy<float>, blt_entropy<double>}},
+    {"byte_space_patch", {byte_space_patch<float>, byte_space_patch<double>}},
     {"canine_down", {canine_down<float>, canine_down<double>}},
+    {"cif", {cif<float>, cif<double>}},
+    {"diffrate", {diffrate<float>, diffrate<double>}},
+    {"diffrate_block", {diffrate_block<float>, diffrate_block<double>}},
+    {"diffrate_proxy", {diffrate_proxy<float>, diffrate_proxy<double>}},
+    {"dynamicvit", {dynamicvit<float>, dynamicvit<double>}},
+    {"dynpool", {dynpool<float>, dynpool<double>}},
+    {"dynpool_boundary", {dynpool_boundary<float>, dynpool_boundary<double>}},
+    {"expedit", {expedit<float>, expedit<double>}},
     {"funnel_pool", {funnel_pool<float>, funnel_pool<double>}},
+    {"gbst", {gbst<float>, gbst<double>}},
+    {"hnet", {hnet<float>, hnet<double>}},
+    {"hot_tpc", {hot_tpc<float>, hot_tpc<double>}},
+    {"hot_tra", {hot_tra<float>, hot_tra<double>}},
+    {"ltp", {ltp<float>, ltp<double>}},
+    {"mctf", {mctf<float>, mctf<double>}},
     {"mrt5_gate", {mrt5_gate<float>, mrt5_gate<double>}},
     {"mrt5_pi", {mrt5_pi<float>, mrt5_pi<double>}},
     {"pitome_text", {pitome_text<float>, pitome_text<double>}},
     {"pitome_vision", {pitome_vision<float>, pitome_vision<double>}},
+    {"segment_pool", {segment_pool<float>, segment_pool<double>}},
+    {"tofu", {tofu<float>, tofu<double>}},
+    {"tome_block", {tome_block<float>, tome_block<double>}},
     {"tome_bsm", {tome_bsm<float>, tome_bsm<double>}},
     {"tome_kth", {tome_kth<float>, tome_kth<double>}},
     {"tome_parse_r", {tome_parse_r<float>, tome_parse_r<double>}},
     {"tome_random", {tome_random<float>, tome_random<double>}},
+    {"zero_tprune", {zero_tprune<float>, zero_tprune<double>}},
 };
 
 /// Systems that the library does not have yet. One that it has gets a check and leaves this list.
 const std::set<std::string> waiting = {
-    "avit_halt",
-    "blt_entropy",
-    "byte_space_patch",
-    "cif",
-    "diffrate",
-    "diffrate_block",
-    "dynamicvit",
-    "diffrate_proxy",
-    "dynpool",
-    "dynpool_boundary",
-    "expedit",
-    "gbst",
-    "hnet",
-    "hot_tpc",
-    "hot_tra",
     "keyformer",
-    "ltp",
-    "mctf",
-    "segment_pool",
-    "tofu",
-    "tome_block",
-    "zero_tprune",
 };
 
 /// "tome_bsm" of "tome_bsm_00.safetensors".

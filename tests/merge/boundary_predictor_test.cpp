@@ -71,6 +71,18 @@ TEST_CASE("the last token that is no pad ends a segment, and a pad never does", 
   }
 }
 
+TEST_CASE("a last token that is free ends a segment where the predictor says so", "[BoundaryPredictor]") {
+  Setup<float> s;
+  s.predictor = BoundaryPredictor<float>({4, 6, 0.7, LastToken::free});
+  s.pads = {0, 255, 0, 1, 1, /**/ 1, /**/ 1, 1, 0, 0, 0, 0, 0};
+  for (const float bias : {-1e4F, 1e4F}) {
+    s.predictor.outer_bias[0] = bias;
+    const std::uint8_t own = bias > 0 ? 1 : 0;
+    REQUIRE(s.forward().hard == Flags{own, 0, own, 0, 0, 0, 0, 0, own, own, own, own, own});
+    REQUIRE(s.forward().settled == Flags{0, 1, 0, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0});
+  }
+}
+
 TEST_CASE("the gradient of the hard boundaries is that of the soft ones", "[BoundaryPredictor]") {
   Setup<double> s;
   s.pads = {0, 0, 0, 1, 1, 0, 0, 0, 1, 0, 0, 0, 0};

@@ -58,6 +58,36 @@ TEMPLATE_TEST_CASE("best matches are those of all products, of equal ones the fi
   REQUIRE_THROWS_AS(merge::best_matches<TestType>(same, Matrix<TestType>(1, 3)), std::invalid_argument);
 }
 
+TEST_CASE("the closest pairs join", "[matching]") {
+  Matrix<double> x(6, 2);
+  x << 1, 0, 0, 1, 0.1, 1, 1, 0.2, -1, 0, 0.5, -1;
+  const Matrix<double> unit = merge::unit_rows<double>(x);
+  Rows joins = merge::apart(6);
+  merge::join_closest(unit, Rows{0, 2, 4}, Rows{1, 3, 5}, 2, joins);
+  REQUIRE(joins == Rows{3, 1, 1, 3, 4, 5});
+  merge::join_closest(unit, Rows{1, 5}, Rows{4}, 9, joins);  // more than there are
+  REQUIRE(joins == Rows{3, 4, 1, 3, 4, 4});
+  const Rows before = joins;
+  merge::join_closest(unit, Rows{0, 2}, Rows{}, 2, joins);
+  merge::join_closest(unit, Rows{}, Rows{0, 2}, 2, joins);
+  merge::join_closest(unit, Rows{0, 2}, Rows{1, 3}, 0, joins);
+  merge::join_closest(Matrix<double>(Matrix<double>::Constant(6, 2, std::nan(""))), Rows{0, 2}, Rows{1}, 2, joins);
+  REQUIRE(joins == before);
+}
+
+TEST_CASE("even tokens join odd ones, at most half of those that may", "[matching]") {
+  const auto [even, odd] = merge::even_and_odd(1, 6);
+  REQUIRE(even == Rows{2, 4});
+  REQUIRE(odd == Rows{1, 3, 5});
+  REQUIRE(merge::even_and_odd(7, 6).even.empty());
+  const Matrix<double> same = Matrix<double>::Ones(7, 2);
+  REQUIRE(merge::bipartite_joins(same, 0, 9) == Rows{1, 1, 1, 3, 1, 5, 6});
+  REQUIRE(merge::bipartite_joins(same, 0, 1) == Rows{1, 1, 2, 3, 4, 5, 6});
+  REQUIRE(merge::bipartite_joins(same, 2, 9) == Rows{0, 1, 3, 3, 3, 5, 6});
+  REQUIRE(merge::bipartite_joins(same, 9, 9) == merge::apart(7));
+  REQUIRE(merge::bipartite_joins(Matrix<double>(Matrix<double>::Zero(1, 2)), 0, 1) == Rows{0});
+}
+
 TEST_CASE("tokens join others, and chains are followed", "[matching]") {
   // 0 <- 1 <- 3, 4 <- 2, 5 is dropped, 6 alone.
   const MergePlan<double> plan = plan_of_targets<double>(Rows{0, 0, 4, 1, 4, -1, 6});
@@ -108,4 +138,9 @@ TEST_CASE("the largest scores, of equal ones the first", "[matching]") {
   REQUIRE(largest<float>(scores, 0).empty());
   REQUIRE(largest<float>(scores, 9).size() == 5);
   REQUIRE(largest<float>({}, 1).empty());
+  Vector<double> none(100, std::nan(""));
+  REQUIRE(largest<double>(none, 2) == Rows{0, 1});
+  none[7] = -5;
+  none[90] = 1;
+  REQUIRE(largest<double>(none, 3) == Rows{0, 7, 90});
 }

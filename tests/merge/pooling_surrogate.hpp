@@ -16,12 +16,13 @@ struct PoolingSurrogate {
   SequenceOffsets offsets;
   Vector<std::uint8_t> pads;
   merge::Boundaries<double> start;
+  merge::SegmentSettings settings = {};
 
   merge::Compaction<double> segments() const {
-    return {merge::segment_plans<double>(start.hard, offsets, pads), offsets};
+    return {merge::segment_plans<double>(start.hard, offsets, pads, settings), offsets};
   }
 
-  /// Means [T' x D] of x [T x D].
+  /// Means [T' x D] of x [T x D]; rows without members are 0.
   Matrix<double> means(const Matrix<double>& x, const Vector<double>& soft) const {
     const merge::Compaction<double> groups = segments();
     Matrix<double> sums = Matrix<double>::Zero(groups.output_offsets().total(), x.cols());
@@ -40,9 +41,8 @@ struct PoolingSurrogate {
         if (start.settled[t] == 0) moved += soft[t] - start.soft[t];
       }
     }
-    for (Index row = 0; row < sums.rows(); ++row) {
-      sums.row(row) *= counts[row] / (counts[row] + 1e-9) / weights[row];
-    }
+    for (Index row = 0; row < sums.rows(); ++row)
+      if (counts[row] > 0) sums.row(row) *= counts[row] / (counts[row] + 1e-9) / weights[row];
     return sums;
   }
 

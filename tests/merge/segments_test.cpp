@@ -18,8 +18,9 @@ namespace {
 using Flags = Vector<std::uint8_t>;
 using Rows = Vector<Index>;
 
-Vector<MergePlan<double>> plans_of(const Flags& boundaries, const Rows& lengths, const Flags& pads = {}) {
-  return segment_plans<double>(boundaries, SequenceOffsets::from_lengths(lengths), pads);
+Vector<MergePlan<double>> plans_of(const Flags& boundaries, const Rows& lengths, const Flags& pads = {},
+                                   const SegmentSettings& settings = {}) {
+  return segment_plans<double>(boundaries, SequenceOffsets::from_lengths(lengths), pads, settings);
 }
 
 }  // namespace
@@ -45,6 +46,36 @@ TEST_CASE("pads are in no segment, wherever they stand", "[segments]") {
   REQUIRE(plans[0].members(1)[0] == Member<double>{2, segment_weight<double>(2)});
   REQUIRE(plans[1].groups() == Rows{-1, -1});
   REQUIRE(plans[1].output_count() == 0);
+}
+
+TEST_CASE("tokens behind the last boundary may be dropped, unless they are all that there is", "[segments]") {
+  const Flags boundaries = {0, 1, 1, 0, 0, /**/ 0, 0, /**/ 1}, pads = {0, 0, 0, 1, 0, /**/ 1, 0, /**/ 1};
+  const Rows lengths = {5, 2, 1};
+  const auto dropped = plans_of(boundaries, lengths, {}, {.open_group = OpenGroup::dropped});
+  REQUIRE(dropped[0].groups() == Rows{0, 0, 1, -1, -1});
+  REQUIRE(dropped[1].groups() == Rows{0, 0});
+  REQUIRE(dropped[2].groups() == Rows{0});
+  const auto padded = plans_of(boundaries, lengths, pads, {.open_group = OpenGroup::dropped});
+  REQUIRE(padded[0].groups() == Rows{0, 0, 1, -1, -1});
+  REQUIRE(padded[1].groups() == Rows{-1, 0});
+  REQUIRE(padded[2].output_count() == 0);
+  // A boundary at a pad is none.
+  REQUIRE(plans_of({1, 0, 1}, {3}, {0, 0, 1}, {.open_group = OpenGroup::dropped})[0].groups() == Rows{0, -1, -1});
+}
+
+TEST_CASE("a null group stands in front of the segments, wherever there is a token", "[segments]") {
+  const Flags boundaries = {0, 1, 1, 0, /**/ 0, 0, /**/ 1}, pads = {1, 0, 0, 0, /**/ 0, 1, /**/ 1};
+  for (const OpenGroup open_group : {OpenGroup::kept, OpenGroup::dropped}) {
+    const bool kept = open_group == OpenGroup::kept;
+    const auto plans = plans_of(boundaries, {4, 2, 0, 1}, pads, {open_group, true});
+    REQUIRE(plans[0].groups() == Rows{-1, 1, 2, kept ? 3 : -1});
+    REQUIRE(plans[0].representatives() == (kept ? Rows{1, 1, 2, 3} : Rows{1, 1, 2}));
+    REQUIRE(plans[0].members(0).empty());
+    REQUIRE(plans[1].groups() == (kept ? Rows{1, -1} : Rows{-1, -1}));
+    REQUIRE(plans[1].output_count() == (kept ? 2 : 1));
+    REQUIRE(plans[2].output_count() == 0);
+    REQUIRE(plans[3].output_count() == 0);  // nothing but a pad
+  }
 }
 
 TEMPLATE_TEST_CASE("segments become their means", "[segments]", float, double) {

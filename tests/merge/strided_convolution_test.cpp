@@ -1,5 +1,6 @@
 #include <merganser/merge/strided_convolution.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -96,6 +97,36 @@ TEMPLATE_TEST_CASE("a strided convolution keeps the laws of a layer", "[StridedC
       s.layer, [&](StridedConvolution<TestType>& gradients) { s.layer.backward(ones, groups, cache, gradients); });
   const Compaction<TestType> own(strided_plans<TestType>(SequenceOffsets::single(6), 3), SequenceOffsets::single(6));
   REQUIRE(identical(s.layer.forward(s.x.topRows(6), own), Matrix<TestType>(s.layer.forward(s.x, groups).topRows(2))));
+}
+
+TEST_CASE("a kernel longer than the rate reads the groups behind", "[StridedConvolution]") {
+  for (const Index kernel : {3, 4, 5, 9}) {
+    Setup<double> s;
+    s.layer = StridedConvolution<double>({5, 3, kernel});
+    Rng rng(2);
+    randomise(s.layer, rng);
+    const Compaction<double> groups = s.groups();
+    const Vector<Rows> tokens{{0, 1, 2, 3, 4, 5}, {3, 4, 5}, {6}, {7, 9, 13}};  // from the group's first on
+    StridedConvolution<double>::Cache cache;
+    const Matrix<double> y = s.layer.forward(s.x, groups, cache);
+    for (Index g = 0; g < 4; ++g)
+      for (Index o = 0; o < 5; ++o) {
+        double sum = s.layer.bias[o];
+        for (Index k = 0; k < std::min(kernel, tokens[g].size()); ++k)
+          for (Index c = 0; c < 5; ++c) sum += s.layer.weight(o, c * kernel + k) * s.x(tokens[g][k], c);
+        REQUIRE_THAT(y(g, o), WithinAbs(sum * 0.5 * (1 + std::erf(sum / std::sqrt(2.0))), 1e-12));
+      }
+    const auto probe = random_matrix<double>(4, 5, rng);
+    StridedConvolution<double> gradients = zeros_like(s.layer);
+    Matrix<double> grad_x = s.layer.backward(probe, groups, cache, gradients);
+    auto parameters = parameter_views(s.layer), analytic = parameter_views(gradients);
+    parameters.push_back(tensor_view("x", s.x));
+    analytic.push_back(tensor_view("x", grad_x));
+    require_gradients([&] { return probe_sum(probe, s.layer.forward(s.x, groups)); }, parameters, analytic);
+    REQUIRE(parameter_views(s.layer)[0].shape() == Rows{5, 5, kernel});
+  }
+  for (const Index kernel : {-1, 2})
+    REQUIRE_THAT(argument_error([&] { StridedConvolution<float>({5, 3, kernel}); }), ContainsSubstring("kernel: got "));
 }
 
 TEST_CASE("the weight is a tensor of three extents in files", "[StridedConvolution]") {

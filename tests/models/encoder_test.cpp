@@ -1,5 +1,6 @@
 #include <merganser/models/encoder.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <string>
@@ -477,4 +478,39 @@ TEST_CASE("ids are marked where they equal one, and not at all without one", "[E
   REQUIRE(mark_ids(Vector<TokenId>{3, 0, 4, 0}, 0) == Vector<std::uint8_t>{0, 1, 0, 1});
   REQUIRE(mark_ids(Vector<TokenId>{3, 4}, 0).empty());
   REQUIRE(mark_ids({}, 0).empty());
+}
+
+TEST_CASE("gate values of a call stand in for the first gate, and later gates say nothing", "[Encoder]") {
+  Setup<double> s(sizes_of(three_blocks(), {1, 2}));
+  Vector<double> values(9, -30.0);
+  for (const Index token : {0, 2, 5, 8}) values[token] = 0;
+  merge::DeletionOptions options = deletion(DeletionMode::hard);
+  options.gate_values = values;
+  const EncoderOutput<double> output = s.encoder.forward(s.input(), options);
+  REQUIRE(output.reports.size() == 1);
+  REQUIRE(output.reports[0].scores == values);
+  for (Index token = 0; token < 9; ++token)
+    if (values[token] == 0) REQUIRE(std::count(output.origin.begin(), output.origin.end(), token) == 1);
+  REQUIRE(output.origin.size() < 9);
+
+  // While training they are constants: the gate learns nothing.
+  Encoder<double>::Cache cache;
+  Rng rng(1);
+  options.mode = DeletionMode::soft;
+  const EncoderOutput<double> trained = s.encoder.forward(s.input(), options, rng, cache);
+  REQUIRE(trained.key_bias == values);
+  Encoder<double> gradients = zeros_like(s.encoder);
+  s.encoder.backward(Matrix<double>::Ones(9, 6), Vector<double>(9, 1.0), {}, 0, cache, gradients);
+  for (merge::Placement<double>& placement : gradients.policies)
+    for (const ParameterView<double>& view : parameter_views(placement.policy, ParameterName::unread()))
+      for (Index i = 0; i < view.size(); ++i) REQUIRE(view.data[i] == 0);
+
+  options.gate_values = std::span<const double>(values).first(8);
+  REQUIRE(argument_error([&] { s.encoder.forward(s.input(), options); }) ==
+          "BlockStack: gate_values.size(): got 8, expected 9");
+  s.encoder.policies.clear();
+  options.gate_values = values;
+  REQUIRE(argument_error([&] { s.encoder.forward(s.input(), options); }) ==
+          "BlockStack: gate_values: got values and no gate, expected a gate that takes them, such as before_block(2, "
+          "GivenGate{})");
 }

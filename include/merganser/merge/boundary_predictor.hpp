@@ -24,6 +24,12 @@ inline Vector<double> draw_boundary_noise(Index tokens, Rng& rng) {
   return draws;
 }
 
+/// Whether the last token of a sequence that is no pad ends a segment.
+enum class LastToken {
+  ends,  ///< always
+  free,  ///< where the predictor says so
+};
+
 /// What a boundary predictor says of T tokens.
 template <Real Scalar>
 struct Boundaries {
@@ -36,9 +42,9 @@ struct Boundaries {
 /// logit = w2 . gelu(W1 x + b1) + b2; soft = sigmoid((logit + log(u) - log(1 - u)) / temperature), hard = soft > 1/2.
 ///
 /// u is uniform noise while training and 1/2, which adds nothing, otherwise. Of each sequence the last token that is no
-/// pad always ends a segment and a pad never does. Backward passes the gradient of the hard boundary straight through
-/// to the soft one. Parameters: W1 [F x D], b1 [F], w2 [1 x F], b2 [1]; gelu in the exact form. Nawrot et al. 2023,
-/// arXiv 2211.09761 (the boundaries of "gumbel" kind).
+/// pad always ends a segment, unless it is free, and a pad never does. Backward passes the gradient of the hard
+/// boundary straight through to the soft one. Parameters: W1 [F x D], b1 [F], w2 [1 x F], b2 [1]; gelu in the exact
+/// form. Nawrot et al. 2023, arXiv 2211.09761 (the boundaries of "gumbel" kind).
 template <Real Scalar>
 class BoundaryPredictor {
  public:
@@ -49,6 +55,7 @@ class BoundaryPredictor {
     Index width = 0;           ///< D
     Index hidden = 0;          ///< F
     double temperature = 0.5;  ///< positive; low makes soft boundaries hard
+    LastToken last_token = LastToken::ends;
   };
 
   struct Cache {
@@ -66,7 +73,8 @@ class BoundaryPredictor {
         inner_bias(RowVector<Scalar>::Zero(config.hidden)),
         outer({config.hidden, 1}),
         outer_bias(RowVector<Scalar>::Zero(1)),
-        temperature_(static_cast<Scalar>(config.temperature)) {
+        temperature_(static_cast<Scalar>(config.temperature)),
+        last_token_(config.last_token) {
     check_argument(config.temperature > 0 && std::isfinite(config.temperature), "BoundaryPredictor", "temperature",
                    config.temperature, "a positive number");
   }
@@ -144,10 +152,10 @@ class BoundaryPredictor {
   RowVector<Scalar> outer_bias;
 
  private:
-  static void settle(Boundaries<Scalar>& result, const SequenceOffsets& offsets, Marks pads) {
+  void settle(Boundaries<Scalar>& result, const SequenceOffsets& offsets, Marks pads) const {
     result.settled.assign(result.hard.size(), 0);
     for (Index i = 0; i < offsets.count(); ++i) {
-      bool last_found = false;
+      bool last_found = last_token_ == LastToken::free;
       for (Index t = offsets.end(i); t-- > offsets.begin(i);) {
         const bool pad = pads[t];
         if (!pad && last_found) continue;
@@ -159,6 +167,7 @@ class BoundaryPredictor {
   }
 
   Scalar temperature_ = Scalar(0.5);
+  LastToken last_token_ = LastToken::ends;
 };
 
 }  // namespace merganser::merge

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <optional>
+#include <span>
 
 #include <merganser/core/check.hpp>
 
@@ -32,6 +33,10 @@ struct DeletionOptions {
   /// every sequence that all of them together remove. See StackBudget.
   std::optional<double> target_rate;
   SurvivorBias survivor_bias = SurvivorBias::kept;
+  /// [T] or empty: decided elsewhere, in place of what gates would say: near 0 keeps, a gate's scale (-30) deletes. The
+  /// first gate of the model takes them, later ones say nothing; `GivenGate` gives any model a place for them. They
+  /// outlive the call. See `keep_mask_values`.
+  std::span<const double> gate_values = {};
 
   static DeletionOptions with_mode(DeletionMode mode) {
     DeletionOptions options;

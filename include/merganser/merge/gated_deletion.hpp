@@ -88,6 +88,7 @@ class GatedDeletion {
     typename detail::GateCache<G>::Type gate;  ///< empty unless the gate learns
     DeletionStep<Scalar> step;
     RegulariserResult<Scalar> regulariser;
+    bool given = false;  ///< the call had values in place of the gate's
   };
 
   GatedDeletion() = default;
@@ -114,13 +115,15 @@ class GatedDeletion {
   /// x [T x D] under soft or hard deletion.
   /// @throws std::invalid_argument as the gate and DeletionStep
   Reduction<Scalar> forward(Matrix<Scalar> x, const PolicyContext<Scalar>& context) const {
-    Decision made = decide(gate.forward(input(x, context, context.rng)), context);
+    Decision made = decide(is_given(context) ? given(context) : gate.forward(input(x, context, context.rng)), context);
     return {made.step.forward(std::move(x)), made.step.after(), std::move(made.report)};
   }
 
   /// For training: with noise, if the gate has any.
   Reduction<Scalar> forward(Matrix<Scalar> x, const PolicyContext<Scalar>& context, Rng& rng, Cache& cache) const {
+    cache.given = is_given(context);
     Decision made = [&] {
+      if (cache.given) return decide(given(context), context);
       if constexpr (LearnedGate<G, Scalar>)
         return decide(gate.forward(input(x, context, &rng), rng, cache.gate), context);
       else
@@ -136,6 +139,7 @@ class GatedDeletion {
     TokenGradient<Scalar> result;
     result.key_bias = cache.step.backward_bias(grad.key_bias, grad_values);
     result.x = cache.step.backward(std::move(grad.x));
+    if (cache.given) return result;
     if constexpr (LearnedGate<G, Scalar>) {
       if (const auto& scores = grad.report.scores; !scores.empty())
         check_equal("GatedDeletion::backward", "grad.report.scores.size()", scores.size(), result.x.rows());
@@ -159,6 +163,19 @@ class GatedDeletion {
 
  private:
   using Decision = detail::GateDecision<Scalar>;
+
+  static bool is_given(const PolicyContext<Scalar>& context) { return !context.options.gate_values.empty(); }
+
+  /// What the call says in place of the gate, of the tokens that are left.
+  static GateValues<Scalar> given(const PolicyContext<Scalar>& context) {
+    const std::span<const double> all = context.options.gate_values;
+    GateValues<Scalar> said;
+    for (const Index row : context.state.origin) {
+      check_argument(row < std::ssize(all), "GatedDeletion", "gate_values.size()", std::ssize(all), "one a token");
+      said.values.push_back(static_cast<Scalar>(all[static_cast<std::size_t>(row)]));
+    }
+    return said;
+  }
 
   static GateInput<Scalar> input(const Matrix<Scalar>& x, const PolicyContext<Scalar>& context, Rng* rng) {
     return {x, context.state.forced, context.ids, context.state.offsets, rng};

@@ -90,6 +90,59 @@ inline Vector<Index> apart(Index tokens) {
   return joins;
 }
 
+/// The `count` tokens of largest score, of equal ones the first; rising. What is no number counts as -infinity.
+template <Real Scalar>
+Vector<Index> largest(std::span<const Scalar> scores, Index count) {
+  Vector<Index> order(std::ssize(scores));
+  std::iota(order.begin(), order.end(), Index{0});
+  const auto score = [&](Index i) {
+    const Scalar value = scores[static_cast<std::size_t>(i)];
+    return std::isnan(value) ? -std::numeric_limits<Scalar>::infinity() : value;
+  };
+  const auto before = [&](Index a, Index b) {
+    const Scalar x = score(a), y = score(b);
+    return x != y ? x > y : a < b;
+  };
+  count = std::clamp<Index>(count, 0, order.size());
+  std::nth_element(order.begin(), order.begin() + count, order.end(), before);
+  order.resize(count);
+  std::sort(order.begin(), order.end());
+  return order;
+}
+
+/// Tokens by the number where they stand; both rise.
+struct EvenAndOdd {
+  Vector<Index> even, odd;
+};
+
+/// The tokens in [first, tokens).
+inline EvenAndOdd even_and_odd(Index first, Index tokens) {
+  EvenAndOdd result;
+  for (Index token = first; token < tokens; ++token) (token % 2 == 0 ? result.even : result.odd).push_back(token);
+  return result;
+}
+
+/// Each of the tokens `from` is matched with the most alike of `to`, and of these pairs the `count` that are most alike
+/// join: joins[from] becomes the other. Who finds no match, because there is nobody or the products are no numbers,
+/// does not join. `rows` as of `match_tokens`.
+template <Real Scalar>
+void join_closest(const Matrix<Scalar>& rows, const Vector<Index>& from, const Vector<Index>& to, Index count,
+                  Vector<Index>& joins) {
+  const Matches<Scalar> matches = match_tokens(rows, from, to);
+  for (const Index i : largest<Scalar>(matches.score, count))
+    if (matches.target[i] >= 0) joins[from[i]] = to[matches.target[i]];
+}
+
+/// Bipartite soft matching (Bolya et al. 2023, arXiv 2210.09461): who of the tokens of even number join one of odd
+/// number, `count` of them, but at most half of the tokens from `first` on. Those in front of it have no part in it.
+template <Real Scalar>
+Vector<Index> bipartite_joins(const Matrix<Scalar>& rows, Index first, Index count) {
+  const auto [even, odd] = even_and_odd(first, rows.rows());
+  Vector<Index> joins = apart(rows.rows());
+  join_closest(rows, even, odd, std::min(count, std::max<Index>(rows.rows() - first, 0) / 2), joins);
+  return joins;
+}
+
 /// The end of the chain of each token that joins[token] begins: its own number where it joins itself, -1 where it is
 /// dropped. Cost: one walk over the tokens.
 /// @throws std::invalid_argument as `plan_of_targets`
@@ -164,22 +217,6 @@ MergePlan<Scalar> plan_of_targets(std::span<const Index> joins, std::span<const 
     }
   }
   return plan;
-}
-
-/// The `count` tokens of largest score, of equal ones the first; rising.
-template <Real Scalar>
-Vector<Index> largest(std::span<const Scalar> scores, Index count) {
-  Vector<Index> order(std::ssize(scores));
-  std::iota(order.begin(), order.end(), Index{0});
-  const auto before = [&](Index a, Index b) {
-    const Scalar x = scores[static_cast<std::size_t>(a)], y = scores[static_cast<std::size_t>(b)];
-    return x != y ? x > y : a < b;
-  };
-  count = std::clamp<Index>(count, 0, order.size());
-  std::nth_element(order.begin(), order.begin() + count, order.end(), before);
-  order.resize(count);
-  std::sort(order.begin(), order.end());
-  return order;
 }
 
 }  // namespace merganser::merge

@@ -1,12 +1,14 @@
 // Where policies stand in a stack of blocks.
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <string>
 #include <utility>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/types.hpp>
+#include <merganser/merge/deletion_options.hpp>
 #include <merganser/merge/policy.hpp>
 
 namespace merganser::inline MERGANSER_ISA::merge {
@@ -27,6 +29,7 @@ struct Placement {
   Site site = Site::before_block;
   Policy<Scalar> policy;
   SizeBias size_bias = SizeBias::none;
+  std::string name = {};  ///< by which a saved model knows it, such as "local_merging:block=2"; empty: by its kind
 
   Placement() = default;
   Placement(Index at_block, Site at_site, Policy<Scalar> placed, SizeBias bias = SizeBias::none)
@@ -83,6 +86,19 @@ void check_placements(const char* where, const Vector<Placement<Scalar>>& placem
                              "a block number from 0 to " + std::to_string(most));
     placement.policy.traits();
   }
+}
+
+/// Gate values of a call are one for each of the T tokens, and some gate takes them.
+/// @throws std::invalid_argument if not
+template <Real Scalar>
+void check_gate_values(const char* where, const DeletionOptions& options, const Vector<Placement<Scalar>>& placements,
+                       Index tokens) {
+  if (options.gate_values.empty()) return;
+  check_equal(where, "gate_values.size()", std::ssize(options.gate_values), tokens);
+  const bool taken = std::any_of(placements.begin(), placements.end(),
+                                 [](const auto& placement) { return placement.policy.traits().is_gate; });
+  check_argument(taken, where, "gate_values", "values and no gate",
+                 "a gate that takes them, such as before_block(2, GivenGate{})");
 }
 
 }  // namespace merganser::merge

@@ -11,60 +11,12 @@
 #include <merganser/core/parameter.hpp>
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
+#include <merganser/merge/any_layer.hpp>
 #include <merganser/merge/gated_deletion.hpp>
 #include <merganser/merge/plan_policy.hpp>
 #include <merganser/merge/policy_layer.hpp>
-#include <merganser/nn/weight.hpp>
 
 namespace merganser::inline MERGANSER_ISA::merge {
-
-/// A visitor of parameters whose type is not known where the policy was compiled.
-template <Real Scalar>
-class TensorVisitor {
- public:
-  virtual void operator()(const ParameterName& name, Matrix<Scalar>& tensor) = 0;
-  virtual void operator()(const ParameterName& name, RowVector<Scalar>& tensor) = 0;
-  virtual void operator()(const ParameterName& name, ConvolutionWeight<Scalar>& tensor) = 0;
-  virtual void absent(nn::Weight<Scalar>& weight, const ParameterName& name) = 0;
-
- protected:
-  ~TensorVisitor() = default;
-};
-
-namespace detail {
-
-/// Passes on to a visitor of whatever type.
-template <Real Scalar, class Visitor>
-class PassingVisitor final : public TensorVisitor<Scalar> {
- public:
-  explicit PassingVisitor(Visitor& visitor) : visitor_(visitor) {}
-
-  void operator()(const ParameterName& name, Matrix<Scalar>& tensor) override { visitor_(name, tensor); }
-  void operator()(const ParameterName& name, RowVector<Scalar>& tensor) override { visitor_(name, tensor); }
-  void operator()(const ParameterName& name, ConvolutionWeight<Scalar>& tensor) override { visitor_(name, tensor); }
-  void absent(nn::Weight<Scalar>& weight, const ParameterName& name) override {
-    if constexpr (requires { visitor_.absent(weight, name); })
-      visitor_.absent(weight, name);
-    else
-      visitor_(name, weight.matrix());  // which says that there is none
-  }
-
- private:
-  Visitor& visitor_;
-};
-
-/// An address for each type. (Two constants of the same value could share one.)
-template <class Type>
-struct TypeTag {
-  inline static char place = 0;
-};
-
-template <class Type>
-const void* tag_of() {
-  return &TypeTag<Type>::place;
-}
-
-}  // namespace detail
 
 /// Anything that is a policy for numbers of this type: a layer, a gate or a planner.
 template <class P, class Scalar>
@@ -79,50 +31,7 @@ class Policy {
   using Gradients = Policy;
 
   /// What backward of this policy reads; made by the first call and reused.
-  class Cache {
-   public:
-    Cache() = default;
-    Cache(const Cache& other) : held_(other.held_ ? other.held_->copy() : nullptr) {}
-    Cache(Cache&& other) noexcept = default;
-    Cache& operator=(const Cache& other) {
-      held_ = other.held_ ? other.held_->copy() : nullptr;
-      return *this;
-    }
-    Cache& operator=(Cache&& other) noexcept = default;
-    ~Cache() = default;
-
-    /// The cache of a policy layer of this type, or null.
-    template <class Layer>
-    const typename Layer::Cache* target() const {
-      if (!held_ || held_->tag() != detail::tag_of<Layer>()) return nullptr;
-      return &static_cast<const HeldCache<Layer>&>(*held_).cache;
-    }
-
-   private:
-    friend class Policy;
-
-    struct AnyCache {
-      virtual ~AnyCache() = default;
-      virtual std::unique_ptr<AnyCache> copy() const = 0;
-      virtual const void* tag() const = 0;
-    };
-
-    template <class Layer>
-    struct HeldCache final : AnyCache {
-      std::unique_ptr<AnyCache> copy() const override { return std::make_unique<HeldCache>(*this); }
-      const void* tag() const override { return detail::tag_of<Layer>(); }
-
-      typename Layer::Cache cache;
-    };
-
-    template <class Layer>
-    typename Layer::Cache& of() {
-      if (!held_ || held_->tag() != detail::tag_of<Layer>()) held_ = std::make_unique<HeldCache<Layer>>();
-      return static_cast<HeldCache<Layer>&>(*held_).cache;
-    }
-
-    std::unique_ptr<AnyCache> held_;
-  };
+  using Cache = AnyLayerCache<Policy>;
 
   /// Holds nothing: it can be assigned to and nothing else.
   Policy() = default;

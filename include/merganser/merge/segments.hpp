@@ -21,22 +21,52 @@ Scalar segment_weight(Index count) {
   return static_cast<Scalar>(1 / (static_cast<double>(count) + 1e-9));
 }
 
+/// What becomes of tokens behind the last boundary.
+enum class OpenGroup {
+  kept,     ///< they are a segment too
+  dropped,  ///< they are in none, unless they are all that there is
+};
+
+/// What stands beside the segments that boundaries end.
+struct SegmentSettings {
+  OpenGroup open_group = OpenGroup::kept;
+  bool null_group = false;  ///< every sequence with a token has one row more, in front, without members
+};
+
+namespace detail {
+
+/// Behind the last token of a sequence that is in a segment.
+inline Index segments_end(Marks boundaries, const RowRange& rows, Marks pads, const SegmentSettings& settings) {
+  if (settings.open_group == OpenGroup::kept) return rows.length;
+  Index end = rows.length;
+  while (end > 0 && !(boundaries[rows.begin + end - 1] && !pads[rows.begin + end - 1])) --end;
+  return end == 0 && !settings.null_group ? rows.length : end;
+}
+
+}  // namespace detail
+
 /// One plan a sequence that makes every segment its mean; pads are dropped.
 ///
-/// A boundary (not 0 in `boundaries` [T]) is the last token of its segment; tokens behind the last boundary are a
-/// segment too. `pads` [T] or empty: not 0 at a pad. A segment stands at the position of its first token.
+/// A boundary (not 0 in `boundaries` [T]) ENDS its segment: it is the last token there. Tokens behind the last boundary
+/// are a segment too, unless the settings drop them. `pads` [T] or empty: not 0 at a pad. A segment stands at the
+/// position of its first token, and the null group at that of the first of all.
 /// @throws std::invalid_argument if a length differs
 template <Real Scalar>
-Vector<MergePlan<Scalar>> segment_plans(Marks boundaries, const SequenceOffsets& offsets, Marks pads = {}) {
+Vector<MergePlan<Scalar>> segment_plans(Marks boundaries, const SequenceOffsets& offsets, Marks pads = {},
+                                        const SegmentSettings& settings = {}) {
   check_equal("segment_plans", "boundaries.size()", boundaries.size(), offsets.total());
   pads.check("segment_plans", "pads", offsets.total());
   Vector<MergePlan<Scalar>> plans;
   for (Index i = 0; i < offsets.count(); ++i) {
     MergePlan<Scalar>& plan = plans.emplace_back(offsets.length(i));
-    bool open = false;
+    const Index end = detail::segments_end(boundaries, offsets.range(i), pads, settings);
+    bool open = false, first = true;
     for (Index row = 0; row < offsets.length(i); ++row) {
       const Index t = offsets.begin(i) + row;
       if (pads[t]) continue;
+      if (first && settings.null_group) plan.open(row);
+      first = false;
+      if (row >= end) break;
       if (!open) plan.open(row);
       plan.add(row);
       open = !boundaries[t];

@@ -43,8 +43,9 @@ Vector<MergePlan<Scalar>> strided_plans(const SequenceOffsets& offsets, Index ra
 
 /// y_s = gelu(sum over taps k of W_k x_(s,k) + b), where x_(s,k) is the row of group s at tap k, or 0 if there is none.
 ///
-/// Parameters: weight [D x D rate] (see ConvolutionWeight), bias [D]; gelu in the exact form. Clark et al. 2022, arXiv
-/// 2103.06874 (the downsampling of CANINE).
+/// Parameters: weight [D x D taps] (see ConvolutionWeight), bias [D]; gelu in the exact form. Clark et al. 2022, arXiv
+/// 2103.06874 (the downsampling of CANINE). With a kernel longer than the rate the last taps read the groups behind, so
+/// that windows overlap as in the soft split of T2T (Yuan et al. 2021, arXiv 2101.11986).
 template <Real Scalar>
 class StridedConvolution {
  public:
@@ -52,12 +53,13 @@ class StridedConvolution {
   using Gradients = StridedConvolution;
 
   struct Config {
-    Index width = 0;  ///< D
-    Index rate = 4;   ///< rows of a group
+    Index width = 0;   ///< D
+    Index rate = 4;    ///< rows of a group
+    Index kernel = 0;  ///< taps: rows that a group reads, from its first on; 0: its own, as many as the rate
   };
 
   struct Cache {
-    Matrix<Scalar> unfolded;  ///< [T' x D rate]
+    Matrix<Scalar> unfolded;  ///< [T' x D taps]
     Matrix<Scalar> inner;     ///< [T' x D], before the activation
   };
 
@@ -65,18 +67,22 @@ class StridedConvolution {
 
   static constexpr Index largest_rate = Index{1} << 16;
 
-  /// @throws std::invalid_argument if width or rate is not positive or the rate above `largest_rate`
+  /// @throws std::invalid_argument if width or rate is not positive, the kernel shorter than the rate or one of them
+  /// above `largest_rate`
   explicit StridedConvolution(const Config& config) {
     check_argument(config.width > 0, "StridedConvolution", "width", config.width, "at least 1");
     check_argument(config.rate > 0, "StridedConvolution", "rate", config.rate, "at least 1");
     check_argument(config.rate <= largest_rate, "StridedConvolution", "rate", config.rate,
                    "at most " + std::to_string(largest_rate) + " rows of a group");
-    weight.setZero(config.width, config.width * config.rate);
-    weight.taps = config.rate;
+    check_argument(config.kernel == 0 || (config.kernel >= config.rate && config.kernel <= largest_rate),
+                   "StridedConvolution", "kernel", config.kernel, "0, or from the rate up to that many rows");
+    rate_ = config.rate;
+    weight.taps = config.kernel > 0 ? config.kernel : config.rate;
+    weight.setZero(config.width, config.width * weight.taps);
     bias.setZero(config.width);
   }
 
-  /// Weight normal with deviation factor * (D rate)^-0.5, bias 0.
+  /// Weight normal with deviation factor * (D taps)^-0.5, bias 0.
   void initialize(double factor, Rng& rng) {
     nn::fill_normal(weight, factor / std::sqrt(static_cast<double>(weight.cols())), rng);
   }
@@ -118,7 +124,10 @@ class StridedConvolution {
     kernels::multiply<Scalar>(grad_inner, PackedMatrix<Scalar>(weight, Orientation::as_is), grad_unfolded);
     Matrix<Scalar> grad_x = Matrix<Scalar>::Zero(groups.input_offsets().total(), weight.rows());
     for_each_tap(groups, [&](Index in, Index out, Index tap) {
-      for (Index c = 0; c < grad_x.cols(); ++c) grad_x(in, c) = grad_unfolded(out, c * weight.taps + tap);
+      for (Index c = 0; c < grad_x.cols(); ++c) {
+        const Scalar grad = grad_unfolded(out, c * weight.taps + tap);
+        grad_x(in, c) = overlaps() ? grad_x(in, c) + grad : grad;
+      }
     });
     return grad_x;
   }
@@ -133,21 +142,26 @@ class StridedConvolution {
   RowVector<Scalar> bias;
 
  private:
-  /// Calls visit(input row, output row, tap) for every row of a group.
+  bool overlaps() const { return weight.taps > rate_; }
+
+  /// Calls visit(input row, output row, tap) for every row that a group reads.
   template <class Visit>
   void for_each_tap(const Compaction<Scalar>& groups, Visit&& visit) const {
     for (Index i = 0; i < groups.input_offsets().count(); ++i) {
       const MergePlan<Scalar>& plan = groups.plan(i);
       for (Index group = 0; group < plan.output_count(); ++group) {
-        const std::span<const Member<Scalar>> members = plan.members(group);
-        check_argument(std::ssize(members) <= weight.taps, "StridedConvolution", "rows of a group", std::ssize(members),
-                       "as many as the rate at most");
-        for (Index tap = 0; tap < std::ssize(members); ++tap)
-          visit(groups.input_offsets().begin(i) + members[static_cast<std::size_t>(tap)].token,
-                groups.output_offsets().begin(i) + group, tap);
+        const Index length = std::ssize(plan.members(group));
+        check_argument(length <= rate_, "StridedConvolution", "rows of a group", length, "as many as the rate at most");
+        Index tap = 0;
+        for (Index read = group; read < (overlaps() ? plan.output_count() : group + 1) && tap < weight.taps; ++read)
+          for (const Member<Scalar>& member : plan.members(read))
+            if (tap < weight.taps)
+              visit(groups.input_offsets().begin(i) + member.token, groups.output_offsets().begin(i) + group, tap++);
       }
     }
   }
+
+  Index rate_ = 1;
 };
 
 }  // namespace merganser::merge

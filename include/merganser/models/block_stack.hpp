@@ -140,6 +140,10 @@ class BlockStack {
     cache.blocks.resize(blocks.size());
   }
 
+  static bool has_gate(const Reports& reports) {
+    return std::any_of(reports.begin(), reports.end(), [](const auto& report) { return report.is_gate; });
+  }
+
   static bool acts(const Placement& placement, merge::DeletionMode mode) {
     return mode == merge::DeletionMode::soft || mode == merge::DeletionMode::hard ||
            placement.policy.traits().is_structural;
@@ -177,6 +181,7 @@ void BlockStack<Scalar>::apply(Index block, merge::Site site, const Call& call, 
   for (Index p = 0; p < policies.size(); ++p) {
     const Placement& placement = policies[p];
     if (placement.block != block || placement.site != site || !acts(placement, call.options.mode)) continue;
+    if (!call.options.gate_values.empty() && placement.policy.traits().is_gate && has_gate(output.reports)) continue;
     Vector<TokenId> ids;
     if (!call.ids.empty())
       for (const Index row : output.state.origin) ids.push_back(call.ids[static_cast<std::size_t>(row)]);
@@ -225,6 +230,7 @@ template <class CachePointer>
 auto BlockStack<Scalar>::run(Matrix<Scalar> x, State start, const Call& call, CachePointer cache) const -> Output {
   constexpr bool training = !std::same_as<CachePointer, std::nullptr_t>;
   merge::check_placements("BlockStack", policies, blocks.size());
+  merge::check_gate_values("BlockStack", call.options, policies, start.total());
   Output output(std::move(x), std::move(start));
   merge::StackBudget rate = budget(call.options, output.state);
   if constexpr (training) begin(*cache, call);

@@ -2,8 +2,10 @@
 #include <merganser/merge/policies/boundary_pooling.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "merge/pooling_surrogate.hpp"
 #include "support/catch.hpp"
@@ -24,9 +26,21 @@ using Rows = Vector<Index>;
 
 const DeletionOptions hard;
 
+/// As published: with a null group, the last token free, and an open group dropped.
 template <Real Scalar>
-BoundaryPooling<Scalar> random_pooling(Index width = 4) {
+typename BoundaryPooling<Scalar>::Config published(Index width = 4) {
+  return {.width = width,
+          .hidden = 6,
+          .prior = 0.4,
+          .last_token = LastToken::free,
+          .open_group = OpenGroup::dropped,
+          .null_group = true};
+}
+
+template <Real Scalar>
+BoundaryPooling<Scalar> random_pooling(Index width = 4, bool as_published = false) {
   BoundaryPooling<Scalar> pooling({.width = width, .hidden = 6, .prior = 0.4});
+  if (as_published) pooling = BoundaryPooling<Scalar>(published<Scalar>(width));
   Rng rng(1);
   randomise(pooling, rng);
   return pooling;
@@ -102,9 +116,12 @@ TEST_CASE("the prior counts tokens without pads", "[BoundaryPooling]") {
 }
 
 TEST_CASE("the gradients of a boundary pooling are those of its surrogate", "[BoundaryPooling]") {
-  for (const SizeBias size_bias : {SizeBias::none, SizeBias::log_size})
-    for (const bool biased : {false, true}) {
+  for (const bool as_published : {false, true})
+    for (const int with : {0, 1, 2, 3}) {
+      const SizeBias size_bias = with % 2 == 0 ? SizeBias::none : SizeBias::log_size;
+      const bool biased = with >= 2;
       Setup<double> s;
+      s.pooling = random_pooling<double>(4, as_published);
       s.state.hidden.assign(17, 0);
       s.state.forced.assign(17, 0);
       s.state.hidden[6] = s.state.forced[5] = s.state.forced[6] = s.state.hidden[10] = 1;
@@ -118,7 +135,11 @@ TEST_CASE("the gradients of a boundary pooling are those of its surrogate", "[Bo
       const auto bias_probe = random_values<double>(output.state.key_bias.size(), rng);
       BoundaryPooling<double> gradients = zeros_like(s.pooling);
       const Vector<double> noise = s.noise();
-      const PoolingSurrogate surrogate{s.state.offsets, s.state.pads(), s.boundaries(noise)};
+      const PoolingSurrogate surrogate{
+          s.state.offsets, s.state.pads(), s.boundaries(noise), {s.pooling.config().open_group, as_published}};
+      Rows null_rows;
+      for (Index i = 0; as_published && i < output.state.offsets.count(); ++i)
+        if (output.state.offsets.length(i) > 0) null_rows.push_back(output.state.offsets.begin(i));
       const auto prior = boundary_prior_loss<double>(surrogate.start.hard, s.state.offsets, Rows{5, 0, 1, 8}, 0.4);
       auto grad = s.pooling.backward({probe, bias_probe, {weights, {2.5}}}, cache, gradients);
       auto parameters = parameter_views(s.pooling), analytic = parameter_views(gradients);
@@ -126,7 +147,7 @@ TEST_CASE("the gradients of a boundary pooling are those of its surrogate", "[Bo
       analytic.push_back(tensor_view("x", grad.x));
       parameters.push_back(view("key_bias", s.state.key_bias));
       analytic.push_back(view("key_bias", grad.key_bias));
-      CAPTURE(static_cast<int>(size_bias), biased);
+      CAPTURE(as_published, static_cast<int>(size_bias), biased);
       require_gradients(
           [&] {
             const auto soft = s.boundaries(noise).soft;
@@ -134,10 +155,72 @@ TEST_CASE("the gradients of a boundary pooling are those of its surrogate", "[Bo
             double sum = probe_sum(probe, surrogate.means(s.x, soft)) + surrogate.weighted(weights, soft) +
                          2.5 * surrogate.weighted(prior.grad_boundaries, soft);
             for (Index row = 0; row < bias.size(); ++row) sum += bias_probe[row] * bias[row];
+            for (const Index row : null_rows) sum += probe_sum(probe.row(row), s.pooling.null_group);
             return sum;
           },
           parameters, analytic);
     }
+}
+
+TEST_CASE("a null group stands in front of every sequence", "[BoundaryPooling]") {
+  Setup<double> s;
+  s.pooling = random_pooling<double>(4, true);
+  for (const SizeBias size_bias : {SizeBias::none, SizeBias::log_size})
+    for (const bool padded : {false, true}) {
+      if (padded) {
+        Rows rows;
+        static_cast<PolicyBatch<double>&>(s) = s.padded(rows);
+      }
+      BoundaryPooling<double>::Cache cache;
+      const Reduction<double> output = s.trained(cache, 3, size_bias);
+      const SequenceOffsets& rows = output.state.offsets;
+      const Vector<std::uint8_t> pads = s.state.pads();
+      for (Index i = 0; i < rows.count(); ++i) {
+        Index first = s.state.offsets.begin(i);
+        while (first < s.state.offsets.end(i) && !pads.empty() && pads[first] != 0) ++first;
+        REQUIRE((rows.length(i) > 0) == (first < s.state.offsets.end(i)));
+        if (rows.length(i) == 0) continue;
+        REQUIRE(identical(Matrix<double>(output.x.row(rows.begin(i))), Matrix<double>(s.pooling.null_group)));
+        REQUIRE(output.report.kept[rows.begin(i)] == first);
+        REQUIRE(output.state.sizes[rows.begin(i)] == 1.0);
+        REQUIRE((size_bias == SizeBias::none || output.state.key_bias[rows.begin(i)] == 0.0));
+      }
+      for (const Index row : output.report.group)
+        for (Index i = 0; i < rows.count(); ++i) REQUIRE((rows.length(i) == 0 || row != rows.begin(i)));
+    }
+}
+
+TEST_CASE("N sequences with a null group are N times one", "[BoundaryPooling]") {
+  Setup<float> s;
+  s.pooling = random_pooling<float>(4, true);
+  const Reduction<float> together = s.quiet();
+  for (Index i = 0; i < 4; ++i) {
+    const PolicyBatch<float> one = s.sequence(i);
+    const Reduction<float> alone = s.pooling.forward(one.x, one.context(hard));
+    const RowRange range = together.state.offsets.range(i);
+    REQUIRE(identical(alone.x, Matrix<float>(together.x.middleRows(range.begin, range.length))));
+  }
+}
+
+TEST_CASE("what is published of dynamic pooling is off unless it is asked for", "[BoundaryPooling]") {
+  BoundaryPooling<double> plain({.width = 400, .hidden = 6});
+  BoundaryPooling<double> with_null({.width = 400, .hidden = 6, .null_group = true});
+  REQUIRE(plain.config().last_token == LastToken::ends);
+  REQUIRE(plain.config().open_group == OpenGroup::kept);
+  REQUIRE_FALSE(plain.config().null_group);
+  const auto names = [](auto& pooling) {
+    Vector<std::string> list;
+    for (const auto& tensor : parameter_views(pooling)) list.push_back(tensor.name);
+    return list;
+  };
+  REQUIRE(names(plain).size() == 5);
+  REQUIRE(names(with_null).size() == 6);
+  REQUIRE(names(with_null).back() == "null_group");
+  Rng a(1), b(1);
+  plain.initialize(0.5, a);
+  with_null.initialize(0.5, b);
+  REQUIRE(identical(plain.predictor.inner.weight.matrix(), with_null.predictor.inner.weight.matrix()));
+  REQUIRE(std::abs(measured_deviation(with_null.null_group) - 0.5) < 0.1);
 }
 
 TEMPLATE_TEST_CASE("training draws its noise, inference has none", "[BoundaryPooling]", float, double) {

@@ -111,6 +111,15 @@ TEST_CASE("a strided pooling keeps the laws of policies", "[StridedPooling]") {
   require_policy_laws([]<Real Scalar>() { return random_pooling<Scalar>(6); }, laws);
 }
 
+TEST_CASE("a strided pooling of overlapping windows keeps the laws of policies", "[StridedPooling]") {
+  require_policy_laws([]<Real Scalar>() {
+    StridedPooling<Scalar> pooling({.width = 6, .rate = 2, .kernel = 5});
+    Rng rng(1);
+    randomise(pooling, rng);
+    return pooling;
+  });
+}
+
 TEST_CASE("a strided pooling adds to its gradients", "[StridedPooling]") {
   const Setup<double> s;
   StridedPooling<double>::Cache cache;

@@ -16,6 +16,7 @@
 #include <merganser/merge/gate_regulariser.hpp>
 #include <merganser/merge/policy_layer.hpp>
 #include <merganser/merge/segments.hpp>
+#include <merganser/nn/linear.hpp>
 #include <merganser/nn/rms_norm.hpp>
 
 namespace merganser::inline MERGANSER_ISA::merge {
@@ -23,8 +24,10 @@ namespace merganser::inline MERGANSER_ISA::merge {
 /// The means over segments of x, where the predictor reads norm(x); no shortcut around it. Pads are in no segment. The
 /// prior loss is an auxiliary, "boundary_prior".
 ///
-/// BPT5, a baseline of Kallini et al. 2025, arXiv 2410.20771; dynamic pooling of Nawrot et al. 2023, arXiv 2211.09761.
-/// A sequence with a token that is no pad always keeps a row.
+/// BPT5, a baseline of Kallini et al. 2025, arXiv 2410.20771; dynamic pooling of Nawrot et al. 2023, arXiv 2211.09761,
+/// in whose published form there is a null group, the last token is free, and an open group is dropped. The null group
+/// is a learned row in front of every sequence: what tokens take on the way back while no segment has ended. It is a
+/// row without members and of size 1. A sequence with a token that is no pad always keeps a row.
 template <Real Scalar>
 class BoundaryPooling {
  public:
@@ -38,6 +41,9 @@ class BoundaryPooling {
     Index hidden = 0;          ///< F, the inner width of the predictor
     double prior = 0.2;        ///< share of tokens that are expected to end a segment, in (0, 1)
     double temperature = 0.5;  ///< positive
+    LastToken last_token = LastToken::ends;
+    OpenGroup open_group = OpenGroup::kept;
+    bool null_group = false;
   };
 
   struct Cache {
@@ -53,11 +59,18 @@ class BoundaryPooling {
 
   /// @throws std::invalid_argument if a setting is out of range
   explicit BoundaryPooling(const Config& config)
-      : norm({config.width}), predictor({config.width, config.hidden, config.temperature}), config_(config) {
+      : norm({config.width}),
+        predictor({config.width, config.hidden, config.temperature, config.last_token}),
+        config_(config) {
     check_argument(config.prior > 0 && config.prior < 1, "BoundaryPooling", "prior", config.prior, "in (0, 1)");
+    if (config.null_group) null_group.setZero(config.width);
   }
 
-  void initialize(double factor, Rng& rng) { predictor.initialize(factor, rng); }
+  /// The predictor as itself, the null group normal with deviation `factor`.
+  void initialize(double factor, Rng& rng) {
+    predictor.initialize(factor, rng);
+    nn::fill_normal(null_group, factor, rng);
+  }
 
   /// x [T x D]. Boundaries are found without noise.
   Reduction<Scalar> forward(Matrix<Scalar> x, const PolicyContext<Scalar>& context) const {
@@ -81,6 +94,7 @@ class BoundaryPooling {
     if (!grad.report.auxiliaries.empty())
       add(scaled(cache.prior.grad_boundaries, static_cast<Scalar>(grad.report.auxiliaries[0])));
     const Matrix<Scalar> grad_normed = predictor.backward(grad_hard, cache.predictor, gradients.predictor);
+    for_each_null_row(cache.groups, [&](Index row) { gradients.null_group += grad.x.row(row); });
     return {cache.groups.compact_backward(grad.x) + norm.backward(grad_normed, cache.norm, gradients.norm),
             cache.before.merged_bias_backward(cache.groups, grad.key_bias, cache.size_bias)};
   }
@@ -89,14 +103,23 @@ class BoundaryPooling {
   void visit(Visitor&& visitor, const ParameterName& prefix) {
     predictor.visit(visitor, prefix + "boundary_predictor.");
     norm.visit(visitor, prefix + "down_ln.");
+    if (config_.null_group) visitor(prefix + "null_group", null_group);
   }
 
   const Config& config() const { return config_; }
 
   nn::RmsNorm<Scalar> norm;
   BoundaryPredictor<Scalar> predictor;
+  RowVector<Scalar> null_group;  ///< [D], or empty: none
 
  private:
+  template <class Visit>
+  void for_each_null_row(const Compaction<Scalar>& groups, Visit&& visit) const {
+    const SequenceOffsets& rows = groups.output_offsets();
+    for (Index i = 0; config_.null_group && i < rows.count(); ++i)
+      if (rows.length(i) > 0) visit(rows.begin(i));
+  }
+
   Reduction<Scalar> apply(const Matrix<Scalar>& x, const PolicyContext<Scalar>& context, std::span<const double> noise,
                           Cache& cache) const {
     const TokenState<Scalar>& state = context.state;
@@ -106,7 +129,9 @@ class BoundaryPooling {
     const Boundaries<Scalar> boundaries = predictor.forward(normed, state.offsets, pads, noise, cache.predictor);
     cache.before = state;
     cache.size_bias = context.size_bias;
-    cache.groups = Compaction<Scalar>(segment_plans<Scalar>(boundaries.hard, state.offsets, pads), state.offsets);
+    const SegmentSettings segments{config_.open_group, config_.null_group};
+    cache.groups =
+        Compaction<Scalar>(segment_plans<Scalar>(boundaries.hard, state.offsets, pads, segments), state.offsets);
     Vector<Index> tokens;
     for (const RowRange& range : state.offsets.ranges())
       tokens.push_back(range.length - (pads.empty() ? 0 : Marks(pads).of(range).count()));
@@ -114,6 +139,10 @@ class BoundaryPooling {
     Reduction<Scalar> result;
     result.x = cache.groups.compact(x);
     result.state = state.merged(cache.groups, context.size_bias).without_pads();
+    for_each_null_row(cache.groups, [&](Index row) {
+      result.x.row(row) = null_group;
+      result.state.sizes[row] = Scalar{1};
+    });
     result.report = PolicyReport<Scalar>::of_merge(state, cache.groups);
     result.report.scores = boundaries.soft;
     result.report.logits = boundaries.logits;

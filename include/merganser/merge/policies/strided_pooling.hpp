@@ -17,7 +17,8 @@ namespace merganser::inline MERGANSER_ISA::merge {
 /// The convolution over groups of `rate` rows of norm(x), then the exact gelu; no shortcut around it. Pads are in no
 /// group; the last group may be short.
 ///
-/// CANINE (Clark et al. 2022, arXiv 2103.06874), a baseline of Kallini et al. 2025, arXiv 2410.20771.
+/// CANINE (Clark et al. 2022, arXiv 2103.06874), a baseline of Kallini et al. 2025, arXiv 2410.20771. A kernel longer
+/// than the rate reads on into the next groups, as T2T (Yuan et al. 2021, arXiv 2101.11986).
 template <Real Scalar>
 class StridedPooling {
  public:

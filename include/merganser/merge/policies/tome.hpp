@@ -1,7 +1,6 @@
 // Token merging by matching alike tokens.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <utility>
 
@@ -41,14 +40,8 @@ struct ToMe {
   template <Real Scalar>
   MergePlan<Scalar> plan(const Tokens<Scalar>& tokens) const {
     check_argument(protected_rows >= 0, "ToMe", "protected_rows", protected_rows, "at least 0");
-    const Index n = tokens.count();
-    Vector<Index> even, odd;
-    for (Index i = protected_rows; i < n; ++i) (i % 2 == 0 ? even : odd).push_back(i);
-    const Matches<Scalar> matches = match_tokens(matched_rows(tokens), even, odd);
-    const Index most = odd.empty() ? 0 : std::min(even.size(), std::max<Index>(n - protected_rows, 0) / 2);
-    Vector<Index> joins = apart(n);
-    for (const Index i : largest<Scalar>(matches.score, std::min(budget.removals(n, tokens.removals), most)))
-      joins[even[i]] = odd[matches.target[i]];
+    const Vector<Index> joins =
+        bipartite_joins(matched_rows(tokens), protected_rows, budget.removals(tokens.count(), tokens.removals));
     return detail::joined(joins, tokens, combine);
   }
 };
@@ -68,9 +61,8 @@ struct ToMeEveryKth {
     const Index n = tokens.count();
     Vector<Index> from, to;
     for (Index i = 0; i < n / k * k; ++i) (i % k == k - 1 ? to : from).push_back(i);
-    const Matches<Scalar> matches = match_tokens(matched_rows(tokens), from, to);
     Vector<Index> joins = apart(n);
-    for (Index i = 0; i < from.size(); ++i) joins[from[i]] = to[matches.target[i]];
+    join_closest(matched_rows(tokens), from, to, from.size(), joins);
     return detail::joined(joins, tokens, combine);
   }
 };
@@ -99,9 +91,8 @@ struct ToMeRandom {
     const Index n = tokens.count(), gone = budget.removals(n, tokens.removals);
     check_equal("ToMeRandom", "order.size()", order.size(), n);
     Vector<Index> from(order.begin(), order.begin() + gone), to(order.begin() + gone, order.end());
-    const Matches<Scalar> matches = match_tokens(matched_rows(tokens), from, to);
     Vector<Index> joins = apart(n);
-    for (Index i = 0; i < gone; ++i) joins[from[i]] = to[matches.target[i]];
+    join_closest(matched_rows(tokens), from, to, gone, joins);
     return detail::joined(joins, tokens, combine);
   }
 };
