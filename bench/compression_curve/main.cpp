@@ -21,6 +21,7 @@
 #include <merganser/runs/curve_result_files.hpp>
 #include <merganser/runs/curve_row.hpp>
 #include <merganser/runs/curve_run.hpp>
+#include <merganser/runs/policy_catalogue.hpp>
 #include <merganser/runs/program_threads.hpp>
 #include <merganser/runs/signals.hpp>
 #include <merganser/runs/status_line.hpp>
@@ -134,13 +135,14 @@ int parse_and_run(int argc, char** argv) {
       "compression_curve: how much can be dropped, and what does it cost? Trains a model for every policy, target rate "
       "and seed, and writes rows.jsonl, rows.csv and charts. Called again it goes on where it stopped.",
       "compression_curve");
-  app.footer("Policies:\n" + policy_help() +
+  app.footer("Policies:\n" + policy_help() + "Policies of --policy:\n" + runs::catalogue_text() +
              "Examples:\n"
              "  compression_curve --task vowel_removal --targets 0,0.18 --budget quick --out curve\n"
              "  compression_curve --text book.txt --budget 20 --seeds 1,2,3 --out curve\n"
              "  compression_curve --text en=en.txt de=de.txt --valid en=v.en.txt de=v.de.txt --out curve");
   command_line::wrap_help(app);
   runs::CurveOptions options;
+  options.named_policies = runs::named_policies;
   command_line::add_options(app, runs::curve_option_table(options), &options.train.given);
   command_line::add_options(app, runs::shared_option_table(options.train), &options.train.given);
   app.get_option("--out")->required();

@@ -10,6 +10,7 @@
 
 #include <merganser/core/io_error.hpp>
 #include <merganser/io/models/model_directory.hpp>
+#include <merganser/runs/policy_catalogue.hpp>
 
 namespace byte_demo {
 
@@ -20,6 +21,7 @@ io::LoadModelOptions load_options(const ModelSource& source) {
   options.missing = {source.delete_gate_layer, source.sigmoid_mask_scale, source.deletion_threshold,
                      source.deletion_type};
   if (source.any_tokenizer) options.foreign_tokenizer = io::ForeignTokenizer::accept;
+  options.named_policies = named_policies();
   options.on_warning = print_warning;
   return options;
 }
@@ -45,6 +47,8 @@ Model loaded(const Load& load) {
 
 }  // namespace
 
+io::NamedPolicies named_policies() { return runs::named_policies; }
+
 void print_warning(const std::string& text) {
   static std::set<std::string> printed;
   if (printed.insert(text).second) std::cerr << "byte_demo: warning: " << text << "\n";
@@ -57,6 +61,7 @@ Model load_whole_model(const ModelSource& source) {
 Model load_model(const ModelSource& source) {
   Model model = loaded([&] { return io::load_for_inference<float>(source.directory, load_options(source)); });
   runs::check_reads_bytes(model.config(), source.directory);
+  if (!source.policies.empty()) runs::put_policies(source.policies, model);
   return model;
 }
 

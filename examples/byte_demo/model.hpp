@@ -20,6 +20,9 @@ Model load_whole_model(const ModelSource& source);
 /// @throws merganser::IoError if the directory holds no model that reads bytes
 Model load_model(const ModelSource& source);
 
+/// Makes the policies that a config.json or `--policy` names.
+io::NamedPolicies named_policies();
+
 /// Says on stderr what a file holds that was passed over; the same only once.
 void print_warning(const std::string& text);
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <merganser/core/types.hpp>
 #include <merganser/io/files/tensor_data.hpp>
@@ -32,7 +33,8 @@ struct ModelSource {
   std::optional<Index> delete_gate_layer;
   std::optional<double> sigmoid_mask_scale, deletion_threshold;
   std::optional<io::HfConfig::DeletionType> deletion_type;
-  bool any_tokenizer = false;  ///< bytes even where files of another tokenizer lie beside the model
+  std::vector<std::string> policies;  ///< by name, in place of the model's own; none: its own
+  bool any_tokenizer = false;         ///< bytes even where files of another tokenizer lie beside the model
 };
 
 enum class OutputFormat { text, json };

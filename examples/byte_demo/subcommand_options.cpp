@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include <merganser/runs/list_option.hpp>
 #include <merganser/runs/train_option_table.hpp>
 
 namespace byte_demo {
@@ -111,6 +112,18 @@ OptionTable model_options(ModelSource& model) {
   return table;
 }
 
+/// Its names are read where they are known: runs/policy_catalogue.hpp.
+Option policy_option(ModelSource& model) {
+  Option option =
+      runs::texts_option("--policy", "NAME[:KEY=VALUE,...]",
+                         "What shortens the text in place of the model's own policies, such as "
+                         "local_merging:block=2,rate=0.5; given again, both act in this order, and own is the "
+                         "model's. A wrong name prints the list",
+                         here, model.policies);
+  option.group = "How much is deleted";
+  return option;
+}
+
 OptionTable rate_options(runs::RateOptions& rate) {
   OptionTable table = excluding_each_other(
       {number_option("--target", "Delete this share of every sequence", here, rate.target, 0, 1),
@@ -184,6 +197,7 @@ OptionTable option_table(EvaluateOptions& options) {
   add(table, {windows_option(options.windows), json_option(options.format)});
   add(table, program_options(options.program));
   add(table, data_options(options.data));
+  table.push_back(policy_option(options.model));
   add(table, rate_options(options.rate));
   return table;
 }
@@ -199,6 +213,7 @@ OptionTable option_table(ShowOptions& options) {
               path_option("--svg", "FILE", "Draw the text with its deleted characters dimmed", here, options.picture),
               json_option(options.format)});
   add(table, program_options(options.program));
+  table.push_back(policy_option(options.model));
   add(table, rate_options(options.rate));
   return table;
 }
@@ -214,6 +229,7 @@ OptionTable option_table(GenerateOptions& options) {
                   flag_option("--no-stream", "Print whole answers", here, options.stream, StreamChoice::never)}));
   add(table, program_options(options.threads, options.request.seed));
   add(table, writing_options(options.request));
+  table.push_back(policy_option(options.model));
   add(table, rate_options(options.rate));
   return table;
 }

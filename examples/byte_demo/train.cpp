@@ -43,6 +43,7 @@ Model open_model(const runs::TrainOptions& options) {
   const bool fresh = options.checkpoint.empty();
   io::LoadModelOptions loading;
   loading.on_warning = print_warning;
+  loading.named_policies = named_policies();
   runs::ModelDesign design =
       runs::design_model(fresh ? options.model : resumed, fresh ? options.recipe.target : std::nullopt, loading);
   if (fresh) runs::check_option_effects(options, design.policies);

@@ -100,6 +100,7 @@ inline void add_options(CLI::App& app, const runs::OptionTable& table, std::set<
       using Texts = std::vector<std::string>;
       const auto read_all = [read](const Texts& texts) { std::for_each(texts.begin(), texts.end(), read); };
       added = app.add_option_function<Texts>(option.name, read_all, option.help);
+      if (option.values == runs::OptionValues::repeated) added->allow_extra_args(false);
     }
     if (!option.value.empty()) added->option_text(option.value);
     if (!option.group.empty()) added->group(option.group);

@@ -142,3 +142,27 @@ TEST_CASE("A picture has rows of one base and one evaluation", "[runs][curve]") 
   plan.bases = {{"learned", "other"}, {"random", "base"}};
   CHECK(rows_of(plan, rows).empty());
 }
+
+TEST_CASE("A policy by name is measured in the twin of its seed, which is trained whether asked for or not",
+          "[runs][curve]") {
+  CurveOptions options = small_curve();
+  options.policies = {};
+  options.named = {"tome", "learned+tome"};
+  options.named_policies = [](const std::string&, const models::StackConfig&) {
+    return Vector<merge::Placement<float>>{};
+  };
+  options.targets = {0.5};
+  const RunPlan plan = plan_runs(options, {}, 100);
+  std::vector<std::string> names;
+  for (const PlannedRun& run : plan.runs)
+    if (run.seed == 1) names.push_back(run.name());
+  CHECK(names == std::vector<std::string>{"ungated 0 seed 1", "tome 0.5 seed 1", "learned+tome 0.5 seed 1"});
+  CHECK(run_of(plan, "tome").base != run_of(plan, "learned+tome").base);
+
+  options.named_policies = [](const std::string& name, const models::StackConfig&) -> Vector<merge::Placement<float>> {
+    throw std::invalid_argument("got the policy " + name);
+  };
+  CHECK_THROWS_WITH(plan_runs(options, {}, 100), "--policy: got the policy tome");
+  options.named_policies = {};
+  CHECK_THROWS_AS(plan_runs(options, {}, 100), std::invalid_argument);
+}

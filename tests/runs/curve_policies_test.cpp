@@ -54,3 +54,37 @@ TEST_CASE("What matters to a policy", "[runs][curve]") {
     CHECK(matters_to(gateless, OptionRole::training));
   }
 }
+
+TEST_CASE("What the name of a policy stands for", "[runs][curve]") {
+  CHECK(CurvePolicy("learned").trained == find_policy("learned"));
+  CHECK(CurvePolicy("learned").named.empty());
+  CHECK_FALSE(CurvePolicy("learned").is_of_twin);
+  CHECK_FALSE(CurvePolicy("ungated").is_of_twin);
+  const CurvePolicy twin("tome:block=1"), both("strided+tome:block=1");
+  CHECK(twin.is_of_twin);
+  CHECK(twin.named == "tome:block=1");
+  CHECK(twin.aim(0.3) == 0.3);
+  CHECK_FALSE(both.is_of_twin);
+  CHECK(both.trained == find_policy("strided"));
+  CHECK(both.named == "tome:block=1");
+  CHECK_FALSE(both.aim(0.25).has_value());
+
+  const CurvePolicy alone("ungated+tome:block=1");
+  CHECK_FALSE(alone.is_of_twin);
+  CHECK(alone.trained == nullptr);
+  ModelOptions by_itself;
+  design_policy("ungated+tome:block=1", by_itself, 0.5);
+  CHECK(by_itself.gate == GateChoice::none);
+  CHECK(by_itself.policies == std::vector<std::string>{"tome:block=1"});
+
+  ModelOptions model;
+  design_policy("learned+tome:block=1", model, 0.5);
+  CHECK(model.gate == GateChoice::learned);
+  CHECK(model.policies == std::vector<std::string>{"tome:block=1"});
+  ModelOptions of_twin;
+  design_policy("tome:block=1", of_twin, 0.5);
+  CHECK(of_twin.gate == GateChoice::none);
+  CHECK(of_twin.policies.empty());
+  CHECK_FALSE(matters_to("tome", OptionRole::gate));
+  CHECK(matters_to("learned+tome", OptionRole::learned_gate));
+}

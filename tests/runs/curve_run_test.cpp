@@ -5,6 +5,8 @@
 #include <sstream>
 #include <string>
 
+#include <merganser/runs/policy_catalogue.hpp>
+
 #include <support/catch.hpp>
 
 #include "curve_rows.hpp"
@@ -140,4 +142,53 @@ TEST_CASE("The steps that fit into a time", "[runs][curve]") {
   CurveOptions options = letters(folder);
   options.budget.minutes = 1e-6;
   CHECK(steps_in_budget(options, open_curve_data(options, 1)) == 1);
+}
+
+TEST_CASE("A policy by name is measured in the trained twin, at the rate of its target", "[runs][curve]") {
+  for (const bool classes : {false, true}) {
+    const CurveFolder folder(classes ? "named_classes" : "named_texts");
+    CurveOptions options = classes ? labels(folder) : letters(folder);
+    options.policies = {};
+    options.named = {"local_merging:block=1"};
+    options.named_policies = named_policies;
+    const TrainingData data = open_curve_data(options, 1);
+    const RunPlan plan = plan_runs(options, data.contents, 12);
+    REQUIRE(plan.runs.size() == 2);
+    std::ostringstream out;
+    StatusLine line(out, [] { return std::nullopt; });
+    TrainingProgress progress(line);
+    const CurveWorkplace place{options, plan, data, 12, folder.path / "runs", line, progress};
+    CHECK_THROWS_AS(make_row(place, plan.runs[1], nullptr), IoError);  // before the twin
+    const RunRow twin = make_row(place, plan.runs[0], nullptr), row = make_row(place, plan.runs[1], nullptr);
+    CHECK(row.policy == "local_merging:block=1");
+    CHECK(row.none.bits_per_byte == twin.none.bits_per_byte);
+    CHECK(row.hard.deletion_rate > 0.3);
+    CHECK(row.hard.deletion_rate < 0.6);
+    CHECK(row.hard.bits_per_byte != row.none.bits_per_byte);
+    CHECK(row.policy_ms_hard >= 0);
+    CHECK(row.parameters == twin.parameters);
+    CHECK(row.steps == 0);
+  }
+}
+
+TEST_CASE("A policy by name is trained with a gate behind it", "[runs][curve]") {
+  const CurveFolder folder("named_trained");
+  CurveOptions options = letters(folder);
+  options.policies = {};
+  options.named = {"learned+local_merging:block=0,rate=0.25"};
+  options.named_policies = named_policies;
+  const RunRow row = first_row(options);
+  CHECK(row.policy == "learned+local_merging:block=0,rate=0.25");
+  CHECK(row.steps == 12);
+  const auto folders = std::filesystem::directory_iterator(folder.path / "runs");
+  const auto model = folders->path() / "model";
+  const auto loaded = [&] {
+    io::LoadModelOptions loading;
+    loading.named_policies = named_policies;
+    return io::load_model<float>(model.string(), loading);
+  }();
+  REQUIRE(loaded.encoder.policies.size() == 2);
+  CHECK(loaded.encoder.policies[0].name == "local_merging:block=0,rate=0.25");
+  CHECK(loaded.encoder.policies[1].policy.traits().is_gate);
+  CHECK_THROWS_AS(io::load_model<float>(model.string()), IoError);  // nobody knows the name
 }

@@ -97,16 +97,6 @@ TEST_CASE("words, flags, paths and lists read what they write", "[option]") {
   task.read("copy");
   CHECK(task.text() == "copy");
   CHECK(error_of(task, "") == "got nothing, expected one of copy, denoise");
-
-  std::vector<Index> blocks;
-  const Option counts = counts_option("--blocks", "", role, blocks, 0, 9);
-  CHECK_FALSE(counts.text().has_value());
-  counts.read("1,3");
-  CHECK(blocks == std::vector<Index>{1, 3});
-  CHECK(counts.text() == "1,3");
-  CHECK(error_of(counts, "1,10") == "got 10, expected whole numbers from 0 to 9");
-  CHECK(error_of(counts, "") == "got nothing, expected whole numbers with commas between them");
-  CHECK(error_of(counts, "1,,2").starts_with("got nothing, expected whole numbers"));
 }
 
 TEST_CASE("settings are what is in force, but for what is of one process", "[option]") {

@@ -80,6 +80,19 @@ TEST_CASE("policies in words", "[policy_design]") {
   REQUIRE(runs::shortening_words(pooled) == "boundary pooling at block 0");
   pooled.pooling->kind = io::PoolingKind::strided;
   REQUIRE(runs::shortening_words(pooled) == "strided pooling at block 0");
+  pooled.named = {"tome", "local_merging:block=1"};
+  REQUIRE(runs::shortening_words(pooled) == "tome, local_merging:block=1, strided pooling at block 0");
+  pooled.pooling.reset();
+  REQUIRE(runs::shortening_words(pooled) == "tome, local_merging:block=1");
+}
+
+TEST_CASE("policies by name stand beside gates, and those of the start stay where none are named", "[policy_design]") {
+  ModelOptions options;
+  options.policies = {"tome"};
+  const io::EncoderPolicies both = chosen(options, gated(io::GateKind::learned, 1));
+  REQUIRE(both.named == std::vector<std::string>{"tome"});
+  REQUIRE(both.gates.size() == 1);
+  REQUIRE(chosen({}, both).named == both.named);
 }
 
 TEST_CASE("blocks that there are not are refused", "[policy_design]") {

@@ -6,7 +6,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -18,6 +17,7 @@
 #include <merganser/evaluation/language_report.hpp>
 #include <merganser/evaluation/predicted_cost.hpp>
 #include <merganser/merge/deletion_options.hpp>
+#include <merganser/merge/placement.hpp>
 #include <merganser/runs/curve_options.hpp>
 #include <merganser/runs/curve_policies.hpp>
 #include <merganser/runs/curve_row.hpp>
@@ -45,18 +45,52 @@ double encoder_pass(const Model& model, const std::vector<data::Batch>& batches,
   return elapsed.count();
 }
 
-/// Without deletion and with hard deletion, in turns; medians.
+/// A policy that adds up the time it takes.
+struct TimedPolicy {
+  struct Cache {};
+  using Gradients = TimedPolicy;
+
+  merge::Policy<float> policy;
+  std::chrono::duration<double, std::milli>* elapsed = nullptr;
+
+  merge::PolicyTraits traits() const { return policy.traits(); }
+  merge::Reduction<float> forward(Matrix<float> x, const merge::PolicyContext<float>& context) const {
+    const auto start = std::chrono::steady_clock::now();
+    merge::Reduction<float> reduction = policy.forward(std::move(x), context);
+    *elapsed += std::chrono::steady_clock::now() - start;
+    return reduction;
+  }
+  merge::Reduction<float> forward(Matrix<float> x, const merge::PolicyContext<float>& context, Rng&, Cache&) const {
+    return forward(std::move(x), context);
+  }
+  merge::TokenGradient<float> backward(merge::ReductionGradient<float>, const Cache&, Gradients&) const { return {}; }
+};
+
+/// Milliseconds of one pass of the encoder without deletion and with hard deletion, and of the latter in policies.
+struct EncoderTimes {
+  double none = no_figure, hard = no_figure, policies = no_figure;
+};
+
+/// In turns; medians.
 template <class Model>
-std::pair<double, double> encoder_milliseconds(const Model& model, const std::vector<data::Batch>& batches,
-                                               const typename Model::ForwardOptions& options, Index repetitions) {
+EncoderTimes encoder_milliseconds(const Model& model, const std::vector<data::Batch>& batches,
+                                  const typename Model::ForwardOptions& options, Index repetitions) {
   typename Model::ForwardOptions undeleted = options;
   undeleted.deletion.mode = merge::DeletionMode::none;
-  std::vector<double> none, hard;
+  Model timed = model;
+  std::chrono::duration<double, std::milli> elapsed{0};
+  for (merge::Placement<float>& placement : timed.encoder.policies)
+    placement.policy = merge::Policy<float>(TimedPolicy{placement.policy, &elapsed});
+  std::vector<double> none, hard, policies;
   for (Index i = 0; i < repetitions; ++i) {
     none.push_back(encoder_pass(model, batches, undeleted));
     hard.push_back(encoder_pass(model, batches, options));
+    elapsed = {};
+    encoder_pass(timed, batches, options);
+    policies.push_back(elapsed.count());
   }
-  return {evaluation::median(std::move(none)), evaluation::median(std::move(hard))};
+  return {evaluation::median(std::move(none)), evaluation::median(std::move(hard)),
+          evaluation::median(std::move(policies))};
 }
 
 inline ModeFigures figures_of(const evaluation::EvaluationResult& result, AnswerKind kind) {
@@ -117,6 +151,7 @@ void measure(const Model& model, const TrainingData& examples, const CurveOption
   Rng rng(seed);
   typename Model::ForwardOptions options;
   options.rng = &rng;
+  if (CurvePolicy(row.policy).is_of_twin) options.deletion.target_rate = row.target;
   evaluation::EvaluationConfig config;
   config.end_id = data::ByteTokenizer::eos_id;
   config.timing_repetitions = how.timing_repetitions;
@@ -138,8 +173,10 @@ void measure(const Model& model, const TrainingData& examples, const CurveOption
   row.total_ms_none = all.none.milliseconds;
   row.total_ms_soft = all.soft.milliseconds;
   row.total_ms_hard = all.hard.milliseconds;
-  std::tie(row.encoder_ms_none, row.encoder_ms_hard) =
-      detail::encoder_milliseconds(model, batches, options, how.timing_repetitions);
+  const detail::EncoderTimes times = detail::encoder_milliseconds(model, batches, options, how.timing_repetitions);
+  row.encoder_ms_none = times.none;
+  row.encoder_ms_hard = times.hard;
+  row.policy_ms_hard = times.policies;
   row.predicted_cost_ratio = evaluation::predict_cost(model, std::span<const data::Batch>(batches), options).ratio();
   if (examples.languages.empty()) return;
   config.timing_repetitions = 1;

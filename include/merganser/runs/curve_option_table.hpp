@@ -16,6 +16,7 @@
 #include <merganser/core/types.hpp>
 #include <merganser/runs/curve_options.hpp>
 #include <merganser/runs/curve_policies.hpp>
+#include <merganser/runs/list_option.hpp>
 #include <merganser/runs/option.hpp>
 #include <merganser/runs/run_options.hpp>
 #include <merganser/runs/train_option_table.hpp>
@@ -24,40 +25,6 @@
 namespace merganser::inline MERGANSER_ISA::runs {
 
 namespace detail {
-
-/// Values with commas between them, in place of those that are there.
-template <class Value, class ValueOf, class TextOf>
-Option list_option(std::string name, std::string value, std::string help, OptionRole role, std::vector<Value>& place,
-                   ValueOf value_of, TextOf text_of) {
-  Option option = blank_option(std::move(name), std::move(value), std::move(help), role);
-  option.read = [&place, value_of](const std::string& text) {
-    place.clear();
-    for (const std::string& part : split(text, ',')) place.push_back(value_of(part));
-  };
-  option.text = [&place, text_of]() -> std::optional<std::string> {
-    std::vector<std::string> parts;
-    parts.reserve(place.size());
-    for (const Value& one : place) parts.push_back(text_of(one));
-    return joined(parts);
-  };
-  return option;
-}
-
-/// The same with an argument for each, added to those that are there; none: not given.
-template <class Value, class ValueOf, class TextOf>
-Option several_option(std::string name, std::string value, std::string help, OptionRole role, std::vector<Value>& place,
-                      ValueOf value_of, TextOf text_of) {
-  Option option = blank_option(std::move(name), std::move(value), std::move(help), role);
-  option.values = OptionValues::several;
-  option.read = [&place, value_of](const std::string& text) { place.push_back(value_of(text)); };
-  option.text = [&place, text_of]() -> std::optional<std::string> {
-    std::vector<std::string> parts;
-    parts.reserve(place.size());
-    for (const Value& one : place) parts.push_back(text_of(one));
-    return parts.empty() ? std::nullopt : std::optional(joined(parts, " "));
-  };
-  return option;
-}
 
 /// "en=FILE" or "FILE"; a name holds letters, digits, - and _.
 inline TextFile text_file_of(const std::string& text) {
@@ -138,6 +105,11 @@ inline OptionTable curve_option_table(CurveOptions& options) {
   table.group("The curve");
   table.add(detail::list_option("--policies", "NAME,...", "Some of " + joined(policy_names()) + "; all unless given",
                                 policy, options.policies, same, same));
+  table.add(texts_option("--policy", "NAME[:KEY=VALUE,...]",
+                         "A policy by name besides, such as local_merging:block=2, which is put into the trained twin; "
+                         "behind learned+ or another of --policies it is trained with. May be given again; a wrong "
+                         "name prints the list",
+                         policy, options.named));
   table.add(detail::list_option(
       "--targets", "X,...",
       "Deletion rates, 0,0.25,0.5,0.7; 0 is the twin without deletion, 1 the control trained without its source",
@@ -190,8 +162,9 @@ namespace detail {
 /// An option that somebody has given for gates, where no policy has one.
 inline void check_gate_effects(const CurveOptions& options) {
   const auto used = [&](OptionRole role) {
-    return std::any_of(options.policies.begin(), options.policies.end(),
-                       [&](const std::string& policy) { return matters_to(policy, role); });
+    const auto matters = [&](const std::string& policy) { return matters_to(policy, role); };
+    return std::any_of(options.policies.begin(), options.policies.end(), matters) ||
+           std::any_of(options.named.begin(), options.named.end(), matters);
   };
   TrainOptions copy = options.train;
   for (const Option& option : shared_option_table(copy))
@@ -217,6 +190,20 @@ inline void check_curve_options(const CurveOptions& options) {
   for (const std::string& policy : options.policies)
     if (find_policy(policy) == nullptr)
       throw std::invalid_argument("--policies: there is no policy " + policy + "; there are " + joined(policy_names()));
+  for (const std::string& name : options.named) {
+    constexpr Index most_blocks = 1000;
+    models::StackConfig any_sizes;
+    any_sizes.blocks = most_blocks;
+    try {
+      const std::string named = CurvePolicy(name).named;
+      if (!options.named_policies || named.empty())
+        throw std::invalid_argument("got " + name + ", expected a policy that --policies does not have, or " + name +
+                                    "+NAME");
+      options.named_policies(named, any_sizes);
+    } catch (const std::invalid_argument& error) {
+      throw std::invalid_argument("--policy: " + std::string(error.what()));
+    }
+  }
   for (const double target : options.targets)
     if (!(target >= 0 && target <= 1))
       throw std::invalid_argument("--targets: got " + exact_text(target) + ", expected rates from 0 to 1");
@@ -224,7 +211,8 @@ inline void check_curve_options(const CurveOptions& options) {
     std::sort(values.begin(), values.end());
     return values.empty() || std::adjacent_find(values.begin(), values.end()) != values.end();
   };
-  if (wrong(options.policies) || wrong(options.targets) || wrong(options.seeds))
+  if ((options.named.empty() && options.policies.empty()) || (!options.policies.empty() && wrong(options.policies)) ||
+      (!options.named.empty() && wrong(options.named)) || wrong(options.targets) || wrong(options.seeds))
     throw std::invalid_argument("--policies, --targets, --seeds: at least one each, and each value once");
   try {
     training::check_hard_rates(options.train.recipe);

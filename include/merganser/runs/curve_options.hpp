@@ -32,6 +32,8 @@ struct CurveOptions {
   TrainOptions train;     ///< data, model, training; what a run chooses itself is left as it is
   std::string reference;  ///< the language that premiums are over; the first unless given
   std::vector<std::string> policies = policy_names();
+  std::vector<std::string> named;    ///< policies by name besides: see `CurvePolicy`
+  io::NamedPolicies named_policies;  ///< makes them
   std::vector<double> targets = {0.0, 0.25, 0.5, 0.7};
   std::vector<std::uint64_t> seeds = {1};
   Budget budget;
@@ -40,8 +42,10 @@ struct CurveOptions {
   std::string out;
 };
 
-/// Gives what is not given the sizes at which a curve takes minutes, if the budget is a quick one.
+/// Compares policies by name alone, where only such are asked for. Gives what is not given the sizes at which a curve
+/// takes minutes, if the budget is a quick one.
 inline void choose_sizes(CurveOptions& options) {
+  if (!options.named.empty() && !options.train.given.contains("--policies")) options.policies.clear();
   if (options.budget.sizes != Budget::Sizes::quick) return;
   const auto set = [&](const char* name, auto& value, auto quick) {
     if (!options.train.given.contains(name)) value = quick;

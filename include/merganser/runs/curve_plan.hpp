@@ -110,6 +110,7 @@ inline std::map<std::string, Settings> settings_of_policies(const CurveOptions& 
   const OptionTable table = shared_option_table(train);
   std::vector<std::string> names = policy_names();
   for (const char* bound : {ungated, all_deleted}) names.push_back(bound);
+  names.insert(names.end(), options.named.begin(), options.named.end());
   std::map<std::string, Settings> result;
   for (const std::string& policy : names) {
     Settings& settings = result[policy] = shared;
@@ -178,13 +179,20 @@ inline RunPlan plan_runs(const CurveOptions& options, const Settings& contents, 
       plan.runs.push_back({policy, target, seed, directory, plan.bases.at(policy), hash_of(settings)});
     }
   };
-  for (const double target : options.targets) {
+  std::vector<double> targets = options.targets;
+  const auto& named = options.named;
+  const bool needs_twin =
+      std::any_of(named.begin(), named.end(), [](const auto& name) { return CurvePolicy(name).is_of_twin; });
+  if (needs_twin && std::find(targets.begin(), targets.end(), 0.0) == targets.end()) targets.insert(targets.begin(), 0);
+  std::vector<std::string> policies = options.policies;
+  policies.insert(policies.end(), named.begin(), named.end());
+  for (const double target : targets) {
     if (target == 0 || target == 1) {
       add(target == 0 ? ungated : all_deleted, target);
       continue;
     }
-    for (const std::string& policy : options.policies)
-      if (find_policy(policy)->aim(target))
+    for (const std::string& policy : policies)
+      if (CurvePolicy(policy).aim(target))
         add(policy, target);
       else
         plan.skipped.push_back(policy + " comes nowhere near a rate of " + exact_text(target));

@@ -91,12 +91,38 @@ inline const Policy* find_policy(std::string_view name) {
 /// Whether it is the twin or the control, between which policies are compared and which have a target of their own.
 inline bool is_bound(std::string_view name) { return name == ungated || name == all_deleted; }
 
-/// Puts a policy into a model, by name; twin and control have no gate.
+/// What the name of a policy of a curve stands for: "learned", which is trained; "tome:block=1", which needs no
+/// training and is put into the twin; "learned+tome:block=1", where the second is in the model that the first is
+/// trained with; "ungated+tome:block=1", which is trained with the second alone.
+struct CurvePolicy {
+  const Policy* trained = nullptr;  ///< null: no gate or pooling of `policies`
+  std::string named;                ///< empty: none
+  bool is_of_twin = false;          ///< it is put into the trained twin
+
+  explicit CurvePolicy(std::string_view name) {
+    const std::size_t plus = name.find('+');
+    const std::string_view front = name.substr(0, plus);
+    trained = find_policy(front);
+    is_of_twin = trained == nullptr && !is_bound(front);
+    if (is_of_twin)
+      named = name;
+    else if (plus != std::string_view::npos)
+      named = name.substr(plus + 1);
+  }
+
+  /// As `Policy::aim`; where there is none, the target itself.
+  std::optional<double> aim(double target) const { return trained != nullptr ? trained->aim(target) : target; }
+};
+
+/// Puts a policy into a model to train, by name; twin and control have no gate, and what is put into the twin later
+/// not either.
 inline void design_policy(std::string_view name, ModelOptions& model, double target) {
-  if (is_bound(name))
+  const CurvePolicy policy(name);
+  if (policy.trained == nullptr)
     model.gate = GateChoice::none;
   else
-    find_policy(name)->design(model, target);
+    policy.trained->design(model, target);
+  if (!policy.is_of_twin && !policy.named.empty()) model.policies = {policy.named};
 }
 
 /// Whether options of a role matter to a policy: those of gates do not where there are none, and how one is steered

@@ -14,6 +14,9 @@ namespace merganser::inline MERGANSER_ISA::runs {
 /// The number of a figure that a run does not have: an empty cell, null in JSON.
 inline constexpr double no_figure = std::numeric_limits<double>::quiet_NaN();
 
+/// A column that rows of older versions lack.
+inline constexpr const char* policy_milliseconds = "policy_ms_hard";
+
 /// Everything in one mode of deletion.
 struct ModeFigures {
   double deletion_rate = no_figure, bits_per_byte = no_figure;
@@ -66,6 +69,7 @@ struct RunRow {
   double late_rate = no_figure;       ///< mean deletion rate of the last quarter of training, gated steps
   double late_deviation = no_figure;  ///< there, the furthest that the mean of a twentieth of the run is from target
   double encoder_ms_none = no_figure, encoder_ms_hard = no_figure;
+  double policy_ms_hard = no_figure;  ///< of it in policies, what they ask of attention included
   double total_ms_none = no_figure, total_ms_soft = no_figure, total_ms_hard = no_figure;
   double predicted_cost_ratio = no_figure;  ///< floating-point operations of hard / none
   double peak_memory_mb = no_figure;
@@ -140,6 +144,7 @@ void RunRow::visit_rest(Row& row, Visitor& visitor) {
   visitor("late_deviation", row.late_deviation);
   visitor("encoder_ms_none", row.encoder_ms_none);
   visitor("encoder_ms_hard", row.encoder_ms_hard);
+  visitor(policy_milliseconds, row.policy_ms_hard);
   visitor("total_ms_none", row.total_ms_none);
   visitor("total_ms_soft", row.total_ms_soft);
   visitor("total_ms_hard", row.total_ms_hard);

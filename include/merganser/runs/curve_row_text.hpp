@@ -25,7 +25,9 @@ io::JsonObject fields_of(const Row& row) {
 template <class Row>
 Row row_of(const io::JsonRecord& record) {
   Row row;
-  Row::visit(row, [&]<class Field>(const std::string& name, Field& field) { field = record.get<Field>(name); });
+  Row::visit(row, [&]<class Field>(const std::string& name, Field& field) {
+    if (name != policy_milliseconds || record.has(name)) field = record.get<Field>(name);
+  });
   return row;
 }
 

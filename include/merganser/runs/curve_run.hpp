@@ -11,6 +11,7 @@
 #include <string>
 #include <utility>
 
+#include <merganser/core/check.hpp>
 #include <merganser/core/instruction_set.hpp>
 #include <merganser/core/io_error.hpp>
 #include <merganser/core/parameter.hpp>
@@ -90,7 +91,7 @@ Model make_curve_model(ModelDesign design, std::uint64_t seed, const TrainingDat
     config.encoder = design.config.encoder;
     config.pad = design.config.pad;
     config.classes = std::ssize(data.classes);
-    Model model(config, io::placements_of<float>(design.policies, config.encoder));
+    Model model(config, io::placements_of<float>(design.policies, config.encoder, design.named_policies));
     Rng rng(seed);
     model.initialize(rng);
     start_model(model, std::move(design));
@@ -144,6 +145,7 @@ double train_curve_model(Model& model, const CurveWorkplace& place, const Planne
 /// What a file holds that is passed over becomes a line.
 inline io::LoadModelOptions loading_for(const CurveWorkplace& place) {
   io::LoadModelOptions options;
+  options.named_policies = place.options.named_policies;
   options.on_warning = [&place](const std::string& text) { place.line.note("warning: " + text); };
   return options;
 }
@@ -189,11 +191,46 @@ void train_and_measure(const CurveWorkplace& place, const PlannedRun& planned, c
   measure(model, place.data, place.options, planned.seed, row);
 }
 
+/// The twin of a run, trained before it.
+inline const PlannedRun& twin_of(const RunPlan& plan, std::uint64_t seed) {
+  const auto twin = std::find_if(plan.runs.begin(), plan.runs.end(),
+                                 [&](const PlannedRun& run) { return run.policy == ungated && run.seed == seed; });
+  check_argument(twin != plan.runs.end(), "twin_of", "runs", "none", "a twin of every seed");
+  return *twin;
+}
+
+/// Puts the policy of a run into a twin, in the place of whatever it has.
+template <class Model>
+void put_policy(const CurveWorkplace& place, const PlannedRun& planned, Model& twin) {
+  const auto& make = place.options.named_policies;
+  twin.encoder.policies = make(CurvePolicy(planned.policy).named, twin.encoder.config());
+}
+
+/// Measures a policy in the twin that was trained without it.
+template <class Model>
+void measure_in_twin(const CurveWorkplace& place, const PlannedRun& planned, RunRow& row) {
+  const PlannedRun& twin = twin_of(place.plan, planned.seed);
+  const std::filesystem::path saved = place.runs / twin.folder() / "model";
+  if (!has_weights(saved))
+    throw IoError(saved.string(), "file", "no weights", "the trained twin, without which nothing is measured");
+  place.progress.begin({planned.name() + ", in the twin", 0, 0, std::nullopt});
+  const TrainOptions options = run_options(place.options, twin);
+  Model model = make_curve_model<Model>(design_model(options.model, options.recipe.target, loading_for(place)),
+                                        twin.seed, place.data);
+  io::load_parameters(model, io::open_weights(saved));
+  put_policy(place, planned, model);
+  row.parameters = parameter_count(model);
+  model.prepare_for_inference();
+  measure(model, place.data, place.options, planned.seed, row);
+  place.progress.end();
+}
+
 inline void load_and_measure(const CurveWorkplace& place, const PlannedRun& planned, RunRow& row) {
   if (place.data.kind == AnswerKind::classes)
     throw std::invalid_argument("--model: a saved classifier cannot be loaded");
   place.progress.begin({planned.name() + " from " + *planned.model, 0, 0, std::nullopt});
-  const TextModel model = io::load_for_inference<float>(*planned.model, loading_for(place));
+  TextModel model = io::load_for_inference<float>(*planned.model, loading_for(place));
+  if (CurvePolicy(planned.policy).is_of_twin) put_policy(place, planned, model);
   check_reads_bytes(model.config(), *planned.model);
   check_lengths(model, place.data.validation);
   measure(model, place.data, place.options, planned.seed, row);
@@ -241,8 +278,15 @@ inline RunRow make_row(const CurveWorkplace& place, const PlannedRun& planned, c
   row.policy = planned.policy;
   row.target = planned.target;
   row.seed = planned.seed;
-  if (planned.model)
-    detail::load_and_measure(place, planned, row);
+  const bool of_twin = CurvePolicy(planned.policy).is_of_twin;
+  PlannedRun run = planned;
+  if (of_twin && !run.model) run.model = detail::twin_of(place.plan, planned.seed).model;
+  if (run.model)
+    detail::load_and_measure(place, run, row);
+  else if (of_twin && place.data.kind == AnswerKind::classes)
+    detail::measure_in_twin<TextClassifier>(place, planned, row);
+  else if (of_twin)
+    detail::measure_in_twin<TextModel>(place, planned, row);
   else if (place.data.kind == AnswerKind::classes)
     detail::train_and_measure<TextClassifier>(place, planned, trained, row);
   else

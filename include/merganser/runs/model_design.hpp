@@ -29,6 +29,7 @@ using TextModel = models::EncoderDecoder<float>;
 struct ModelDesign {
   TextModel::Config config;
   io::EncoderPolicies policies;
+  io::NamedPolicies named_policies;      ///< makes those that have a name
   std::optional<TextModel> start;        ///< the model to start from
   std::string directory;                 ///< of that model
   std::vector<std::string> differences;  ///< from that model, as the options want it: a line each
@@ -134,6 +135,7 @@ inline std::vector<std::string> differences(const ModelDesign& design) {
 inline ModelDesign design_model(const ModelOptions& options, std::optional<double> target,
                                 const io::LoadModelOptions& loading = {}) {
   ModelDesign design;
+  design.named_policies = loading.named_policies;
   TextModel::Config& config = design.config;
   if (options.start_from.empty()) {
     config.vocabulary = data::ByteTokenizer::vocab_size;
@@ -183,7 +185,8 @@ void start_model(Trained& model, ModelDesign design) {
 
 /// The model as it begins: random weights, and all that the model to start from has a tensor for.
 inline TextModel make_model(ModelDesign design, std::uint64_t seed) {
-  TextModel model(design.config, io::placements_of<float>(design.policies, design.config.encoder));
+  TextModel model(design.config,
+                  io::placements_of<float>(design.policies, design.config.encoder, design.named_policies));
   Rng rng(seed);
   model.initialize(rng);
   start_model(model, std::move(design));

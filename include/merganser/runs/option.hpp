@@ -40,7 +40,11 @@ enum class OptionRole {
 };
 
 /// How many values an option takes, if it is no flag.
-enum class OptionValues { one, several };
+enum class OptionValues {
+  one,
+  several,   ///< one after another
+  repeated,  ///< one each time that the option is given
+};
 
 struct Option {
   std::string name;   ///< "--width"
@@ -56,7 +60,7 @@ struct Option {
   /// The value in force, as `read` takes it; nothing: the option is as if it were not given.
   std::function<std::optional<std::string>()> text;
 
-  /// Of several values `read` takes one after another, and `text` has all of them with spaces between.
+  /// Of several or repeated values `read` takes one after another, and `text` has all of them with spaces between.
   OptionValues values = OptionValues::one;
 };
 
@@ -224,25 +228,6 @@ inline Option word_option(std::string name, std::string help, OptionRole role, s
     detail::refuse_value(text, "one of " + joined(words, ", "));
   };
   option.text = [&place] { return place.empty() ? std::nullopt : std::optional(place); };
-  return option;
-}
-
-/// Whole numbers with commas between them; none: not given.
-inline Option counts_option(std::string name, std::string help, OptionRole role, std::vector<Index>& place, Index least,
-                            Index most) {
-  Option option = detail::blank_option(std::move(name), "N,...", std::move(help), role);
-  option.read = [&place, least, most](const std::string& text) {
-    place.clear();
-    if (text.empty()) detail::refuse_value(text, "whole numbers with commas between them");
-    for (const std::string& part : split(text, ','))
-      place.push_back(detail::read_number<Index>(part, least, most, "whole numbers"));
-  };
-  option.text = [&place]() -> std::optional<std::string> {
-    std::vector<std::string> parts;
-    parts.reserve(place.size());
-    for (const Index number : place) parts.push_back(std::to_string(number));
-    return parts.empty() ? std::nullopt : std::optional(joined(parts));
-  };
   return option;
 }
 

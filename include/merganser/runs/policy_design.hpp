@@ -77,6 +77,7 @@ inline void put_pooling(const ModelOptions& options, Index blocks, io::EncoderPo
 /// What the options say of gates and poolings; where they say nothing, the configuration stays.
 inline void choose_policies(const ModelOptions& options, std::optional<double> target, Index blocks,
                             io::EncoderPolicies& policies) {
+  if (!options.policies.empty()) policies.named = options.policies;
   if (options.pooling) return put_pooling(options, blocks, policies);
   if (options.gate == GateChoice::none) {
     policies.gates.clear();
@@ -99,8 +100,14 @@ inline std::string gate_word(const io::EncoderPolicies& policies) {
   return "";
 }
 
-/// "learned at block 1,3", "boundary pooling at block 2", "none".
+/// "learned at block 1,3", "boundary pooling at block 2", "local_merging:block=1, learned at block 2", "none".
 inline std::string shortening_words(const io::EncoderPolicies& policies) {
+  if (!policies.named.empty()) {
+    io::EncoderPolicies others = policies;
+    others.named.clear();
+    const std::string rest = shortening_words(others);
+    return joined(policies.named, ", ") + (rest == "none" ? "" : ", " + rest);
+  }
   if (policies.pooling)
     return std::string(policies.pooling->kind == io::PoolingKind::strided ? "strided pooling" : "boundary pooling") +
            " at block " + std::to_string(policies.pooling->block);

@@ -55,7 +55,8 @@ struct ModelOptions {
   std::optional<nn::ScoreBoundKind> score_bound;
   std::optional<double> score_bound_value;
   std::optional<merge::GateNoise> gate_noise;
-  std::string start_from;  ///< a model directory, whose configuration and weights come first
+  std::vector<std::string> policies;  ///< by name, in front of the gates; see runs/named_policies.hpp
+  std::string start_from;             ///< a model directory, whose configuration and weights come first
 };
 
 /// Whether a model may be saved in the place of another.

@@ -1,6 +1,7 @@
 // A model with its task and its self-test, in a directory that is tried before work begins.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <functional>
@@ -158,7 +159,9 @@ inline merge::DeletionOptions deletion_options(const RateOptions& rate, const st
   const auto needs_gates = [&](const auto& asked, const char* name) {
     if (asked) check_has_gates(model, directory, name);
   };
-  needs_gates(rate.target, "--target");
+  const auto& policies = model.encoder.policies;
+  if (std::none_of(policies.begin(), policies.end(), [](const auto& one) { return one.policy.traits().has_budget; }))
+    needs_gates(rate.target, "--target");
   needs_gates(rate.threshold, "--threshold");
   needs_gates(rate.rate, "--rate");
   needs_gates(rate.milliseconds, "--milliseconds-per-kilobyte");

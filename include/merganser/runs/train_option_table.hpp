@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <merganser/models/stack_config.hpp>
+#include <merganser/runs/list_option.hpp>
 #include <merganser/runs/option.hpp>
 #include <merganser/runs/run_options.hpp>
 
@@ -146,6 +147,10 @@ inline void add_gate_options(TableBuilder& table, ModelOptions& options) {
                           model, options.gate_blocks, 0, 127));
   table.add(flag_option("--no-gate", "The twin that deletes nothing", policy, options.gate, GateChoice::none),
             {"--gate", "--gate-block"});
+  table.add(texts_option("--policy", "NAME[:KEY=VALUE,...]",
+                         "A policy by name besides, such as local_merging:block=1,rate=0.25, which the model then has; "
+                         "given again, both act in this order. A wrong name prints the list",
+                         policy, options.policies));
   table.add(choice_option("--gate-noise", "On the gate's logits while it learns: none (the default) or gumbel",
                           learned_gate, options.gate_noise, gate_noise_choices));
 }

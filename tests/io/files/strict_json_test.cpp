@@ -65,7 +65,7 @@ TEST_CASE("fields have types and ranges", "[JsonFields]") {
   constexpr std::array<io::detail::Choice<Colour>, 2> colours{{{"red", Colour::red}, {"blue", Colour::blue}}};
   const nlohmann::json object = parse_json_object(
       R"({"int":7,"negative":-7,"big":18446744073709551615,"real":0.5,"whole":7.0,"yes":true,"word":"blue","other":"x",
-          "null":null,"list":[1,2],"mixed":[1,"2"],"object":{"a":1}})",
+          "null":null,"list":[1,2],"mixed":[1,"2"],"words":["a",""],"object":{"a":1}})",
       "f.json", "file");
   const JsonFields fields(object, "f.json", "p.");
   const auto any = [](double) { return true; };
@@ -97,6 +97,9 @@ TEST_CASE("fields have types and ranges", "[JsonFields]") {
   CHECK_THROWS_AS(fields.integers("list", 1, 1), IoError);
   CHECK_THROWS_AS(fields.integers("mixed", 1, 2), IoError);
   CHECK_THROWS_AS(fields.integers("int", 1, 2), IoError);
+  CHECK(fields.texts("words") == std::vector<std::string>{"a", ""});
+  CHECK_THROWS_WITH(fields.texts("mixed"), "f.json: p.mixed: got 1, expected an array of texts");
+  CHECK_THROWS_WITH(fields.texts("word"), "f.json: p.word: got \"blue\", expected an array of texts");
   CHECK((*fields.object("object"))["a"] == 1);
   CHECK_THROWS_WITH(fields.object("list"), "f.json: p.list: got an array, expected an object");
 
@@ -106,6 +109,7 @@ TEST_CASE("fields have types and ranges", "[JsonFields]") {
     CHECK_FALSE(fields.flag(key));
     CHECK_FALSE(fields.choice(key, colours));
     CHECK_FALSE(fields.integers(key, 0, 1));
+    CHECK_FALSE(fields.texts(key));
     CHECK(fields.object(key) == nullptr);
   }
   CHECK(fields.required(fields.flag("yes"), "yes", "a flag"));

@@ -176,11 +176,18 @@ TEST_CASE("settings that are no policies are refused", "[encoder_policies]") {
 TEST_CASE("placements that a config.json has no words for are refused", "[encoder_policies]") {
   const std::string no_words =
       "hf_config: policies: got one that config.json has no words for, expected delete gates or a pooling on entry to "
-      "blocks; others are set on the loaded model";
+      "blocks, or a Placement::name";
   CHECK(describing_error({merge::before_block(0, KeepAll{})}) == no_words);
   CHECK(describing_error({merge::before_block(0, KeepingGate{})}) == no_words);
   CHECK(describing_error({merge::before_block(0, learned()), merge::before_block(1, KeepAll{})}) == no_words);
   CHECK(describing_error({merge::after_attention(0, learned())}) == no_words);
+  CHECK(describing_error({merge::before_block(0, merge::StridedPooling<float>({tiny_stack().width, 2, 3}))}) ==
+        no_words);
+  using Boundaries = merge::BoundaryPooling<float>;
+  Boundaries::Config config{.width = tiny_stack().width, .hidden = 4};
+  CHECK(describing_error({merge::before_block(0, Boundaries(config))}) == "nothing thrown");
+  config.null_group = true;
+  CHECK(describing_error({merge::before_block(0, Boundaries(config))}) == no_words);
   CHECK(describing_error({merge::after_attention(0, strided())}) == no_words);
   CHECK(describing_error({merge::before_block(0, strided(), merge::SizeBias::log_size)}) == no_words);
 }
@@ -195,4 +202,35 @@ TEST_CASE("placements that a config.json has no words for together are refused",
   const std::string both = "hf_config: policies: got gates and a pooling, expected one of them";
   CHECK(describing_error({merge::before_block(0, learned()), merge::before_block(1, strided())}) == both);
   CHECK(describing_error({merge::before_block(0, strided()), merge::before_block(1, learned())}) == both);
+}
+
+TEST_CASE("a policy with a name is made by whoever knows it", "[encoder_policies]") {
+  const NamedPolicies knows = [](const std::string& name, const models::StackConfig& stack) {
+    Vector<Placement<float>> made = {merge::before_block(0, KeepAll{}), merge::after_attention(1, KeepAll{})};
+    if (name == "beyond") made[1].block = stack.blocks;
+    return made;
+  };
+  EncoderPolicies policies{{{.block = 1}}, {}, {"keep"}};
+  Vector<Placement<float>> placements = placements_of<float>(policies, tiny_stack(), knows);
+  REQUIRE(placements.size() == 3);
+  CHECK(placements[0].name == "keep");
+  CHECK(placements[1].name == "keep");
+  CHECK(placements[1].site == merge::Site::after_attention);
+  CHECK(placements[2].policy.traits().is_gate);
+  placements.pop_back();
+  CHECK(describe_policies(placements).named == std::vector<std::string>{"keep"});
+  placements.push_back(merge::before_block(1, learned()));
+  CHECK(describe_policies(placements).gates.size() == 1);
+  std::swap(placements[1], placements[2]);
+  CHECK(describing_error(placements) ==
+        "hf_config: policies: got keep behind a gate or a pooling of its block, expected policies by name in front of "
+        "those");
+
+  const std::string unknown =
+      "placements_of: policies: got keep, expected a model in float, and LoadModelOptions::named_policies to make it";
+  CHECK(placing_error(policies) == unknown);
+  CHECK(argument_error([&] { placements_of<double>(policies, tiny_stack(), knows); }) == unknown);
+  policies.named = {"beyond"};
+  CHECK_THAT(argument_error([&] { placements_of<float>(policies, tiny_stack(), knows); }),
+             StartsWith("placements_of: policies: block: got 2"));
 }

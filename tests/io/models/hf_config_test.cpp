@@ -289,6 +289,9 @@ TEST_CASE("our own object is strict", "[HfConfig]") {
   CHECK(error(Json::object()).empty());
   CHECK(error({{"gate_blocks", {0, 1}}}).empty());
   CHECK(error({{"gate_blocks", Json::array()}}).empty());
+  CHECK(error({{"policies", {"tome:block=1", "own"}}}).empty());
+  CHECK(error({{"policies", "tome"}}) == "c.json: merganser.policies: got \"tome\", expected an array of texts");
+  CHECK(error({{"policies", {"tome", 1}}}) == "c.json: merganser.policies: got 1, expected an array of texts");
   CHECK(error({{"scorebound", "none"}}) ==
         "c.json: merganser.scorebound: got an unknown key, expected a key of this version");
   CHECK_THAT(error({{"score_bound", "cap"}}), StartsWith("c.json: merganser.score_bound: got \"cap\""));

@@ -130,6 +130,19 @@ class JsonFields {
     return result;
   }
 
+  /// @throws IoError if the value is no array of texts
+  std::optional<std::vector<std::string>> texts(std::string_view key) const {
+    const nlohmann::json* value = find(key);
+    if (value == nullptr) return std::nullopt;
+    if (!value->is_array()) fail(key, describe(*value), "an array of texts");
+    std::vector<std::string> result;
+    for (const nlohmann::json& element : *value) {
+      if (!element.is_string()) fail(key, describe(element), "an array of texts");
+      result.push_back(element.get<std::string>());
+    }
+    return result;
+  }
+
   /// The object under the key, or null if the key is missing or null.
   /// @throws IoError if the value is no object
   const nlohmann::json* object(std::string_view key) const {

@@ -1,10 +1,14 @@
 // The policies that a config.json has words for, as plain settings, and the placements that they are.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <concepts>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/types.hpp>
@@ -55,11 +59,18 @@ struct PoolingConfig {
   bool operator==(const PoolingConfig&) const = default;
 };
 
-/// Gates, or a pooling, or nothing.
+/// Gates, or a pooling, or neither, and in front of them policies by name.
 struct EncoderPolicies {
   Vector<GateConfig> gates = {};  ///< rising by block
   std::optional<PoolingConfig> pooling = std::nullopt;
+  std::vector<std::string> named = {};  ///< where they stand at the same place as a gate or pooling they act first
 };
+
+/// Makes the placements of a name that a config.json has: of "local_merging:block=2", say. A program that knows
+/// policies by name gives it (`runs::named_policies`), so that others need not compile them all.
+/// @throws std::invalid_argument if there is no such policy
+using NamedPolicies =
+    std::function<Vector<merge::Placement<float>>(const std::string& name, const models::StackConfig& stack)>;
 
 namespace detail {
 
@@ -117,15 +128,20 @@ std::optional<GateConfig> gate_config(const merge::Policy<Scalar>& policy) {
   return gate;
 }
 
+/// The same of a pooling.
 template <Real Scalar>
 std::optional<PoolingConfig> pooling_config(const merge::Policy<Scalar>& policy) {
   PoolingConfig pooling;
   if (const auto* boundaries = policy.template target<merge::BoundaryPooling<Scalar>>()) {
-    pooling.prior = boundaries->config().prior;
-    pooling.temperature = boundaries->config().temperature;
+    const auto& config = boundaries->config();
+    if (config.last_token != merge::LastToken::ends || config.open_group != merge::OpenGroup::kept || config.null_group)
+      return std::nullopt;
+    pooling.prior = config.prior;
+    pooling.temperature = config.temperature;
     return pooling;
   }
   if (const auto* strided = policy.template target<merge::StridedPooling<Scalar>>()) {
+    if (strided->config().kernel != 0) return std::nullopt;
     pooling.kind = PoolingKind::strided;
     pooling.rate = strided->config().rate;
     return pooling;
@@ -135,11 +151,34 @@ std::optional<PoolingConfig> pooling_config(const merge::Policy<Scalar>& policy)
 
 }  // namespace detail
 
-/// The policies themselves, for an encoder of these sizes. Those of a model with absent weights only run.
-/// @throws std::invalid_argument if a setting is out of range, gates do not rise by block, or there are both
-template <Real Scalar, nn::Weights weights = nn::Weights::zeros>
-Vector<merge::Placement<Scalar>> placements_of(const EncoderPolicies& policies, const models::StackConfig& stack) {
+namespace detail {
+
+template <Real Scalar>
+Vector<merge::Placement<Scalar>> placements_by_name(const std::vector<std::string>& names,
+                                                    const models::StackConfig& stack, const NamedPolicies& make) {
   Vector<merge::Placement<Scalar>> placements;
+  for (const std::string& name : names) {
+    check_argument(make && std::same_as<Scalar, float>, "placements_of", "policies", name,
+                   "a model in float, and LoadModelOptions::named_policies to make it");
+    if constexpr (std::same_as<Scalar, float>)
+      for (merge::Placement<Scalar>& made : make(name, stack)) {
+        made.name = name;
+        placements.push_back(std::move(made));
+      }
+  }
+  merge::check_placements("placements_of", placements, stack.blocks);
+  return placements;
+}
+
+}  // namespace detail
+
+/// The policies themselves, for an encoder of these sizes. Those of a model with absent weights only run.
+/// @throws std::invalid_argument if a setting is out of range, gates do not rise by block, there are gates and a
+/// pooling, or a policy has a name that nobody knows
+template <Real Scalar, nn::Weights weights = nn::Weights::zeros>
+Vector<merge::Placement<Scalar>> placements_of(const EncoderPolicies& policies, const models::StackConfig& stack,
+                                               const NamedPolicies& named = {}) {
+  Vector<merge::Placement<Scalar>> placements = detail::placements_by_name<Scalar>(policies.named, stack, named);
   Index last = -1;
   for (const GateConfig& gate : policies.gates) {
     check_argument(gate.block > last && gate.block < stack.blocks, "placements_of", "gates: block", gate.block,
@@ -150,7 +189,7 @@ Vector<merge::Placement<Scalar>> placements_of(const EncoderPolicies& policies, 
   }
   if (!policies.pooling) return placements;
   const PoolingConfig& pooling = *policies.pooling;
-  check_argument(placements.empty(), "placements_of", "pooling", "gates and a pooling", "one of them");
+  check_argument(policies.gates.empty(), "placements_of", "pooling", "gates and a pooling", "one of them");
   check_argument(pooling.block >= 0 && pooling.block < stack.blocks, "placements_of", "pooling: block", pooling.block,
                  "a block number below " + std::to_string(stack.blocks));
   const auto make = [&] {
@@ -169,12 +208,22 @@ template <Real Scalar>
 EncoderPolicies describe_policies(const Vector<merge::Placement<Scalar>>& placements) {
   EncoderPolicies policies;
   for (const merge::Placement<Scalar>& placement : placements) {
+    if (!placement.name.empty()) {
+      const bool behind = (policies.pooling && policies.pooling->block == placement.block) ||
+                          std::any_of(policies.gates.begin(), policies.gates.end(),
+                                      [&](const GateConfig& gate) { return gate.block == placement.block; });
+      check_argument(!behind, "hf_config", "policies", placement.name + " behind a gate or a pooling of its block",
+                     "policies by name in front of those");
+      // One name may stand for several placements.
+      if (policies.named.empty() || policies.named.back() != placement.name) policies.named.push_back(placement.name);
+      continue;
+    }
     std::optional<GateConfig> gate = detail::gate_config(placement.policy);
     std::optional<PoolingConfig> pooling = detail::pooling_config(placement.policy);
     check_argument((gate || pooling) && placement.site == merge::Site::before_block &&
                        placement.size_bias == merge::SizeBias::none,
                    "hf_config", "policies", "one that config.json has no words for",
-                   "delete gates or a pooling on entry to blocks; others are set on the loaded model");
+                   "delete gates or a pooling on entry to blocks, or a Placement::name");
     if (gate) {
       gate->block = placement.block;
       const bool rises = policies.gates.empty() || policies.gates.back().block < gate->block;

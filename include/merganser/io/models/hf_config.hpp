@@ -78,6 +78,7 @@ struct HfConfig {
     std::optional<double> score_bound_value;  ///< the cap or the scale; required with a bound
     /// Encoder blocks with a gate, rising, `delete_gate_layer` one of them; [] if there is no other.
     std::vector<Index> gate_blocks;
+    std::vector<std::string> policies = {};  ///< by name, such as "local_merging:block=2"; see NamedPolicies
 
     bool operator==(const Extension&) const = default;
   };
@@ -142,7 +143,7 @@ inline bool is_fraction(double value) { return value >= 0 && value <= 1; }
 inline bool is_positive(double value) { return value > 0 && is_finite_as_float(value); }
 
 inline HfConfig::Extension parse_extension(const JsonFields& fields, const HfConfig& config) {
-  fields.allow_only({"score_bound", "score_bound_value", "gate_blocks"});
+  fields.allow_only({"score_bound", "score_bound_value", "gate_blocks", "policies"});
   HfConfig::Extension extension;
   extension.score_bound = fields.choice("score_bound", score_bounds).value_or(extension.score_bound);
   extension.score_bound_value = fields.number("score_bound_value", is_positive_as_float, "a positive number");
@@ -156,6 +157,7 @@ inline HfConfig::Extension parse_extension(const JsonFields& fields, const HfCon
       !std::binary_search(blocks.begin(), blocks.end(), *config.delete_gate_layer))
     fields.fail("gate_blocks", "blocks without " + std::to_string(*config.delete_gate_layer),
                 "delete_gate_layer among them");
+  extension.policies = fields.texts("policies").value_or(extension.policies);
   return extension;
 }
 

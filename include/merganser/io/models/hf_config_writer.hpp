@@ -67,6 +67,7 @@ inline void put_optional_fields(nlohmann::json& object, const HfConfig& config) 
   nlohmann::json& extension = object["merganser"];
   extension["score_bound"] = word_of(config.merganser->score_bound, score_bounds);
   extension["gate_blocks"] = config.merganser->gate_blocks;
+  if (!config.merganser->policies.empty()) extension["policies"] = config.merganser->policies;
   if (config.merganser->score_bound_value) extension["score_bound_value"] = *config.merganser->score_bound_value;
 }
 

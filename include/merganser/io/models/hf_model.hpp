@@ -92,6 +92,7 @@ typename models::EncoderDecoder<Scalar>::Config model_config(const HfConfig& hf)
 inline EncoderPolicies policies_of(const HfConfig& hf) {
   EncoderPolicies policies;
   policies.pooling = hf.pooling;
+  if (hf.merganser) policies.named = hf.merganser->policies;
   if (hf.model_type != HfConfig::ModelType::mrt5) return policies;
   std::vector<Index> blocks;
   if (hf.merganser) blocks = hf.merganser->gate_blocks;
@@ -149,6 +150,7 @@ HfConfig::Extension extension_of(const Config& config, const EncoderPolicies& po
   }
   if (policies.gates.size() > 1)
     for (const GateConfig& gate : policies.gates) extension.gate_blocks.push_back(gate.block);
+  extension.policies = policies.named;
   return extension;
 }
 

@@ -31,7 +31,8 @@ struct LoadModelOptions {
   NonFinite non_finite = NonFinite::refuse;
   MissingGateKeys missing;  ///< for a MrT5 whose config.json lacks keys
   ForeignTokenizer foreign_tokenizer = ForeignTokenizer::refuse;
-  WarningCallback on_warning = {};  ///< told of everything that is passed over
+  NamedPolicies named_policies = {};  ///< for a model whose config.json names policies
+  WarningCallback on_warning = {};    ///< told of everything that is passed over
 };
 
 namespace detail {
@@ -115,8 +116,8 @@ models::EncoderDecoder<Scalar> model_of_files(const ModelFiles& files, const Loa
   check_model_size(hf, config_path, table);
   try {
     const auto config = model_config<Scalar>(hf);
-    models::EncoderDecoder<Scalar> model(config, placements_of<Scalar, weights>(policies_of(hf), config.encoder),
-                                         weights);
+    models::EncoderDecoder<Scalar> model(
+        config, placements_of<Scalar, weights>(policies_of(hf), config.encoder, options.named_policies), weights);
     fill(model, table, hf_tensor_rules(hf, options));
     return model;
   } catch (const std::invalid_argument& error) {
