@@ -1,7 +1,6 @@
 // compression_curve: how much can be dropped, and what does it cost? Trains models over policies, target rates and
 // seeds, and writes a row a run. This file is the command line over merganser/runs/.
 #include <cmath>
-#include <filesystem>
 #include <iostream>
 #include <optional>
 #include <stdexcept>
@@ -11,22 +10,13 @@
 
 #include <CLI/CLI.hpp>
 
-#include <merganser/core/io_error.hpp>
-#include <merganser/io/files/atomic_file.hpp>
-#include <merganser/io/files/json_lines.hpp>
+#include <merganser/runs/curve.hpp>
 #include <merganser/runs/curve_option_table.hpp>
 #include <merganser/runs/curve_options.hpp>
-#include <merganser/runs/curve_plan.hpp>
 #include <merganser/runs/curve_policies.hpp>
 #include <merganser/runs/curve_result_files.hpp>
 #include <merganser/runs/curve_row.hpp>
-#include <merganser/runs/curve_run.hpp>
 #include <merganser/runs/policy_catalogue.hpp>
-#include <merganser/runs/program_threads.hpp>
-#include <merganser/runs/signals.hpp>
-#include <merganser/runs/status_line.hpp>
-#include <merganser/runs/training_progress.hpp>
-#include <merganser/training/training_loop.hpp>
 
 #include <command_line/option_parser.hpp>
 
@@ -39,48 +29,6 @@ namespace {
 
 using merganser::Index;
 
-/// The steps of a run. Those that fit into the minutes are measured once and then written down, so that all runs of a
-/// curve have as many, also those of a later call.
-Index steps_of(const runs::CurveOptions& options, const runs::TrainingData& data) {
-  if (!options.budget.minutes) return options.budget.steps.value_or(runs::default_steps);
-  const std::filesystem::path path =
-      std::filesystem::path(options.out) / ("steps-" + runs::budget_hash(options, data.contents) + ".json");
-  if (std::filesystem::exists(path)) {
-    const merganser::io::JsonRecord stored(merganser::io::read_text_file(path), path.string(), "file");
-    return stored.get<Index>("steps");
-  }
-  const Index steps = runs::steps_in_budget(options, data);
-  merganser::io::JsonObject planned;
-  planned.set("steps", steps).set("minutes", *options.budget.minutes);
-  merganser::io::write_file_atomically(path, std::string_view(planned.line() + "\n"));
-  return steps;
-}
-
-/// Makes the rows that are missing. Returns 0, or the exit code when runs diverged or were interrupted.
-int make_rows(const runs::CurveWorkplace& place, const std::vector<runs::PlannedRun>& open,
-              runs::ResultFiles& results) {
-  int exit_code = 0;
-  const runs::CatchSignals signals;
-  for (const runs::PlannedRun& planned : open) {
-    if (runs::CatchSignals::caught() != 0) break;
-    try {
-      results.add(runs::make_row(place, planned, results.find_trained(planned.settings)));
-      std::filesystem::remove_all(place.runs / planned.folder() / "checkpoints");
-    } catch (const merganser::training::Diverged& error) {
-      place.progress.end();
-      place.line.note("given up: " + planned.name() + ", " + error.what());
-      exit_code = command_line::failure_exit;
-    } catch (const runs::Interrupted&) {
-      break;
-    }
-  }
-  if (const int signal = runs::CatchSignals::caught(); signal != 0) {
-    place.line.note("interrupted: the same command goes on");
-    exit_code = runs::Interrupted{signal}.exit_code();
-  }
-  return exit_code;
-}
-
 /// Charts beside the rows, and tables.
 void report(const runs::ResultFiles& results, const std::vector<runs::RunRow>& rows, runs::AnswerKind kind) {
   write_charts(results.directory(), rows, kind, results.directory() / "runs");
@@ -89,25 +37,9 @@ void report(const runs::ResultFiles& results, const std::vector<runs::RunRow>& r
 }
 
 int make_curve(const runs::CurveOptions& options) {
-  const runs::ProgramThreads pool(options.train.threads, std::cerr);
-  const runs::TrainingData data = runs::open_curve_data(options, options.seeds.front());
-  runs::ResultFiles results(options.out);
-  const Index steps = steps_of(options, data);
-  const runs::RunPlan plan = runs::plan_runs(options, data.contents, steps);
-  std::vector<runs::PlannedRun> open;
-  for (const runs::PlannedRun& planned : plan.runs)
-    if (results.find(planned.settings, plan.evaluation) == nullptr) open.push_back(planned);
-  std::cerr << data.description << "; " << plan.runs.size() << " runs of " << steps << " steps, "
-            << plan.runs.size() - open.size() << " of them done\n";
-  for (const std::string& text : plan.skipped) std::cerr << "left out: " << text << "\n";
-
-  runs::StatusLine line(std::cerr);
-  runs::TrainingProgress progress(line, open.size());
-  const runs::CurveWorkplace place{options, plan, data, steps, results.directory() / "runs", line, progress};
-  const int exit_code = make_rows(place, open, results);
-  results.write();
-  report(results, runs::rows_of(plan, results.rows()), data.kind);
-  return exit_code;
+  const runs::Curve curve = runs::make_curve(options, std::cerr);
+  report(curve.results, curve.rows, curve.kind);
+  return curve.exit_code;
 }
 
 /// What kind of answers rows are of.

@@ -42,7 +42,7 @@ function(read_rows folder result)
   file(STRINGS ${WORK_DIR}/${folder}/rows.jsonl lines)
   set(rows "")
   foreach(line IN LISTS lines)
-    string(REGEX REPLACE "\"(encoder_ms|total_ms)_[a-z]+\":[^,]*," "" line "${line}")
+    string(REGEX REPLACE "\"(encoder_ms|policy_ms|total_ms)_[a-z]+\":[^,]*," "" line "${line}")
     string(REGEX REPLACE "\"(seconds|peak_memory_mb|date)\":[^,]*," "" line "${line}")
     string(REGEX REPLACE "\"options\":{[^}]*}," "" line "${line}")  # --out is one of them
     string(APPEND rows "${line}\n")
