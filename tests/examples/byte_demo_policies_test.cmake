@@ -32,7 +32,7 @@ fails_with("got the policy nix, expected one of adaptive_sampling, " show --mode
 fails_with("policy tome: got the setting k=2, expected KEY=VALUE, of block, at, size_bias, rate, tokens"
            show --model ${BUNDLED_MODEL} x --policy tome:k=2)
 fails_with("policy tome: block: got 77, expected block numbers below " show --model ${BUNDLED_MODEL} x --policy tome:block=77)
-fails_with("has no gate" show --model ${BUNDLED_MODEL} x --policy tome --threshold -3)
+fails_with("has other policies and no gate" show --model ${BUNDLED_MODEL} x --policy tome --threshold -3)
 
 # ---- In training, and saved ----
 

@@ -136,10 +136,14 @@ inline void save_trained_model(const TextModel& model, const io::ModelTask& task
 
 /// @throws std::invalid_argument if the model has no gate; `what` needs one
 inline void check_has_gates(const TextModel& model, const std::string& directory, const std::string& what) {
-  if (training::gates_of(model).count == 0)
-    throw std::invalid_argument(what + ": the model in " + directory +
-                                (!model.encoder.policies.empty() ? " has a pooling, whose rate is fixed, and no gate"
-                                                                 : " has no gate and deletes nothing"));
+  if (training::gates_of(model).count > 0) return;
+  const auto& policies = model.encoder.policies;
+  const bool pools = std::any_of(policies.begin(), policies.end(),
+                                 [](const auto& placement) { return placement.policy.traits().is_structural; });
+  throw std::invalid_argument(what + ": the model in " + directory +
+                              (pools              ? " has a pooling, whose rate is fixed, and no gate"
+                               : policies.empty() ? " has no gate and deletes nothing"
+                                                  : " has other policies and no gate"));
 }
 
 /// How much is deleted when a trained model runs; at most one is given.
