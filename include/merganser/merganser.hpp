@@ -76,12 +76,14 @@
 #include <merganser/merge/boundary_prior.hpp>
 #include <merganser/merge/budget.hpp>
 #include <merganser/merge/compaction.hpp>
+#include <merganser/merge/delayed_removal.hpp>
 #include <merganser/merge/deletion_options.hpp>
 #include <merganser/merge/deletion_statistics.hpp>
 #include <merganser/merge/deletion_step.hpp>
 #include <merganser/merge/gate.hpp>
 #include <merganser/merge/gate_regulariser.hpp>
 #include <merganser/merge/gated_deletion.hpp>
+#include <merganser/merge/interval_budget.hpp>
 #include <merganser/merge/keep_predictor.hpp>
 #include <merganser/merge/matching.hpp>
 #include <merganser/merge/merge_plan.hpp>
@@ -115,6 +117,7 @@
 #include <merganser/merge/policies/ltp.hpp>
 #include <merganser/merge/policies/mctf.hpp>
 #include <merganser/merge/policies/pitome.hpp>
+#include <merganser/merge/policies/sampled_gate.hpp>
 #include <merganser/merge/policies/segment_pooling.hpp>
 #include <merganser/merge/policies/strided_pooling.hpp>
 #include <merganser/merge/policies/tofu.hpp>

@@ -20,6 +20,30 @@ namespace {
 using Counts = Vector<Index>;
 using Flags = Vector<std::uint8_t>;
 
+using Own = Vector<std::optional<Budget>>;
+
+Own tokens_of(const Counts& schedule) {
+  Own own;
+  for (const Index tokens : schedule) own.push_back(Budget{.tokens = tokens});
+  return own;
+}
+
+Own rates_of(const Vector<double>& schedule) {
+  Own own;
+  for (const double rate : schedule) own.push_back(Budget{.rate = rate});
+  return own;
+}
+
+/// What policies that do as they are told remove of one sequence.
+Counts removed(StackBudget budget, Index policies, Index tokens) {
+  Counts all;
+  for (Index p = 0; p < policies; ++p) {
+    all.push_back(budget.next(SequenceOffsets::from_lengths(Counts{tokens}), {})[0]);
+    tokens -= all.back();
+  }
+  return all;
+}
+
 SequenceOffsets offsets_of(const Counts& lengths) { return SequenceOffsets::from_lengths(lengths); }
 
 }  // namespace
@@ -137,5 +161,86 @@ TEST_CASE("policies that do what they are told reach any rate together", "[Stack
       }
     }
     REQUIRE(lengths == goals);
+  }
+}
+
+TEST_CASE("a rate scales a schedule of tokens and keeps its shape", "[StackBudget]") {
+  const auto scaled = [](const Counts& schedule, double rate, Index tokens) {
+    return removed({rate, tokens_of(schedule), offsets_of({tokens}), {}}, schedule.size(), tokens);
+  };
+  REQUIRE(scaled({0, 2, 4, 6}, 0.12, 100) == Counts{0, 2, 4, 6});  // its own numbers where it asks for those
+  REQUIRE(scaled({0, 2, 4, 6}, 0.24, 100) == Counts{0, 4, 8, 12});
+  REQUIRE(scaled({0, 2, 4, 6}, 0.24, 50) == Counts{0, 2, 4, 6});
+  REQUIRE(scaled({6, 4, 2, 0}, 0.6, 100) == Counts{30, 20, 10, 0});
+  REQUIRE(scaled({5, 5, 5}, 0.75, 100) == Counts{25, 25, 25});
+  REQUIRE(scaled({1, 2}, 0.1, 100) == Counts{3, 7});  // rounded, and the last makes it exact
+  REQUIRE(scaled({0, 9, 0}, 1.0, 10) == Counts{0, 9, 0});
+  REQUIRE(scaled({3}, 0.5, 10) == Counts{5});
+}
+
+TEST_CASE("a rate scales a schedule of rates and keeps its shape", "[StackBudget]") {
+  const auto scaled = [](const Vector<double>& schedule, double rate, Index tokens) {
+    return removed({rate, rates_of(schedule), offsets_of({tokens}), {}}, schedule.size(), tokens);
+  };
+  REQUIRE(scaled({0.5, 0.2}, 0.6, 1000) == Counts{500, 100});  // its own rates where it asks for those
+  REQUIRE(scaled({0.2, 0.5, 0.0}, 0.6, 1000) == Counts{200, 400, 0});
+  REQUIRE(scaled({0.75, 0.5}, 1 - std::pow(0.5, 1.5), 10000) == Counts{5000, 1464});  // half the exponents: 2 to 1
+  REQUIRE(scaled({0.3, 1.0, 0.2}, 0.6, 1000) == Counts{0, 600, 0});
+  REQUIRE(scaled({1.0, 1.0}, 0.75, 100) == Counts{50, 25});
+  for (const Index policies : {1, 2, 3, 5, 7})
+    for (const double rate : {0.1, 0.37, 0.5, 0.75, 0.99})
+      for (const Index tokens : {1, 7, 64, 1000})  // equal ones are as none
+        REQUIRE(scaled(Vector<double>(policies, 0.3), rate, tokens) ==
+                removed({rate, policies, offsets_of({tokens}), {}}, policies, tokens));
+}
+
+TEST_CASE("without a budget of its own for each policy all take equal shares", "[StackBudget]") {
+  const Budget tokens{.tokens = 5}, share{.rate = 0.9};
+  const Counts equal = removed({0.75, 2, offsets_of({100}), {}}, 2, 100);
+  for (const Own& own : {Own{tokens, std::nullopt}, Own{std::nullopt, share}, Own{tokens, share}, Own(2),
+                         Own(2, Budget()), tokens_of({0, 0}), rates_of({0, 0})})
+    REQUIRE(removed({0.75, own, offsets_of({100}), {}}, 2, 100) == equal);
+  const auto error_of = [](const Own& own) {
+    return argument_error([&] { StackBudget(0.5, own, SequenceOffsets::single(3), {}); });
+  };
+  REQUIRE(error_of(rates_of({0.5, 1.5})) == "Budget: rate: got 1.5, expected in [0, 1]");
+  REQUIRE(error_of({std::nullopt, Budget{.tokens = -2}}) == "Budget: tokens: got -2, expected at least 0");
+}
+
+TEST_CASE("of a schedule, too, what one policy cannot remove goes to the next", "[StackBudget]") {
+  StackBudget tokens(0.6, tokens_of({2, 1, 3}), offsets_of({100}), {});
+  REQUIRE(tokens.next(offsets_of({100}), {}) == Counts{20});
+  REQUIRE(tokens.next(offsets_of({96}), {}) == Counts{14});  // a quarter of the 56 that are still to go
+  REQUIRE(tokens.next(offsets_of({96}), {}) == Counts{56});
+  StackBudget falling(0.5, tokens_of({5, 0, 0}), offsets_of({100}), {});
+  REQUIRE(falling.next(offsets_of({100}), {}) == Counts{50});
+  REQUIRE(falling.next(offsets_of({70}), {}) == Counts{10});  // equal shares of those that ask for nothing
+  REQUIRE(falling.next(offsets_of({60}), {}) == Counts{10});
+  StackBudget rates(0.6, rates_of({0.5, 0.2}), offsets_of({1000}), {});
+  rates.next(offsets_of({1000}), {});
+  REQUIRE(rates.next(offsets_of({700}), {}) == Counts{300});
+}
+
+TEST_CASE("policies with a schedule reach any rate together", "[StackBudget]") {
+  Rng rng(4);
+  for (int round = 0; round < 300; ++round) {
+    const double rate = rng.uniform();
+    const auto policies = 1 + static_cast<Index>(rng.below(5));
+    const auto n = static_cast<Index>(rng.below(60));
+    Counts tokens;
+    Vector<double> rates;
+    for (Index p = 0; p < policies; ++p) {
+      tokens.push_back(static_cast<Index>(rng.below(4)));
+      rates.push_back(rng.below(4) == 0 ? static_cast<double>(rng.below(2)) : rng.uniform());
+    }
+    CAPTURE(rate, n, tokens, rates);
+    for (const Own& own : {tokens_of(tokens), rates_of(rates)}) {
+      Index sum = 0;
+      for (const Index removals : removed({rate, own, offsets_of({n}), {}}, policies, n)) {
+        REQUIRE(removals >= 0);
+        sum += removals;
+      }
+      REQUIRE(sum == removals_of(n, rate));
+    }
   }
 }

@@ -188,6 +188,33 @@ TEST_CASE("survivors keep their gate values as key bias or lose them", "[Deletio
           at(before.key_bias, kept));
 }
 
+TEST_CASE("a hard step whose removal is delayed weakens and marks", "[DeletionStep]") {
+  State before = start();
+  before.key_bias = {1, 2, 3, 4, 5, 6, 7};
+  const Step step(before, gate_values, -15, hard, {}, Removal::delayed);
+  const Step weak(before, gate_values, -15, soft);
+  REQUIRE(step.after().key_bias == sum(before.key_bias, gate_values));
+  REQUIRE(step.after().deleted == Flags{0, 1, 0, 0, 1, 0, 1});
+  REQUIRE(step.after().deleted == weak.after().deleted);
+  REQUIRE(step.after().offsets == before.offsets);
+  REQUIRE(step.kept_rows() == kept);
+  REQUIRE(step.groups().empty());
+  const Matrix<double> x = Matrix<double>::Ones(7, 2);
+  REQUIRE(identical(step.forward(x), x));
+  REQUIRE(identical(step.backward(x), x));
+  const Values grad = {1, 2, 3, 4, 5, 6, 7};
+  Values grad_gate;
+  REQUIRE(step.backward_bias(grad, grad_gate) == grad);
+  REQUIRE(grad_gate == grad);
+
+  const Step dropping(before, gate_values, -15, hard_with(SurvivorBias::dropped), {}, Removal::delayed);
+  REQUIRE(dropping.after().key_bias == Values{1, -18, 3, 4, -24, 6, -9});
+  REQUIRE(dropping.backward_bias(grad, grad_gate) == grad);
+  REQUIRE(grad_gate == Values{0, 2, 0, 0, 5, 0, 7});
+  const Step softly(before, gate_values, -15, soft, {}, Removal::delayed);
+  REQUIRE(softly.after().key_bias == weak.after().key_bias);
+}
+
 TEST_CASE("overrides of a call reach the step", "[DeletionStep]") {
   DeletionOptions options = hard;
   options.threshold = -2.5;

@@ -166,6 +166,33 @@ TEST_CASE("survivors of a gate keep its values as key bias or lose them", "[Gate
   REQUIRE(own.forward(batch.x, batch.context(dropping)).state.key_bias == Values{1, 3, 4, 6});
 }
 
+TEST_CASE("a gate whose rows leave later does to them what soft deletion does", "[GatedDeletion]") {
+  const GatedDeletion<double, FirstColumn> later(FirstColumn{}, {.removal = Removal::delayed});
+  PolicyBatch<double> batch = batch_of();
+  batch.state.key_bias = {1, 1, 1, 1, 1, 1, 2};
+  batch.state.forced = {0, 0, 1, 0, 0, 0, 0};
+  DeletionOptions rated = hard, dropping = hard;
+  rated.target_rate = 0.5;
+  dropping.survivor_bias = SurvivorBias::dropped;
+  for (const DeletionOptions& options : {hard, rated}) {
+    DeletionOptions softly = options;
+    softly.mode = DeletionMode::soft;
+    const auto after = later.forward(batch.x, batch.context(options)),
+               weak = own.forward(batch.x, batch.context(softly));
+    REQUIRE(identical(after.x, batch.x));
+    REQUIRE(after.state.key_bias == weak.state.key_bias);
+    REQUIRE(after.state.deleted == weak.state.deleted);
+    REQUIRE(after.state.hidden == weak.state.hidden);
+    REQUIRE(after.report.scores == weak.report.scores);
+    REQUIRE(after.report.kept == Rows{0, 1, 2, 3, 4, 5, 6});  // all go on
+    REQUIRE(after.report.group.empty());
+    REQUIRE(after.report.deletion().deleted() == 0);
+    REQUIRE(later.forward(batch.x, batch.context(softly)).report.kept == weak.report.kept);
+  }
+  // Survivors that lose their gate values lose them here; what goes has its until it goes.
+  REQUIRE(later.forward(batch.x, batch.context(dropping)).state.key_bias == Values{1, -19, -29, 1, -28, 1, -14});
+}
+
 TEST_CASE("a report says what the gate said", "[GatedDeletion]") {
   PolicyBatch<double> batch = batch_of();
   batch.state.forced = {0, 1, 0, 0, 0, 0, 0};

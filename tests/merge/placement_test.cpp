@@ -2,6 +2,7 @@
 #include <merganser/merge/placement.hpp>
 
 #include <concepts>
+#include <optional>
 #include <string>
 
 #include <merganser/merge/policies/baseline_gates.hpp>
@@ -21,6 +22,15 @@ static_assert(std::convertible_to<Placed<RandomGate>, Placement<double>>);
 static_assert(std::convertible_to<Placed<StridedPooling<float>>, Placement<float>>);
 static_assert(!std::convertible_to<Placed<StridedPooling<float>>, Placement<double>>);
 static_assert(!std::convertible_to<Placed<int>, Placement<float>>);
+
+/// A planner with a budget.
+struct Cut {
+  static constexpr PolicyTraits traits{.has_budget = true};
+  Budget budget = {};
+  MergePlan<float> plan(const Tokens<float>& tokens) const {
+    return MergePlan<float>::keeping(Vector<Index>{0}, tokens.count());
+  }
+};
 
 std::string error_of(const Vector<Placement<float>>& placements, Index blocks) {
   return argument_error([&] { check_placements("Stack", placements, blocks); });
@@ -77,6 +87,61 @@ TEST_CASE("blocks that are not there are named", "[Placement]") {
 TEST_CASE("a placement that holds no policy is an error", "[Placement]") {
   REQUIRE(error_of({before_block(0, RandomGate{}), Placement<float>()}, 3) ==
           "Policy: traits: got an empty policy, expected one that holds something");
+}
+
+TEST_CASE("a gate whose rows leave later is a gate and a removal", "[placement]") {
+  using Gated = GatedDeletion<float, RandomGate>;
+  const auto pair = delayed<float>(1, RandomGate{0.25}, 2, {.threshold = -3.0});
+  REQUIRE(pair.size() == 2);
+  REQUIRE((pair[0].block == 1 && pair[0].site == Site::before_block));
+  REQUIRE(pair[0].policy.target<Gated>()->settings().removal == Removal::delayed);
+  REQUIRE(pair[0].policy.target<Gated>()->threshold() == -3.0);
+  REQUIRE(pair[0].policy.target<RandomGate>()->probability == 0.25);
+  REQUIRE((pair[1].block == 3 && pair[1].site == Site::before_block));
+  REQUIRE(pair[1].policy.target<RemoveDeleted<float>>() != nullptr);
+  REQUIRE(error_of(pair, 3) == "nothing thrown");
+  REQUIRE(error_of(pair, 2) == "Stack: policies: block: got 3, expected a block number from 0 to 2");
+  const auto at_once = delayed<float>(1, RandomGate{0.25}, 0, {.removal = Removal::delayed});
+  REQUIRE(at_once.size() == 1);
+  REQUIRE(at_once[0].policy.target<Gated>()->settings().removal == Removal::now);
+  REQUIRE(argument_error([] { delayed<float>(1, RandomGate{}, -1); }) == "delayed: delay: got -1, expected at least 0");
+}
+
+TEST_CASE("in modes without deletion only structural policies act", "[placement]") {
+  const Placement<float> gate = before_block(0, RandomGate{}), pooling = before_block(0, StridedPooling<float>({4, 3}));
+  for (const DeletionMode mode : {DeletionMode::soft, DeletionMode::hard})
+    REQUIRE((acts(gate, mode) && acts(pooling, mode)));
+  for (const DeletionMode mode : {DeletionMode::none, DeletionMode::everything})
+    REQUIRE((!acts(gate, mode) && acts(pooling, mode)));
+}
+
+TEST_CASE("a rate is shared out in the order in which policies act, by their own budgets", "[placement]") {
+  const SequenceOffsets hundred = SequenceOffsets::single(100);
+  const auto shares = [&](const Vector<Placement<float>>& placements, DeletionOptions options) {
+    StackBudget budget = stack_budget(options, placements, hundred, {});
+    Vector<Index> all;
+    Index left = 100;
+    for (Index p = 0; p < placements.size(); ++p) {
+      all.push_back(budget.next(SequenceOffsets::single(left), {})[0]);
+      left -= all.back();
+    }
+    return all;
+  };
+  DeletionOptions half;
+  REQUIRE(stack_budget(half, Vector<Placement<float>>{before_block(0, Cut{})}, hundred, {}).next(hundred, {}).empty());
+  half.target_rate = 0.5;
+  const Placement<float> few = before_block(0, Cut{{.tokens = 1}}), more = after_attention(0, Cut{{.tokens = 3}}),
+                         most = before_block(2, Cut{{.tokens = 6}}), unsaid = before_block(1, Cut{}),
+                         gate = before_block(1, RandomGate{}), pooling = before_block(1, StridedPooling<float>({4, 3}));
+  REQUIRE(shares({few, more, most}, half) == Vector<Index>{5, 15, 30});
+  REQUIRE(shares({most, few, more}, half) == Vector<Index>{5, 15, 30});
+  REQUIRE(shares({most, pooling, few, more}, half) == Vector<Index>{5, 15, 30, 0});  // it has no budget
+  REQUIRE(shares({few, most, unsaid}, half) == shares({gate, gate, gate}, half));
+  REQUIRE(shares({few, most, gate}, half) == shares({gate, gate, gate}, half));
+  REQUIRE(shares({gate, gate}, half) == Vector<Index>{29, 21});
+  const Vector<double> values(100, 0.0);
+  half.gate_values = values;  // for the first gate; the second says nothing
+  REQUIRE(shares({gate, gate}, half) == Vector<Index>{50, 0});
 }
 
 TEST_CASE("a schedule has the tokens of every block", "[placement]") {

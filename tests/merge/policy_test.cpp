@@ -181,6 +181,30 @@ TEST_CASE("a policy says what its layer says of itself, or the defaults", "[Poli
     REQUIRE_FALSE(policy.expected_rate().has_value());
 }
 
+TEST_CASE("a policy says what budget its settings have, if they have one that says something", "[Policy]") {
+  struct WithBudget : FirstStays {
+    Budget budget;
+  };
+  struct WithNumber : FirstStays {
+    double budget = 0.5;
+  };
+  struct PassWithBudget : Pass {
+    Budget budget;
+    TokenGradient<double> backward(ReductionGradient<double> grad, const Cache&, PassWithBudget&) const {
+      return {std::move(grad.x), std::move(grad.key_bias)};
+    }
+  };
+  const Policy<double> planner = WithBudget{{}, {.tokens = 3}}, layer = PassWithBudget{{}, {.rate = 0.25}};
+  REQUIRE(planner.own_budget().value().tokens == 3);
+  REQUIRE_FALSE(planner.own_budget()->rate);
+  REQUIRE(layer.own_budget().value().rate == 0.25);
+  REQUIRE(Policy<double>::for_inference(planner).own_budget().value().tokens == 3);
+  for (const Policy<double>& policy :
+       {Policy<double>(WithBudget{}), Policy<double>(WithNumber{}), Policy<double>(PassWithBudget{}),
+        Policy<double>(FirstStays{}), Policy<double>(gate()), Policy<double>(RandomGate{}), Policy<double>(strided())})
+    REQUIRE_FALSE(policy.own_budget());
+}
+
 TEST_CASE("a policy is initialised as its layer is, if that has anything to be initialised", "[Policy]") {
   Policy<double> policy = gate(), planned = FirstStays{}, random = RandomGate{}, pass = Pass{};
   Learned own = gate();
@@ -282,6 +306,7 @@ TEST_CASE("a policy that holds nothing can be assigned to and nothing else", "[P
   };
   REQUIRE(argument_error([&] { copy.traits(); }) == expected("traits"));
   REQUIRE(argument_error([&] { copy.expected_rate(); }) == expected("expected_rate"));
+  REQUIRE(argument_error([&] { copy.own_budget(); }) == expected("own_budget"));
   REQUIRE(argument_error([&] { empty.initialize(1.0, rng); }) == expected("initialize"));
   REQUIRE(argument_error([&] { copy.forward(batch.x, batch.context(hard)); }) == expected("forward"));
   REQUIRE(argument_error([&] { copy.forward(batch.x, batch.context(hard), rng, cache); }) == expected("forward"));

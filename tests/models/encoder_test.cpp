@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "models/small_planners.hpp"
 #include "models/tiny_models.hpp"
 #include "support/catch.hpp"
 #include "support/gradient_check.hpp"
@@ -117,6 +118,17 @@ Setup<Scalar> decided(double scale = -30) {
   return s;
 }
 
+/// The learned gates of an encoder, with their rows leaving so many blocks later.
+template <Real Scalar>
+Vector<merge::Placement<Scalar>> delay_gates(Encoder<Scalar>& encoder, Index delay) {
+  Vector<merge::Placement<Scalar>> placements;
+  for (Index p = 0; p < encoder.policies.size(); ++p)
+    for (merge::Placement<Scalar>& placed :
+         merge::delayed<Scalar>(encoder.policies[p].block, merge::DeleteGate<Scalar>(gate_in(encoder, p)), delay))
+      placements.push_back(std::move(placed));
+  return placements;
+}
+
 const Vector<Index> survivors_of_decided{0, 3, 4, 6, 7, 9};
 
 }  // namespace
@@ -163,6 +175,24 @@ TEST_CASE("the gradients of an encoder agree with finite differences", "[Encoder
     DeletionOptions options;
     options.target_rate = 0.4;
     check_encoder(s, options);
+  }
+  SECTION("soft, hard, hard without survivors' bias, to a rate, with pads: rows leave later") {
+    DeletionOptions rated;
+    rated.target_rate = 0.4;
+    for (const DeletionOptions& options : {deletion(DeletionMode::soft), deletion(DeletionMode::hard),
+                                           deletion(DeletionMode::hard, SurvivorBias::dropped), rated}) {
+      Setup<double> s(sizes_of(stack, {0}), {3, 1, 5, 0}, 2);
+      s.encoder.policies = delay_gates(s.encoder, 2);
+      if (options.target_rate) s.forced = {0, 0, 1, 0, 0, 0, 0, 0, 0};
+      check_encoder(s, options);
+      const Index left = s.forward(options).hidden.total();
+      REQUIRE((options.mode == DeletionMode::soft ? left == 9 : left < 8));
+    }
+  }
+  SECTION("hard, two gates whose delays overlap, rows leave behind the last block") {
+    Setup<double> s(sizes_of(stack, {0, 1}));
+    s.encoder.policies = delay_gates(s.encoder, 2);
+    check_encoder(s, deletion(DeletionMode::hard));
   }
   SECTION("hard by rule: a gate without parameters") {
     Sizes sizes = sizes_of(stack, {1});
@@ -513,4 +543,159 @@ TEST_CASE("gate values of a call stand in for the first gate, and later gates sa
   REQUIRE(argument_error([&] { s.encoder.forward(s.input(), options); }) ==
           "BlockStack: gate_values: got values and no gate, expected a gate that takes them, such as before_block(2, "
           "GivenGate{})");
+}
+
+TEMPLATE_TEST_CASE("rows that leave behind the last block are softly deleted until then", "[Encoder]", float, double) {
+  Setup<TestType> s(sizes_of(three_blocks(), {0}), {30, 1, 17, 0});
+  s.forced.assign(48, 0);
+  s.forced[4] = s.forced[47] = 1;
+  const Vector<merge::Placement<TestType>> at_once = s.encoder.policies;
+  const EncoderOutput<TestType> soft = s.forward(deletion(DeletionMode::soft));
+  const EncoderOutput<TestType> hard = s.forward(deletion(DeletionMode::hard));
+  s.encoder.policies = delay_gates(s.encoder, 3);
+  const EncoderOutput<TestType> later = s.forward(deletion(DeletionMode::hard));
+  const Vector<Index> survivors = soft.reports[0].kept;
+  REQUIRE((survivors.size() > 5 && survivors.size() < 40));
+  REQUIRE(identical(later.hidden.values, Matrix<TestType>(soft.hidden.values(survivors, Eigen::all))));
+  REQUIRE(later.origin == survivors);
+  REQUIRE(later.hidden.positions == hard.hidden.positions);
+  REQUIRE(later.hidden.offsets == hard.hidden.offsets);
+  REQUIRE(later.key_bias == hard.key_bias);
+  REQUIRE(later.group == hard.group);
+  REQUIRE(later.deleted.empty());
+  // What is counted is counted once: where it leaves.
+  REQUIRE(later.deletion.tokens == hard.deletion.tokens);
+  REQUIRE(later.deletion.kept == hard.deletion.kept);
+  REQUIRE(later.reports.size() == 2);
+  REQUIRE(later.reports[0].deletion().deleted() == 0);
+  REQUIRE(later.reports[0].scores == hard.reports[0].scores);
+  REQUIRE(later.reports[1].kept == hard.reports[0].kept);
+  REQUIRE(later.reports[1].group == hard.reports[0].group);
+  REQUIRE(later.reports[1].deletion().kept == hard.deletion.kept);
+
+  // Softly it is the gate alone, without deletion nothing.
+  const EncoderOutput<TestType> same = s.forward(deletion(DeletionMode::soft));
+  REQUIRE(identical(same.hidden.values, soft.hidden.values));
+  REQUIRE(same.key_bias == soft.key_bias);
+  REQUIRE(same.deleted == soft.deleted);
+  REQUIRE(same.hidden_keys == soft.hidden_keys);
+  REQUIRE(same.group == soft.group);
+  REQUIRE(same.deletion.kept == soft.deletion.kept);
+  REQUIRE(same.reports[0].kept == soft.reports[0].kept);
+  REQUIRE(same.reports[1].kept == soft.reports[0].kept);
+  REQUIRE(s.forward(deletion(DeletionMode::none)).reports.empty());
+  REQUIRE(s.forward(deletion(DeletionMode::none)).hidden.total() == 48);
+
+  // Without a delay it is the gate as it was.
+  for (const SurvivorBias bias : {SurvivorBias::kept, SurvivorBias::dropped}) {
+    Setup<TestType> now = s;
+    now.encoder.policies = at_once;
+    const EncoderOutput<TestType> was = now.forward(deletion(DeletionMode::hard, bias));
+    now.encoder.policies = delay_gates(now.encoder, 0);
+    REQUIRE(now.encoder.policies.size() == 1);
+    REQUIRE(identical(now.forward(deletion(DeletionMode::hard, bias)).hidden.values, was.hidden.values));
+    now.encoder.policies = delay_gates(now.encoder, 1);
+    REQUIRE_FALSE(identical(now.forward(deletion(DeletionMode::hard, bias)).hidden.values, was.hidden.values));
+    now.encoder.policies[1].block = 0;  // a removal right behind the gate
+    REQUIRE(identical(now.forward(deletion(DeletionMode::hard, bias)).hidden.values, was.hidden.values));
+  }
+}
+
+TEST_CASE("thresholds and rates of a call hold for gates whose rows leave later", "[Encoder]") {
+  Setup<double> s(sizes_of(three_blocks(), {0, 1}), {30, 1, 17, 0});
+  const Vector<merge::Placement<double>> at_once = s.encoder.policies;
+  s.forced.assign(48, 0);
+  s.forced[3] = s.forced[31] = 1;
+  for (const Index delay : {1, 2}) {
+    s.encoder.policies = delay_gates(s.encoder, delay);
+    for (const DeletionMode mode : {DeletionMode::soft, DeletionMode::hard})
+      for (const double rate : {0.0, 0.1, 0.5, 0.9, 1.0}) {
+        DeletionOptions options = deletion(mode);
+        options.target_rate = rate;
+        const auto left = [&](Index n) { return n - merge::removals_of(n, rate); };
+        REQUIRE(s.forward(options).deletion.kept == Vector<Index>{left(29), 1, left(16), 0});
+      }
+    DeletionOptions options;
+    options.threshold = -29.0;
+    const EncoderOutput<double> output = s.forward(options);
+    for (const auto& report : output.reports)
+      if (report.is_gate) REQUIRE(report.threshold == -29.0);
+    options.threshold = 1.0;  // nothing is above it
+    REQUIRE(s.forward(options).deletion.kept == Vector<Index>{1, 1, 1, 0});
+    s.encoder.policies = at_once;
+  }
+}
+
+TEMPLATE_TEST_CASE("rows that leave later leave a sequence and its threads alone", "[Encoder]", float, double) {
+  Setup<TestType> s(sizes_of(small_stack(), {0}), {70, 1, 0, 33, 5});
+  s.encoder.policies = delay_gates(s.encoder, 1);
+  for (const SurvivorBias bias : {SurvivorBias::kept, SurvivorBias::dropped}) {
+    const DeletionOptions options = deletion(DeletionMode::hard, bias);
+    const EncoderOutput<TestType> together = s.forward(options);
+    REQUIRE((together.hidden.total() > 5 && together.hidden.total() < s.ids.total()));
+    require_same_bits_with_threads([&] { return s.forward(options).hidden.values; });
+    typename Encoder<TestType>::Cache cache;
+    REQUIRE(relative_difference(s.forward(options, cache).hidden.values, together.hidden.values) <=
+            agreement<TestType>);
+    for (Index i = 0; i < s.ids.count(); ++i) {
+      Setup<TestType> single = s;
+      single.ids = alone(s.ids, i);
+      single.rows = rows_of(s.rows, s.ids.offsets, i);
+      REQUIRE(identical(single.forward(options).hidden.values,
+                        rows_of(together.hidden.values, together.hidden.offsets, i)));
+    }
+  }
+}
+
+TEST_CASE("a config has no words for a gate whose rows leave later, but by a name", "[Encoder]") {
+  Setup<double> s(sizes_of(three_blocks(), {0}));
+  Vector<merge::Placement<double>> pair = delay_gates(s.encoder, 2);
+  const auto error = [](const Vector<merge::Placement<double>>& placements) {
+    return argument_error([&] { io::describe_policies(placements); });
+  };
+  const std::string expected =
+      "hf_config: policies: got one that config.json has no words for, expected delete gates or a pooling on entry to "
+      "blocks, or a Placement::name";
+  REQUIRE(error(pair) == expected);
+  REQUIRE(error({pair[0]}) == expected);
+  for (merge::Placement<double>& placement : pair) placement.name = "late:block=0";
+  REQUIRE(io::describe_policies(pair).named == std::vector<std::string>{"late:block=0"});
+}
+
+TEST_CASE("a rate scales a schedule of removals and keeps its shape", "[Encoder]") {
+  Setup<double> s(sizes_of(three_blocks(), {}), {40, 1, 20, 0});
+  s.encoder.policies = merge::after_attention_of_each<double>(
+      merge::linear_schedule(3, 2, 1), [](Index removals) { return PairMerge{{.rate = {}, .tokens = removals}}; });
+  const auto removed = [&](const DeletionOptions& options) {
+    const EncoderOutput<double> output = s.forward(options);
+    Vector<Index> counts;  // of the first sequence, then of the third
+    for (const Index sequence : {0, 2})
+      for (const auto& report : output.reports)
+        counts.push_back(report.deletion().tokens[sequence] - report.deletion().kept[sequence]);
+    return counts;
+  };
+  DeletionOptions options;
+  REQUIRE(removed(options) == Vector<Index>{0, 2, 4, 0, 2, 4});
+  for (const DeletionMode mode : {DeletionMode::soft, DeletionMode::hard}) {
+    options.mode = mode;
+    options.target_rate = 0.3;
+    REQUIRE(removed(options) == Vector<Index>{0, 4, 8, 0, 2, 4});
+    REQUIRE(s.forward(options).deletion.kept == Vector<Index>{28, 1, 14, 0});
+    options.target_rate = 0.0;
+    REQUIRE(removed(options) == Vector<Index>(6, 0));
+  }
+  // Pairs are at most half of the tokens: the first of a falling schedule leaves the rest to those behind it.
+  s.encoder.policies = merge::after_attention_of_each<double>(
+      merge::linear_schedule(3, 3, -1), [](Index removals) { return PairMerge{{.rate = {}, .tokens = removals}}; });
+  options.target_rate = 0.9;
+  REQUIRE(removed(options) == Vector<Index>{20, 10, 5, 10, 5, 2});
+  options.target_rate = 0.75;
+  REQUIRE(removed(options) == Vector<Index>{20, 10, 0, 10, 5, 0});
+  std::swap(s.encoder.policies[0], s.encoder.policies[2]);  // the order of the list is not that of the blocks
+  REQUIRE(removed(options) == Vector<Index>{20, 10, 0, 10, 5, 0});
+  // Rates of its own, that make 0.6 together.
+  s.encoder.policies = {merge::before_block(0, DropByLot{{.rate = 0.5}}),
+                        merge::before_block(1, DropByLot{{.rate = 0.2}})};
+  options.target_rate = 0.6;
+  REQUIRE(removed(options) == Vector<Index>{20, 4, 10, 2});
 }

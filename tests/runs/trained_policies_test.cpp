@@ -27,6 +27,7 @@ TEST_CASE("layers have the width of the stack and the settings of their names", 
   CHECK(made("latent_read:rate=8,latents=2").target<merge::LatentRead<float>>()->config().latents == 2);
   CHECK(made("integrate_and_fire:share=0.5").target<merge::IntegrateAndFire<float>>()->config().share == 0.5);
   CHECK(made("funnel:rate=4").target<merge::FunnelPooling>()->rate == 4);
+  CHECK(made("sampled_gate").traits().is_gate);
   const auto words = made("words:pool=largest");
   CHECK(words.target<merge::SegmentPooling<merge::WordStarts>>()->pool == merge::SegmentPool::largest);
   CHECK_THAT(argument_error([] { made("words:pool=x"); }),

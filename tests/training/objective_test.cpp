@@ -5,6 +5,7 @@
 
 #include "support/catch.hpp"
 #include "support/gradient_check.hpp"
+#include "support/laws.hpp"
 #include "support/random_values.hpp"
 #include "training/scripted_model.hpp"
 
@@ -182,4 +183,43 @@ TEST_CASE("the prior loss of boundaries is a part of the objective", "[objective
   const auto without = evaluate_objective<ScriptedModel>(output, labels, config, 0.0);
   REQUIRE(without.parts.size() == 3);
   REQUIRE(without.grad.reports.empty());
+}
+
+TEST_CASE("a report that asks gets the loss of every sequence", "[objective]") {
+  Setup s;
+  auto& reports = s.output.encoded.reports;
+  reports[0].auxiliaries.clear();
+  reports[1].auxiliaries.clear();
+  const SequenceOffsets sequences = SequenceOffsets::from_lengths(Vector<Index>{1, 0, 3});
+  const auto evaluate = [&] {
+    return evaluate_objective<ScriptedModel>(s.output, s.labels, {}, 0.3, BatchShare(0.5), sequences);
+  };
+  const auto unasked = evaluate();
+  REQUIRE(unasked.grad.reports.empty());
+  reports[1].wants_sequence_losses = true;
+  const auto result = evaluate();
+  REQUIRE(result.total == unasked.total);
+  REQUIRE(identical(result.grad.logits, unasked.grad.logits));
+  REQUIRE(result.grad.reports.size() == 2);
+  REQUIRE(result.grad.reports[0].sequence_losses.empty());
+  const auto& losses = result.grad.reports[1].sequence_losses;
+  REQUIRE(losses.size() == 3);
+  const auto surprise = [&](Index t) {
+    return std::log(s.output.logits.row(t).array().exp().sum()) - s.output.logits(t, s.labels[t]);
+  };
+  REQUIRE_THAT(losses[0].mean, WithinAbs(surprise(0), 1e-14));
+  REQUIRE_THAT(losses[2].mean, WithinAbs((surprise(1) + surprise(3)) / 2, 1e-14));
+  REQUIRE_THAT(losses[0].weight, WithinAbs(0.5 / 3, 1e-15));
+  REQUIRE_THAT(losses[2].weight, WithinAbs(0.5 * 2 / 3, 1e-15));
+  REQUIRE((losses[1].mean == 0 && losses[1].weight == 0));
+  double sum = 0;
+  for (const merge::SequenceLoss& loss : losses) sum += loss.weight * loss.mean;
+  REQUIRE_THAT(sum, WithinAbs(0.5 * cross_entropy(s), 1e-14));
+  reports[0].auxiliaries = {{"gate", -12.5, true}};
+  REQUIRE(evaluate().grad.reports[0].auxiliaries.size() == 1);
+  REQUIRE(evaluate().grad.reports[1].sequence_losses.size() == 3);
+  s.labels.assign(4, ignored_label);
+  for (const auto ignored = evaluate(); const auto& loss : ignored.grad.reports[1].sequence_losses)
+    REQUIRE(loss.weight == 0);
+  REQUIRE_THROWS_AS(evaluate_objective<ScriptedModel>(s.output, s.labels, {}, 0.3), std::invalid_argument);
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <merganser/data/batcher.hpp>
+#include <merganser/merge/policies/sampled_gate.hpp>
 #include <merganser/models/encoder_decoder.hpp>
 #include <merganser/models/sequence_classifier.hpp>
 
@@ -631,6 +632,24 @@ TEST_CASE("the score penalty asks for its limit", "[Trainer]") {
   REQUIRE_THAT(report.total, WithinRel(std::log(3.0) + 0.25 * 2, 1e-12));
 }
 
+namespace {
+
+/// Class 1: the id 7 is somewhere in the sequence.
+data::Batch batch_with_sevens(Rng& rng) {
+  return data::make_random_batch(
+      [](Rng& draw) {
+        data::Example example;
+        for (int t = 0; t < 5; ++t) example.source.push_back(static_cast<TokenId>(2 + draw.below(5)));
+        const bool present = draw.bernoulli(0.5);
+        if (present) example.source[draw.below(5)] = 7;
+        example.target = {present ? 1 : 0};
+        return example;
+      },
+      16, rng);
+}
+
+}  // namespace
+
 TEST_CASE("a classifier trains through the same trainer", "[Trainer]") {
   const Threads one(1);
   using Classifier = models::SequenceClassifier<float>;
@@ -646,23 +665,56 @@ TEST_CASE("a classifier trains through the same trainer", "[Trainer]") {
   Trainer<Classifier>::Config training;
   training.schedule = {1e-2, 5, 1000, Decay::constant};
   Trainer<Classifier> trainer(model, training);
-  // Class 1: the id 7 is somewhere in the sequence.
-  const auto next = [&] {
-    return data::make_random_batch(
-        [](Rng& draw) {
-          data::Example example;
-          for (int t = 0; t < 5; ++t) example.source.push_back(static_cast<TokenId>(2 + draw.below(5)));
-          const bool present = draw.bernoulli(0.5);
-          if (present) example.source[draw.below(5)] = 7;
-          example.target = {present ? 1 : 0};
-          return example;
-        },
-        16, rng);
-  };
+  const auto next = [&] { return batch_with_sevens(rng); };
   const double first = trainer.step(next()).total;
   const StepReport last = trainer.run(200, next);
   REQUIRE(last.parts[0].value < 0.3 * first);
   REQUIRE(last.token_accuracy > 0.9);
+}
+
+TEST_CASE("a gate that draws its decisions is rewarded by the losses of sequences", "[Trainer]") {
+  const Threads one(1);
+  using Classifier = models::SequenceClassifier<float>;
+  Classifier::Config config;
+  config.vocabulary = 8;
+  config.encoder = tiny_stack();
+  config.encoder.width = 12;
+  config.encoder.blocks = 1;
+  Classifier model(config, {merge::before_block(0, merge::SampledGate<float>({.width = 12}))});
+  Rng rng(1);
+  model.initialize(rng);
+  Trainer<Classifier>::Config training;
+  training.schedule = {1e-2, 5, 1000, Decay::constant};
+  training.deletion.hard_probability = 1;
+  training.deletion.controller = {.target = 0.5, .integral_gain = 1e-2};
+  Trainer<Classifier> trainer(model, training);
+  const auto next = [&] { return batch_with_sevens(rng); };
+  const StepReport first = trainer.step(next());
+  REQUIRE(first.alpha == 0);
+  REQUIRE(first.deletion_rate > 0);
+  auto* gate = trainer.gradients().encoder.policies[0].policy.target<merge::SampledGate<float>>();
+  REQUIRE(gate != nullptr);
+  REQUIRE(gate->predictor.biases[3].norm() > 0);  // which nothing but the reward moves
+  const StepReport last = trainer.run(400, next);
+  REQUIRE(last.parts[0].value < 0.3 * first.total);
+  REQUIRE(last.deletion_rate > 0.4);
+  const data::Batch fresh = next();
+  const auto output = model.forward(fresh.source);
+  for (Index t = 0; t < fresh.source.total(); ++t)
+    if (fresh.source.ids[t] == 7) REQUIRE(output.encoded.reports[0].group[t] >= 0);
+}
+
+TEST_CASE("labels of sequences reach the policies", "[Trainer]") {
+  ScriptedModel model;
+  ScriptedTrainer trainer(model, {});
+  const std::vector<data::Example> examples = {{{5, 6}, {1}}, {{7}, {2}}};
+  data::Batch batch = data::make_batch(examples);
+  trainer.step(batch);
+  REQUIRE(model.script->asked[0].deletion.labels.empty());
+  batch.labels = {1, 0};
+  trainer.step(batch);
+  REQUIRE(model.script->asked[1].deletion.labels.data() == batch.labels.data());
+  REQUIRE(model.script->asked[1].deletion.labels.size() == 2);
 }
 
 TEST_CASE("an empty batch takes a step of nothing", "[Trainer]") {

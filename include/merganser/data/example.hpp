@@ -29,6 +29,7 @@ struct Example {
 struct Batch {
   TokenBatch source;
   TokenBatch target;
+  Vector<Index> labels = {};  ///< [N] or empty: see `merge::DeletionOptions::labels`
 
   Index count() const { return source.count(); }
 

@@ -13,10 +13,10 @@
 
 namespace merganser::inline MERGANSER_ISA::merge {
 
-/// Value of the loss and its gradient.
+/// Value of a loss on boundaries and its gradient.
 template <Real Scalar>
 struct BoundaryPriorResult {
-  double value = 0.0;              ///< nats a token
+  double value = 0.0;              ///< of the prior nats a token
   Vector<Scalar> grad_boundaries;  ///< [T]
 };
 

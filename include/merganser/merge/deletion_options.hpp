@@ -6,6 +6,7 @@
 #include <span>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/types.hpp>
 
 namespace merganser::inline MERGANSER_ISA::merge {
 
@@ -37,6 +38,9 @@ struct DeletionOptions {
   /// first gate of the model takes them, later ones say nothing; `GivenGate` gives any model a place for them. They
   /// outlive the call. See `keep_mask_values`.
   std::span<const double> gate_values = {};
+  /// [N] or empty: what each sequence belongs to, such as its language, counted from 0; read by policies whose settings
+  /// hang on it. They outlive the call.
+  std::span<const Index> labels = {};
 
   static DeletionOptions with_mode(DeletionMode mode) {
     DeletionOptions options;

@@ -19,12 +19,18 @@
 
 namespace merganser::inline MERGANSER_ISA::merge {
 
+/// When what hard deletion removes leaves.
+enum class Removal {
+  now,
+  delayed,  ///< not here: it is weakened and marked as under soft deletion, until `RemoveDeleted` takes it out
+};
+
 /// One application of gate values to a token state. Kept as the cache of its own backward pass.
 ///
 /// Soft: the gate value of each token is added to its key bias; no row moves. Hard: tokens at or below the threshold
-/// go; survivors keep their gate value as key bias or lose it (`SurvivorBias`). Of pads (forced) and of tokens whose
-/// gate value is no number nobody hears again: soft deletion hides them. Kallini et al. 2025, arXiv 2410.20771,
-/// section 3.1.
+/// go; survivors keep their gate value as key bias or lose it (`SurvivorBias`). Hard and delayed: as soft, but
+/// survivors that lose their gate value do so here. Of pads (forced) and of tokens whose gate value is no number nobody
+/// hears again: soft deletion hides them. Kallini et al. 2025, arXiv 2410.20771, section 3.1.
 template <Real Scalar>
 class DeletionStep {
  public:
@@ -34,13 +40,14 @@ class DeletionStep {
   /// @throws std::invalid_argument if a length is not T, the threshold is no number, or the mode is neither soft nor
   /// hard
   DeletionStep(const TokenState<Scalar>& before, std::span<const Scalar> gate_values, double threshold,
-               const DeletionOptions& options, std::span<const Index> removals = {})
-      : hard_(options.mode == DeletionMode::hard),
-        carries_bias_(!hard_ || options.survivor_bias == SurvivorBias::kept),
+               const DeletionOptions& options, std::span<const Index> removals = {}, Removal removal = Removal::now)
+      : hard_(options.mode == DeletionMode::hard && removal == Removal::now),
+        survivors_lose_bias_(options.mode == DeletionMode::hard && options.survivor_bias == SurvivorBias::dropped),
+        carries_bias_(!hard_ || !survivors_lose_bias_),
         tokens_(before.total()),
         had_bias_(!before.key_bias.empty()) {
-    check_argument(hard_ || options.mode == DeletionMode::soft, "DeletionStep", "options.mode",
-                   options.mode == DeletionMode::none ? "none" : "everything", "soft or hard");
+    check_argument(options.mode == DeletionMode::hard || options.mode == DeletionMode::soft, "DeletionStep",
+                   "options.mode", options.mode == DeletionMode::none ? "none" : "everything", "soft or hard");
     check_argument(!std::isnan(threshold), "DeletionStep", "threshold", threshold, "a gate value, no NaN");
     check_equal("DeletionStep", "gate_values.size()", std::ssize(gate_values), before.total());
     if (had_bias_) check_equal("DeletionStep", "key_bias.size()", before.key_bias.size(), before.total());
@@ -57,6 +64,8 @@ class DeletionStep {
     if (!hard_) {
       after_ = before;
       after_.key_bias = std::move(bias);
+      if (survivors_lose_bias_)
+        for (const Index row : kept_rows()) after_.key_bias[row] = had_bias_ ? before.key_bias[row] : Scalar{0};
       mark_deleted(gate_values);
       return;
     }
@@ -68,7 +77,7 @@ class DeletionStep {
   /// The tokens from here on.
   const TokenState<Scalar>& after() const { return after_; }
 
-  /// Rows of the incoming T that hard deletion keeps, rising; in soft mode those it would keep.
+  /// Rows of the incoming T that hard deletion keeps, rising; in soft mode those it would keep, delayed those it will.
   Vector<Index> kept_rows() const { return compaction_.representatives(); }
 
   /// [T] the row behind the step that each token is, or -1: removed. Empty where no row moves.
@@ -96,6 +105,8 @@ class DeletionStep {
     Vector<Scalar> grad(grad_after.begin(), grad_after.end());
     if (hard_) grad = compaction_.pick_backward(grad);
     if (carries_bias_) grad_gate = grad;
+    if (carries_bias_ && survivors_lose_bias_)
+      for (const Index row : kept_rows()) grad_gate[row] = 0;
     return had_bias_ ? grad : Vector<Scalar>{};
   }
 
@@ -115,7 +126,8 @@ class DeletionStep {
     }
   }
 
-  bool hard_ = false;
+  bool hard_ = false;  ///< rows leave here
+  bool survivors_lose_bias_ = false;
   bool carries_bias_ = false;
   Index tokens_ = 0;
   bool had_bias_ = false;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <numeric>
 #include <optional>
 #include <span>
 #include <utility>
@@ -38,6 +39,7 @@ struct GateCache<G> {
 struct GateSettings {
   std::optional<double> threshold = std::nullopt;  ///< tokens above it are kept; the gate's default unless given
   GateRegulariser regulariser = GateRegulariser::mean_gate;
+  Removal removal = Removal::now;  ///< delayed: a `RemoveDeleted` stands behind it; see `delayed`
 };
 
 namespace detail {
@@ -49,7 +51,7 @@ struct GateDecision {
   DeletionStep<Scalar> step;
   RegulariserResult<Scalar> regulariser;
 
-  GateDecision(GateValues<Scalar> said, double own_threshold, GateRegulariser kind,
+  GateDecision(GateValues<Scalar> said, double own_threshold, const GateSettings& settings,
                const PolicyContext<Scalar>& context) {
     report.is_gate = true;
     report.offsets = context.state.offsets;
@@ -57,18 +59,24 @@ struct GateDecision {
     report.threshold = context.options.threshold.value_or(own_threshold);
     report.logits = said.logits.empty() ? said.values : std::move(said.logits);
     report.scores = std::move(said.values);
-    step = DeletionStep<Scalar>(context.state, report.scores, own_threshold, context.options, context.removals);
+    step = DeletionStep<Scalar>(context.state, report.scores, own_threshold, context.options, context.removals,
+                                settings.removal);
     report.kept = step.kept_rows();
     report.group = step.groups();
-    regulariser = regularise<Scalar>(kind, report.scores, report.logits, report.forced, report.threshold);
+    if (settings.removal == Removal::delayed && context.options.mode == DeletionMode::hard) {
+      report.kept.resize(step.input_tokens());  // all go on from here
+      std::iota(report.kept.begin(), report.kept.end(), Index{0});
+    }
+    regulariser =
+        regularise<Scalar>(settings.regulariser, report.scores, report.logits, report.forced, report.threshold);
     report.auxiliaries.push_back({"gate", regulariser.value, true, MeanOver::tokens});
   }
 };
 
 }  // namespace detail
 
-/// Soft deletion adds a token's gate value to its key bias, hard deletion removes tokens by threshold or rate; see
-/// DeletionStep. The regulariser is an auxiliary, "gate", by which a controller steers the gate.
+/// Soft deletion adds a token's gate value to its key bias, hard deletion removes tokens by threshold or rate, here or
+/// later; see DeletionStep. The regulariser is an auxiliary, "gate", by which a controller steers the gate.
 template <Real Scalar, Gate<Scalar> G>
 class GatedDeletion {
  public:
@@ -182,7 +190,7 @@ class GatedDeletion {
   }
 
   Decision decide(GateValues<Scalar> said, const PolicyContext<Scalar>& context) const {
-    return {std::move(said), threshold(), settings_.regulariser, context};
+    return {std::move(said), threshold(), settings_, context};
   }
 
   GateSettings settings_;

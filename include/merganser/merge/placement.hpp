@@ -3,12 +3,19 @@
 
 #include <algorithm>
 #include <concepts>
+#include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include <merganser/core/check.hpp>
+#include <merganser/core/marks.hpp>
+#include <merganser/core/sequence_offsets.hpp>
 #include <merganser/core/types.hpp>
+#include <merganser/merge/budget.hpp>
+#include <merganser/merge/delayed_removal.hpp>
 #include <merganser/merge/deletion_options.hpp>
+#include <merganser/merge/gated_deletion.hpp>
 #include <merganser/merge/policy.hpp>
 
 namespace merganser::inline MERGANSER_ISA::merge {
@@ -51,6 +58,18 @@ Placed<P> after_attention(Index block, P policy, SizeBias size_bias = SizeBias::
   return {block, Site::after_attention, std::move(policy), size_bias};
 }
 
+/// A gate on entry to a block whose rows leave on entry to the block that is `delay` blocks behind, see
+/// `RemoveDeleted`; with 0 the gate alone, which removes at once. Policies in between still see what goes.
+/// @throws std::invalid_argument if the delay is below 0
+template <Real Scalar, Gate<Scalar> G>
+Vector<Placement<Scalar>> delayed(Index block, G gate, Index delay, GateSettings settings = {}) {
+  check_argument(delay >= 0, "delayed", "delay", delay, "at least 0");
+  settings.removal = delay > 0 ? Removal::delayed : Removal::now;
+  Vector<Placement<Scalar>> placements = {before_block(block, GatedDeletion<Scalar, G>(std::move(gate), settings))};
+  if (delay > 0) placements.emplace_back(before_block(block + delay, RemoveDeleted<Scalar>()));
+  return placements;
+}
+
 /// Tokens to remove in each of so many blocks: `removals` on average, with an inflection of 1 rising from 0 on, with -1
 /// falling to 0, and with 0 always the same. ToMe (Bolya et al. 2023, arXiv 2210.09461).
 /// @throws std::invalid_argument if there is no block or the inflection is outside [-1, 1]
@@ -74,6 +93,33 @@ Vector<Placement<Scalar>> after_attention_of_each(const Vector<Index>& schedule,
   for (Index block = 0; block < schedule.size(); ++block)
     placements.emplace_back(after_attention(block, make(schedule[block]), size_bias));
   return placements;
+}
+
+/// In modes without deletion only structural policies act.
+template <Real Scalar>
+bool acts(const Placement<Scalar>& placement, DeletionMode mode) {
+  return mode == DeletionMode::soft || mode == DeletionMode::hard || placement.policy.traits().is_structural;
+}
+
+/// What the rate of a call, if it has one, is to the policies of a stack; `gone` marks pads.
+/// @throws std::invalid_argument if a policy's own budget is out of range
+template <Real Scalar>
+StackBudget stack_budget(const DeletionOptions& options, const Vector<Placement<Scalar>>& placements,
+                         const SequenceOffsets& offsets, Marks gone) {
+  if (!options.target_rate) return {};
+  Vector<Index> order;
+  for (Index p = 0; p < placements.size(); ++p)
+    if (acts(placements[p], options.mode) && placements[p].policy.traits().has_budget) order.push_back(p);
+  const auto place = [&](Index p) { return std::tuple(placements[p].block, placements[p].site, p); };
+  std::sort(order.begin(), order.end(), [&](Index a, Index b) { return place(a) < place(b); });
+  Vector<std::optional<Budget>> own;
+  bool given = false;  // gate values of the call are the first gate's, and later ones say nothing
+  for (const Index p : order) {
+    const bool is_gate = !options.gate_values.empty() && placements[p].policy.traits().is_gate;
+    if (!(is_gate && given)) own.push_back(placements[p].policy.own_budget());
+    given = given || is_gate;
+  }
+  return {*options.target_rate, own, offsets, gone};
 }
 
 /// @throws std::invalid_argument if a policy stands at a block that does not exist, or a placement is empty

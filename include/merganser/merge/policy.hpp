@@ -12,6 +12,7 @@
 #include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/merge/any_layer.hpp>
+#include <merganser/merge/budget.hpp>
 #include <merganser/merge/gated_deletion.hpp>
 #include <merganser/merge/plan_policy.hpp>
 #include <merganser/merge/policy_layer.hpp>
@@ -73,6 +74,9 @@ class Policy {
   /// The share that it deletes by its own settings, where these say one.
   std::optional<double> expected_rate() const { return held("expected_rate").expected_rate(); }
 
+  /// What it removes by its own settings, where these are a `Budget` that says something.
+  std::optional<Budget> own_budget() const { return held("own_budget").own_budget(); }
+
   void initialize(double factor, Rng& rng) { held("initialize").initialize(factor, rng); }
 
   Reduction<Scalar> forward(Matrix<Scalar> x, const PolicyContext<Scalar>& context) const {
@@ -100,6 +104,7 @@ class Policy {
     virtual void* find(const void* tag) = 0;
     virtual PolicyTraits traits() const = 0;
     virtual std::optional<double> expected_rate() const = 0;
+    virtual std::optional<Budget> own_budget() const = 0;
     virtual void initialize(double factor, Rng& rng) = 0;
     virtual Reduction<Scalar> forward(Matrix<Scalar> x, const PolicyContext<Scalar>& context) const = 0;
     virtual Reduction<Scalar> forward(Matrix<Scalar> x, const PolicyContext<Scalar>& context, Rng& rng,
@@ -129,6 +134,22 @@ class Policy {
         return layer.expected_rate();
       else
         return std::nullopt;
+    }
+    std::optional<Budget> own_budget() const override {
+      const auto of = []([[maybe_unused]] const auto& policy) -> std::optional<Budget> {
+        if constexpr (requires { policy.own_budget(); }) {
+          return policy.own_budget();
+        } else if constexpr (requires {
+                               { policy.budget } -> std::same_as<const Budget&>;
+                             }) {
+          if (policy.budget.rate || policy.budget.tokens) return policy.budget;
+        }
+        return std::nullopt;
+      };
+      if constexpr (requires { layer.inner(); })
+        return of(layer.inner());
+      else
+        return of(layer);
     }
     void initialize(double, Rng&) override { refuse(); }
     Reduction<Scalar> forward(Matrix<Scalar> x, const PolicyContext<Scalar>& context) const override {

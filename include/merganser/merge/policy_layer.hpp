@@ -64,6 +64,7 @@ struct PolicyReport {
   Vector<std::uint8_t> forced;  ///< [T] or empty: pads
   double threshold = 0.0;       ///< of a gate, in force in this call
   Vector<Auxiliary> auxiliaries;
+  bool wants_sequence_losses = false;  ///< in training, see ReportGradient
 
   /// What this policy alone removed, counted over the tokens that reached it.
   DeletionStatistics deletion() const {
@@ -91,11 +92,18 @@ struct Reduction {
   PolicyReport<Scalar> report;
 };
 
-/// Gradients of a loss with respect to what a policy said; either may be empty: 0.
+/// What a sequence adds to the loss of a batch: weight * mean.
+struct SequenceLoss {
+  double mean = 0.0;    ///< nats a label of the sequence; 0 where it has none
+  double weight = 0.0;  ///< the sequence's share of all labels, as the objective scales it; 0 where it has none
+};
+
+/// Gradients of a loss with respect to what a policy said; each may be empty: 0.
 template <Real Scalar>
 struct ReportGradient {
-  Vector<Scalar> scores;       ///< [T]
-  Vector<double> auxiliaries;  ///< one an auxiliary
+  Vector<Scalar> scores;                      ///< [T]
+  Vector<double> auxiliaries;                 ///< one an auxiliary
+  Vector<SequenceLoss> sequence_losses = {};  ///< [N] if the report asks for them: values, no gradients
 };
 
 /// Gradients of a loss with respect to what went on.

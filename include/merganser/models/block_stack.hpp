@@ -127,8 +127,8 @@ class BlockStack {
   /// Whether a policy behind the attention of a block asks it.
   bool reads_attention(Index block, merge::DeletionMode mode) const {
     return std::any_of(policies.begin(), policies.end(), [&](const Placement& placement) {
-      return placement.block == block && placement.site == merge::Site::after_attention && acts(placement, mode) &&
-             placement.policy.traits().reads_attention;
+      return placement.block == block && placement.site == merge::Site::after_attention &&
+             merge::acts(placement, mode) && placement.policy.traits().reads_attention;
     });
   }
 
@@ -142,19 +142,6 @@ class BlockStack {
 
   static bool has_gate(const Reports& reports) {
     return std::any_of(reports.begin(), reports.end(), [](const auto& report) { return report.is_gate; });
-  }
-
-  static bool acts(const Placement& placement, merge::DeletionMode mode) {
-    return mode == merge::DeletionMode::soft || mode == merge::DeletionMode::hard ||
-           placement.policy.traits().is_structural;
-  }
-
-  merge::StackBudget budget(const merge::DeletionOptions& options, const State& start) const {
-    if (!options.target_rate) return {};
-    const Index sharing = std::count_if(policies.begin(), policies.end(), [&](const Placement& placement) {
-      return acts(placement, options.mode) && placement.policy.traits().has_budget;
-    });
-    return {*options.target_rate, sharing, start.offsets, start.forced};
   }
 };
 
@@ -180,7 +167,7 @@ void BlockStack<Scalar>::apply(Index block, merge::Site site, const Call& call, 
                                const nn::AttentionTaps<Scalar>* taps, Output& output, Act&& act) const {
   for (Index p = 0; p < policies.size(); ++p) {
     const Placement& placement = policies[p];
-    if (placement.block != block || placement.site != site || !acts(placement, call.options.mode)) continue;
+    if (placement.block != block || placement.site != site || !merge::acts(placement, call.options.mode)) continue;
     if (!call.options.gate_values.empty() && placement.policy.traits().is_gate && has_gate(output.reports)) continue;
     Vector<TokenId> ids;
     if (!call.ids.empty())
@@ -232,7 +219,7 @@ auto BlockStack<Scalar>::run(Matrix<Scalar> x, State start, const Call& call, Ca
   merge::check_placements("BlockStack", policies, blocks.size());
   merge::check_gate_values("BlockStack", call.options, policies, start.total());
   Output output(std::move(x), std::move(start));
-  merge::StackBudget rate = budget(call.options, output.state);
+  merge::StackBudget rate = merge::stack_budget(call.options, policies, output.state.offsets, output.state.forced);
   if constexpr (training) begin(*cache, call);
   const auto act = [&](Index p, const merge::PolicyContext<Scalar>& context) {
     if constexpr (training) {

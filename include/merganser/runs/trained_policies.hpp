@@ -13,6 +13,7 @@
 #include <merganser/merge/policies/funnel_pooling.hpp>
 #include <merganser/merge/policies/integrate_and_fire.hpp>
 #include <merganser/merge/policies/latent_read.hpp>
+#include <merganser/merge/policies/sampled_gate.hpp>
 #include <merganser/merge/policies/segment_pooling.hpp>
 #include <merganser/runs/named_policies.hpp>
 #include <merganser/runs/option.hpp>
@@ -80,6 +81,8 @@ inline std::vector<NamedPolicy> trained_policies() {
                                                    count_option("latents", "rows of a group", detail::policy_role,
                                                                 config.latents, 1, 1000)};
                                              }),
+      detail::named_layer<merge::SampledGate<float>>("sampled_gate", "decisions drawn and rewarded (TR-BERT, IA-RED2)",
+                                                     [](auto&) { return OptionTable{}; }),
       detail::named_words()};
 }
 

@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include <merganser/core/check.hpp>
+#include <merganser/core/sequence_offsets.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/merge/policy_layer.hpp>
 #include <merganser/nn/cross_entropy.hpp>
@@ -81,12 +83,40 @@ Vector<ObjectivePart> weigh_auxiliaries(const typename Model::Output& output, do
   return parts;
 }
 
-/// Evaluates the objective of one forward pass. `labels` are those of the logit rows; `share` scales the gradients of
-/// each part. Exact over several batches but for the variance of gates, which is no mean, the tokens of a second gate
-/// under hard deletion, and score excess where lengths differ (it is a mean over pairs of tokens).
+namespace detail {
+
+/// What each sequence of labels adds to factor * cross entropy.
+template <Real Scalar>
+Vector<merge::SequenceLoss> sequence_losses(const typename nn::CrossEntropy<Scalar>::Result& loss,
+                                            std::span<const TokenId> labels, const SequenceOffsets& sequences,
+                                            double factor) {
+  check_equal("evaluate_objective", "sequences.total()", sequences.total(), std::ssize(labels));
+  Vector<merge::SequenceLoss> result;
+  for (const RowRange& range : sequences.ranges()) {
+    double sum = 0, counted = 0;
+    for (Index t = range.begin; t < range.end(); ++t) {
+      sum += static_cast<double>(loss.per_label[t]);
+      if (labels[static_cast<std::size_t>(t)] != ignored_label) ++counted;
+    }
+    if (counted > 0)
+      result.push_back({sum / counted, factor * counted / static_cast<double>(loss.counted)});
+    else
+      result.emplace_back();
+  }
+  return result;
+}
+
+}  // namespace detail
+
+/// Evaluates the objective of one forward pass. `labels` are those of the logit rows; `sequences`, which of them are
+/// one sequence's, is read where a report asks for the losses of sequences; `share` scales the gradients of each part.
+/// Exact over several batches but for the variance of gates, which is no mean, the tokens of a second gate under hard
+/// deletion, and score excess where lengths differ (it is a mean over pairs of tokens).
+/// @throws std::invalid_argument if labels, or sequences that are asked for, do not fit
 template <class Model>
 ObjectiveResult<Model> evaluate_objective(const typename Model::Output& output, std::span<const TokenId> labels,
-                                          const ObjectiveConfig& config, double alpha, const BatchShare& share = {}) {
+                                          const ObjectiveConfig& config, double alpha, const BatchShare& share = {},
+                                          const SequenceOffsets& sequences = {}) {
   using Scalar = typename Model::ScalarType;
   ObjectiveResult<Model> result;
   const nn::CrossEntropy<Scalar> cross_entropy;
@@ -103,6 +133,12 @@ ObjectiveResult<Model> evaluate_objective(const typename Model::Output& output, 
   const Vector<ObjectivePart> auxiliaries =
       weigh_auxiliaries<Model>(output, alpha, config.auxiliary_weight, share, result.grad);
   result.parts.push_back(auxiliaries.front());
+  const auto& reports = output.encoded.reports;
+  for (Index r = 0; r < reports.size(); ++r) {
+    if (!reports[r].wants_sequence_losses) continue;
+    result.grad.reports.resize(reports.size());
+    result.grad.reports[r].sequence_losses = detail::sequence_losses<Scalar>(loss, labels, sequences, share.labels);
+  }
   result.grad.score_excess = config.score_penalty * share.tokens;
   result.parts.push_back({"score_excess", output.score_excess, config.score_penalty, share.tokens});
   result.parts.append(auxiliaries.begin() + 1, auxiliaries.end());

@@ -250,9 +250,11 @@ template <class Model>
 void Trainer<Model>::accumulate(const data::Batch& batch, const BatchShare& share, StepReport& report) {
   typename Model::ForwardOptions options;
   options.deletion = config_.deletion.draw_options(step_, rng_);
+  options.deletion.labels = batch.labels;
   if (config_.objective.score_penalty != 0) options.excess_limit = config_.objective.score_limit;
   const auto output = model_.forward_targets(batch.source, batch.target, options, rng_, cache_);
-  const auto result = evaluate_objective<Model>(output, batch.target.ids, config_.objective, report.alpha, share);
+  const auto result =
+      evaluate_objective<Model>(output, batch.target.ids, config_.objective, report.alpha, share, batch.target.offsets);
   model_.backward(result.grad, cache_, gradients_);
   if (report.parts.empty()) {
     report.parts = result.parts;

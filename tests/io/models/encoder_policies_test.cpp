@@ -186,6 +186,9 @@ TEST_CASE("placements that a config.json has no words for are refused", "[encode
   using Boundaries = merge::BoundaryPooling<float>;
   Boundaries::Config config{.width = tiny_stack().width, .hidden = 4};
   CHECK(describing_error({merge::before_block(0, Boundaries(config))}) == "nothing thrown");
+  config.intervals = {{0.3, 0.1}};
+  CHECK(describing_error({merge::before_block(0, Boundaries(config))}) == no_words);
+  config.intervals.clear();
   config.null_group = true;
   CHECK(describing_error({merge::before_block(0, Boundaries(config))}) == no_words);
   CHECK(describing_error({merge::after_attention(0, strided())}) == no_words);

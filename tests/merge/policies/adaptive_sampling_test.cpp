@@ -79,6 +79,7 @@ TEST_CASE("values weigh, and a score of nothing is an even one", "[AdaptiveSampl
 TEST_CASE("adaptive sampling keeps the laws of policies", "[AdaptiveSampling]") {
   PolicyLaws laws;
   laws.copies = true;
+  laws.may_take_more = true;  // a token of large score takes several samples
   for (const Score score : {Score::received, Score::class_token})
     require_policy_laws([=]<Real>() { return AdaptiveSampling{.budget = {.rate = 0.4}, .score = score}; }, laws);
   require_planner_gradients(AdaptiveSampling{.budget = {.rate = 0.4}});

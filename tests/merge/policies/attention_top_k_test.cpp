@@ -90,9 +90,13 @@ TEST_CASE("a top-k by attention keeps the laws of policies", "[AttentionTopK]") 
     for (const Rest rest : {Rest::dropped, Rest::fused_mean, Rest::fused_sum}) {
       PolicyLaws laws;
       laws.copies = rest == Rest::dropped;
+      laws.keeps_equal = rest != Rest::fused_sum;
       CAPTURE(static_cast<int>(score), static_cast<int>(rest));
       require_policy_laws([=]<Real>() { return AttentionTopK{.budget = {.rate = 0.5}, .score = score, .rest = rest}; },
                           laws);
     }
+  for (const Rest rest : {Rest::dropped, Rest::fused_mean, Rest::fused_sum})
+    require_protected_rows(
+        [=](Index rows) { return AttentionTopK{.budget = {.rate = 0.5}, .rest = rest, .protected_rows = rows}; });
   require_planner_gradients(AttentionTopK{.budget = {.rate = 0.5}, .rest = Rest::fused_mean});
 }

@@ -162,6 +162,48 @@ TEST_CASE("the gradients of a boundary pooling are those of its surrogate", "[Bo
     }
 }
 
+TEST_CASE("intervals of the share of boundaries stand in for the prior", "[BoundaryPooling]") {
+  Setup<double> s;
+  auto config = s.pooling.config();
+  config.intervals = {{0.3, 0.1}, {1.0, 0.05}};
+  s.pooling = BoundaryPooling<double>(config);
+  Rng rng(1);
+  randomise(s.pooling, rng);
+  const Vector<double> noise = s.noise();
+  const PoolingSurrogate surrogate{s.state.offsets, s.state.pads(), s.boundaries(noise), {OpenGroup::kept, false}};
+  const Rows trials = {7, 0, 1, 9}, languages = {1, 0, 1, 0};
+  for (const bool labelled : {false, true}) {
+    DeletionOptions options;
+    if (labelled) options.labels = languages;
+    const auto loss = interval_loss<double>(surrogate.start.hard, s.state.offsets, trials, config.intervals,
+                                            labelled ? languages : Rows{});
+    REQUIRE(std::count(loss.grad_boundaries.begin(), loss.grad_boundaries.end(), 0.0) < 17);
+    BoundaryPooling<double>::Cache cache;
+    Rng draws(3);
+    const auto output = s.pooling.forward(s.x, s.context(options), draws, cache);
+    REQUIRE(output.report.auxiliaries.size() == 1);
+    REQUIRE(output.report.auxiliaries[0].name == "boundary_interval");
+    REQUIRE_FALSE(output.report.auxiliaries[0].steered);
+    REQUIRE(output.report.auxiliaries[0].over == MeanOver::sequences);
+    REQUIRE(output.report.auxiliaries[0].value == loss.value);
+    BoundaryPooling<double> gradients = zeros_like(s.pooling);
+    const Matrix<double> nothing = Matrix<double>::Zero(output.x.rows(), 4);
+    auto grad = s.pooling.backward({nothing, {}, {{}, {2.5}}}, cache, gradients);
+    auto parameters = parameter_views(s.pooling), analytic = parameter_views(gradients);
+    parameters.push_back(tensor_view("x", s.x));
+    analytic.push_back(tensor_view("x", grad.x));
+    require_gradients([&] { return 2.5 * surrogate.weighted(loss.grad_boundaries, s.boundaries(noise).soft); },
+                      parameters, analytic);
+  }
+  DeletionOptions options;
+  options.labels = trials;
+  REQUIRE(argument_error([&] { s.pooling.forward(s.x, s.context(options)); }) ==
+          "interval_loss: labels: got 7, expected the number of an interval");
+  config.intervals[1].slack = 2;
+  REQUIRE(argument_error([&] { BoundaryPooling<double>{config}; }) ==
+          "BoundaryPooling: slack: got 2, expected from 0 to the highest rate");
+}
+
 TEST_CASE("a null group stands in front of every sequence", "[BoundaryPooling]") {
   Setup<double> s;
   s.pooling = random_pooling<double>(4, true);
@@ -240,6 +282,7 @@ TEMPLATE_TEST_CASE("training draws its noise, inference has none", "[BoundaryPoo
 TEST_CASE("a boundary pooling keeps the laws of policies", "[BoundaryPooling]") {
   PolicyLaws laws;
   laws.quiet_training = false;
+  laws.equal_within = 2e-9;
   require_policy_laws([]<Real Scalar>() { return random_pooling<Scalar>(6); }, laws);
   laws.size_bias = SizeBias::log_size;
   laws.options.mode = DeletionMode::none;  // a model does not work without it

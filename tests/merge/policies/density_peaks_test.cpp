@@ -150,6 +150,8 @@ TEST_CASE("density peaks keep the laws of policies", "[DensityPeaks]") {
       laws.size_bias = size_bias;
       require_policy_laws([=]<Real>() { return DensityPeaks{.budget = {.rate = 0.5}, .k = 3, .rest = rest}; }, laws);
     }
+    require_protected_rows(
+        [=](Index rows) { return DensityPeaks{.budget = {.rate = 0.5}, .rest = rest, .protected_rows = rows}; });
     require_planner_gradients(DensityPeaks{.budget = {.rate = 0.5}, .rest = rest});
   }
 }

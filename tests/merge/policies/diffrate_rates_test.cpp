@@ -209,12 +209,14 @@ TEST_CASE("learned rates keep their proportion where a call says how much goes",
 
 TEST_CASE("learned rates keep the laws of policies", "[LearnedDiffRate]") {
   PolicyLaws laws;
+  laws.sizes = RowSizes::own;  // as those of DiffRate
   for (const SizeBias size_bias : {SizeBias::none, SizeBias::log_size})
     for (const SurvivorBias survivors : {SurvivorBias::kept, SurvivorBias::dropped})
       for (const Importance importance : {Importance::received, Importance::class_token}) {
         laws.size_bias = size_bias;
         laws.options.survivor_bias = survivors;
         require_policy_laws([=]<Real Scalar>() { return random_rates<Scalar>(importance); }, laws);
+        require_protected_rows([=](Index rows) { return random_rates<double>(importance, rows); }, laws);
       }
 }
 

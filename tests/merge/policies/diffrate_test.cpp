@@ -131,11 +131,15 @@ TEST_CASE("DiffRate keeps the laws of policies", "[DiffRate]") {
       for (const double share : {0.0, 0.5, 1.0}) {
         laws.size_bias = size_bias;
         laws.copies = share == 1.0;
+        laws.sizes = RowSizes::own;  // weighed by how alike the members are
         CAPTURE(share, static_cast<int>(importance));
         require_policy_laws(
             [=]<Real>() { return DiffRate{.budget = {.rate = 0.5}, .pruned_share = share, .importance = importance}; },
             laws);
       }
+  for (const double share : {0.0, 0.5, 1.0})
+    require_protected_rows(
+        [=](Index rows) { return DiffRate{.budget = {.rate = 0.5}, .pruned_share = share, .protected_rows = rows}; });
 }
 
 TEST_CASE("the gradients of DiffRate agree with finite differences", "[DiffRate]") {

@@ -87,5 +87,7 @@ TEST_CASE("stop ids keep the laws of policies", "[StopIds]") {
   PolicyLaws laws;
   laws.copies = true;
   require_policy_laws([]<Real>() { return StopIds{.ids = {3, 0, 5}}; }, laws);
+  require_policy_laws([]<Real>() { return StopIds{.ids = {3, 0, 5}, .protected_rows = 1}; }, laws);  // causal
+  require_protected_rows([](Index rows) { return StopIds{.ids = {3, 0, 5}, .protected_rows = rows}; });
   require_planner_gradients(StopIds{.ids = {3, 0, 5}});
 }

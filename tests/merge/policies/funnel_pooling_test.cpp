@@ -37,6 +37,7 @@ TEST_CASE("groups of a fixed size, the last perhaps short or dropped", "[FunnelP
 TEST_CASE("funnel pooling keeps the laws of policies", "[FunnelPooling]") {
   for (const merge::Combine combine : {merge::Combine::weighted_sum, merge::Combine::largest}) {
     require_policy_laws([=]<Real>() { return FunnelPooling{.combine = combine}; });
+    require_protected_rows([=](Index rows) { return FunnelPooling{.combine = combine, .protected_rows = rows}; });
     require_planner_gradients(FunnelPooling{.rate = 3, .combine = combine});
   }
 }

@@ -189,13 +189,18 @@ TEST_CASE("integrate-and-fire: sizes are shared out by weight", "[IntegrateAndFi
   REQUIRE(after.report.logits == Vector<double>{0, 1, 2});
   REQUIRE(after.state.total() == 3);
   // Token 1 is in rows 0 and 1; token 2 in rows 1 and, scaled to 1, alone in row 2.
-  const double one = (a - 0.5) / a, missing = 1 - (a - 0.5), two = missing / (missing + 1);
+  const double one = (a - 0.5) / a, missing = 1 - (a - 0.5), two = missing / b;
   REQUIRE(b > missing);
   REQUIRE_THAT(after.state.sizes[0], WithinAbs(2 - one, 1e-14));
   REQUIRE_THAT(after.state.sizes[1], WithinAbs(one + two, 1e-14));
   REQUIRE_THAT(after.state.sizes[2], WithinAbs(1 - two, 1e-14));
   REQUIRE_THAT(after.x(2, 0), WithinAbs(2.0, 1e-14));
   REQUIRE(after.report.kept == Vector<Index>{1, 2, 2});
+  // Where the last row is dropped, the part of token 2 there is; what is in front stays as it is.
+  layer = Layer({.width = 1, .tail = 1});
+  layer.weight(0, 0) = 1;
+  const auto dropped = layer.forward(batch.x, batch.context(hard));
+  REQUIRE(dropped.state.sizes == Vector<double>{after.state.sizes[0], after.state.sizes[1]});
 }
 
 TEST_CASE("integrate-and-fire: the quantity is counted by sequences and without pads", "[IntegrateAndFire]") {
@@ -225,6 +230,8 @@ TEST_CASE("integrate-and-fire: the quantity is counted by sequences and without 
 
 TEST_CASE("integrate-and-fire keeps the laws of policies", "[IntegrateAndFire]") {
   PolicyLaws laws;
+  laws.sizes = RowSizes::own;  // a part of a token may be dropped
+  laws.keeps_equal = false;    // the weights of a row add up to a threshold, and rows are mapped
   for (const SizeBias size_bias : {SizeBias::none, SizeBias::log_size}) {
     laws.size_bias = size_bias;
     require_policy_laws([]<Real Scalar>() { return Policy<Scalar>(random_layer<Scalar>()); }, laws);

@@ -163,6 +163,7 @@ TEST_CASE("local clusters: a centre that nobody is near becomes its first token"
 TEST_CASE("local clusters keep the laws of policies", "[LocalClusters]") {
   PolicyLaws laws;
   laws.shared_tokens = true;
+  laws.sizes = RowSizes::shared;
   for (const Index window : {1, 3, 5})
     for (const SizeBias size_bias : {SizeBias::none, SizeBias::log_size}) {
       CAPTURE(window);

@@ -95,6 +95,7 @@ TEST_CASE("local merging keeps the laws of policies", "[LocalMerging]") {
     for (const Index reach : {1, 3})
       require_policy_laws([=]<Real>() { return LocalMerging{.budget = {.rate = 0.5}, .reach = reach}; }, laws);
   }
+  require_policy_laws([]<Real>() { return LocalMerging{.least = 0.1, .reach = 3}; }, laws);  // causal
 }
 
 TEST_CASE("the gradients of local merging agree with finite differences", "[LocalMerging]") {

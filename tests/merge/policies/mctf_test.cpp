@@ -188,6 +188,8 @@ TEST_CASE("fusion by several criteria keeps the laws of policies", "[MCTF]") {
       laws.at_most_half = true;
       laws.size_bias = size_bias;
       require_policy_laws([=]<Real>() { return MCTF{.budget = {.rate = 0.4}, .directions = directions}; }, laws);
+      require_protected_rows(
+          [=](Index rows) { return MCTF{.budget = {.rate = 0.4}, .directions = directions, .protected_rows = rows}; });
       require_planner_gradients(MCTF{.budget = {.rate = 0.4}, .directions = directions});
     }
 }

@@ -86,5 +86,8 @@ TEST_CASE("protective merging keeps the laws of policies", "[PiToMe]") {
       require_policy_laws([=]<Real>() { return PiToMe{.budget = {.rate = 0.4}, .energy = energy, .pairing = pairing}; },
                           laws);
     }
+  for (const Pairing pairing : {Pairing::halves, Pairing::alternating, Pairing::bipartite})
+    require_protected_rows(
+        [=](Index rows) { return PiToMe{.budget = {.rate = 0.4}, .pairing = pairing, .protected_rows = rows}; });
   require_planner_gradients(PiToMe{.budget = {.rate = 0.4}});
 }

@@ -139,6 +139,9 @@ TEST_CASE("token fusion keeps the laws of policies", "[ToFu]") {
       laws.copies = fusion == Fusion::pruned;
       if (scale == NormScale::published) laws.size_bias = merge::SizeBias::log_size;
       require_policy_laws([=]<Real>() { return ToFu{{.rate = 0.4}, fusion, scale}; }, laws);
+      require_protected_rows([=](Index rows) {
+        return ToFu{.budget = {.rate = 0.4}, .fusion = fusion, .norm_scale = scale, .protected_rows = rows};
+      });
     }
 }
 

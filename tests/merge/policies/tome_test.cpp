@@ -104,6 +104,7 @@ TEST_CASE("token merging keeps the laws of policies", "[ToMe]") {
     for (const merge::Combine combine : {merge::Combine::weighted_sum, merge::Combine::largest})
       require_policy_laws([=]<Real>() { return ToMe{.budget = {.rate = 0.4}, .combine = combine}; }, laws);
   }
+  require_protected_rows([](Index rows) { return ToMe{.budget = {.rate = 0.4}, .protected_rows = rows}; });
 }
 
 TEST_CASE("the gradients of token merging agree with finite differences", "[ToMe]") {

@@ -124,6 +124,7 @@ TEST_CASE("Ward pooling of equal rows, of no numbers, and of protected tokens", 
 TEST_CASE("Ward pooling keeps the laws of policies", "[WardPooling]") {
   for (const Clusters clusters : {Clusters::any, Clusters::neighbours}) {
     require_policy_laws([=]<Real>() { return WardPooling{.clusters = clusters}; });
+    require_protected_rows([=](Index rows) { return WardPooling{.clusters = clusters, .protected_rows = rows}; });
     require_planner_gradients(WardPooling{.clusters = clusters});
   }
 }

@@ -197,5 +197,6 @@ TEST_CASE("Zero-TPrune keeps the laws of policies", "[ZeroTPrune]") {
           [=]<Real>() { return ZeroTPrune{.budget = {.rate = 0.5}, .alike_share = share, .steps = 5, .start = start}; },
           laws);
     }
+  require_protected_rows([](Index rows) { return ZeroTPrune{.budget = {.rate = 0.4}, .protected_rows = rows}; });
   require_planner_gradients(ZeroTPrune{.budget = {.rate = 0.4}});
 }

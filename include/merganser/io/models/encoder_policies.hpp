@@ -104,7 +104,8 @@ std::optional<GateConfig> gate_config(const merge::Policy<Scalar>& policy) {
   const auto is = [&]<class G>(const G*) {
     const auto* lifted = policy.template target<merge::GatedDeletion<Scalar, G>>();
     if (lifted != nullptr) gate.threshold = lifted->settings().threshold;
-    return policy.template target<G>();
+    const bool is_delayed = lifted != nullptr && lifted->settings().removal == merge::Removal::delayed;
+    return is_delayed ? nullptr : policy.template target<G>();
   };
   if (const auto* learned = is(static_cast<const merge::DeleteGate<Scalar>*>(nullptr))) {
     const auto& config = learned->config();
@@ -134,7 +135,8 @@ std::optional<PoolingConfig> pooling_config(const merge::Policy<Scalar>& policy)
   PoolingConfig pooling;
   if (const auto* boundaries = policy.template target<merge::BoundaryPooling<Scalar>>()) {
     const auto& config = boundaries->config();
-    if (config.last_token != merge::LastToken::ends || config.open_group != merge::OpenGroup::kept || config.null_group)
+    if (config.last_token != merge::LastToken::ends || config.open_group != merge::OpenGroup::kept ||
+        config.null_group || !config.intervals.empty())
       return std::nullopt;
     pooling.prior = config.prior;
     pooling.temperature = config.temperature;

@@ -9,6 +9,7 @@
 #include <merganser/core/check.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/merge/budget.hpp>
+#include <merganser/merge/ranking.hpp>
 #include <merganser/merge/tokens.hpp>
 
 namespace merganser::inline MERGANSER_ISA::merge {
@@ -64,11 +65,10 @@ struct AdaptiveSampling {
   static Vector<Index> sampled(const Vector<Scalar>& scores, Index samples) {
     const Index n = scores.size();
     if (n == 0 || samples == 0) return {};
-    Vector<Index> order(n);
-    std::iota(order.begin(), order.end(), Index{0});
-    std::sort(order.begin(), order.end(),
-              [&](Index a, Index b) { return scores[a] != scores[b] ? scores[a] < scores[b] : a < b; });
-    Vector<Scalar> height;  // of each token in the order of scores, from 0 to 1
+    Vector<Scalar> lowness;
+    for (const Scalar score : scores) lowness.push_back(-score);
+    const Vector<Index> order = ranked<Scalar>(lowness);  // of equal ones the first in front
+    Vector<Scalar> height;                                // of each token in the order of scores, from 0 to 1
     for (const Index token : order) height.push_back((height.empty() ? Scalar{0} : height.back()) + scores[token]);
     const Scalar low = height.front(), range = height.back() - low;
     for (Scalar& value : height) value = range > 0 ? (value - low) / range : Scalar{1};

@@ -14,6 +14,7 @@
 #include <merganser/merge/boundary_prior.hpp>
 #include <merganser/merge/compaction.hpp>
 #include <merganser/merge/gate_regulariser.hpp>
+#include <merganser/merge/interval_budget.hpp>
 #include <merganser/merge/policy_layer.hpp>
 #include <merganser/merge/segments.hpp>
 #include <merganser/nn/linear.hpp>
@@ -22,7 +23,7 @@
 namespace merganser::inline MERGANSER_ISA::merge {
 
 /// The means over segments of x, where the predictor reads norm(x); no shortcut around it. Pads are in no segment. The
-/// prior loss is an auxiliary, "boundary_prior".
+/// prior loss is an auxiliary, "boundary_prior"; with intervals that of these is, "boundary_interval".
 ///
 /// BPT5, a baseline of Kallini et al. 2025, arXiv 2410.20771; dynamic pooling of Nawrot et al. 2023, arXiv 2211.09761,
 /// in whose published form there is a null group, the last token is free, and an open group is dropped. The null group
@@ -44,6 +45,7 @@ class BoundaryPooling {
     LastToken last_token = LastToken::ends;
     OpenGroup open_group = OpenGroup::kept;
     bool null_group = false;
+    Vector<RateInterval> intervals = {};  ///< in place of the prior: of the share of boundaries, one a label of a call
   };
 
   struct Cache {
@@ -63,6 +65,7 @@ class BoundaryPooling {
         predictor({config.width, config.hidden, config.temperature, config.last_token}),
         config_(config) {
     check_argument(config.prior > 0 && config.prior < 1, "BoundaryPooling", "prior", config.prior, "in (0, 1)");
+    for (const RateInterval& interval : config.intervals) interval.check("BoundaryPooling");
     if (config.null_group) null_group.setZero(config.width);
   }
 
@@ -135,7 +138,10 @@ class BoundaryPooling {
     Vector<Index> tokens;
     for (const RowRange& range : state.offsets.ranges())
       tokens.push_back(range.length - (pads.empty() ? 0 : Marks(pads).of(range).count()));
-    cache.prior = boundary_prior_loss<Scalar>(boundaries.hard, state.offsets, tokens, config_.prior);
+    const bool prior = config_.intervals.empty();
+    cache.prior = prior ? boundary_prior_loss<Scalar>(boundaries.hard, state.offsets, tokens, config_.prior)
+                        : interval_loss<Scalar>(boundaries.hard, state.offsets, tokens, config_.intervals,
+                                                context.options.labels);
     Reduction<Scalar> result;
     result.x = cache.groups.compact(x);
     result.state = state.merged(cache.groups, context.size_bias).without_pads();
@@ -146,7 +152,8 @@ class BoundaryPooling {
     result.report = PolicyReport<Scalar>::of_merge(state, cache.groups);
     result.report.scores = boundaries.soft;
     result.report.logits = boundaries.logits;
-    result.report.auxiliaries.push_back({"boundary_prior", cache.prior.value, false, MeanOver::sequences});
+    result.report.auxiliaries.push_back(
+        {prior ? "boundary_prior" : "boundary_interval", cache.prior.value, false, MeanOver::sequences});
     return result;
   }
 

@@ -99,7 +99,7 @@ Vector<Scalar> fire_backward(const Firing<Scalar>& firing, const Grad& grad) {
 }
 
 /// Rows as `fire` makes them of the weights sigmoid(w . x + b); a row hangs on no token behind the one at whose place
-/// it stands. A token's size is shared out among its rows by weight.
+/// it stands. A token's size is shared out among its rows by weight, and goes with the part of it that is dropped.
 ///
 /// The auxiliary holds the sum of the weights at the wanted number of rows. CIF: Dong and Xu 2020, arXiv 1905.11235.
 /// Cost: 2 n D.
@@ -209,9 +209,9 @@ class IntegrateAndFire {
     Vector<MergePlan<Scalar>> plans;
     for (Index i = 0; i < state.offsets.count(); ++i) {
       const RowRange range = state.offsets.range(i);
-      Firing<Scalar> firing =
-          fire<Scalar>(range.of(std::span<const Scalar>(cache.weights)), config_.tail, Marks(pads).of(range));
-      firing.plan.set_sizes(shared_sizes(firing.plan, state, range.begin));
+      const std::span<const Scalar> weights = range.of(std::span<const Scalar>(cache.weights));
+      Firing<Scalar> firing = fire<Scalar>(weights, config_.tail, Marks(pads).of(range));
+      firing.plan.set_sizes(shared_sizes(firing, weights, state, range.begin));
       cache.remainders.push_back(firing.remainder);
       plans.push_back(std::move(firing.plan));
     }
@@ -227,16 +227,21 @@ class IntegrateAndFire {
     return result;
   }
 
-  /// [n_out]
-  static Vector<Scalar> shared_sizes(const MergePlan<Scalar>& plan, const TokenState<Scalar>& state, Index first) {
-    Vector<Scalar> sums(plan.input_count(), Scalar{0}), sizes(plan.output_count(), Scalar{0});
-    for (Index row = 0; row < plan.output_count(); ++row)
-      for (const Member<Scalar>& member : plan.members(row)) sums[member.token] += member.weight;
-    for (Index row = 0; row < plan.output_count(); ++row)
+  /// [n_out]. By the weights [n] as they were before the last row was scaled: what a row stands for hangs on no later
+  /// one, and what is left of a token at the end and dropped is in none.
+  static Vector<Scalar> shared_sizes(const Firing<Scalar>& firing, std::span<const Scalar> weights,
+                                     const TokenState<Scalar>& state, Index first) {
+    const MergePlan<Scalar>& plan = firing.plan;
+    Vector<Scalar> sizes(plan.output_count(), Scalar{0});
+    for (Index row = 0; row < plan.output_count(); ++row) {
+      const bool rest = firing.remainder > 0 && row + 1 == plan.output_count();
       for (const Member<Scalar>& member : plan.members(row)) {
         const Scalar own = state.sizes.empty() ? Scalar{1} : state.sizes[first + member.token];
-        if (sums[member.token] > 0) sizes[row] += own * member.weight / sums[member.token];
+        const Scalar weight = weights[static_cast<std::size_t>(member.token)];
+        const Scalar part = rest ? member.weight * static_cast<Scalar>(firing.remainder) : member.weight;
+        sizes[row] += weight > 0 ? own * (part / weight) : own;
       }
+    }
     return sizes;
   }
 

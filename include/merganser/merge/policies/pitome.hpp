@@ -4,13 +4,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <numeric>
 
 #include <merganser/core/check.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/kernels/matmul.hpp>
 #include <merganser/merge/budget.hpp>
 #include <merganser/merge/matching.hpp>
+#include <merganser/merge/ranking.hpp>
 #include <merganser/merge/tokens.hpp>
 
 namespace merganser::inline MERGANSER_ISA::merge {
@@ -52,18 +52,19 @@ struct PiToMe {
     check_argument(protected_rows >= 0, "PiToMe", "protected_rows", protected_rows, "at least 0");
     const Index n = tokens.count(), first = std::min(protected_rows, n), open = n - first;
     const Matrix<Scalar> unit = matched_rows(tokens).bottomRows(open);
-    const Vector<Index> ranked = by_energy(energies(unit));
+    const Vector<Index> order = ranked<Scalar>(energies(unit));
     const Index gone = std::min(budget.removals(n, tokens.removals), open / 2);
     const Index paired = pairing == Pairing::bipartite ? open : 2 * gone;
     Vector<Index> from, to;
     for (Index rank = 0; rank < paired; ++rank) {
       const bool joins = pairing == Pairing::halves ? rank < gone : rank % 2 == 0;
-      (joins ? from : to).push_back(ranked[rank]);
+      (joins ? from : to).push_back(order[rank]);
     }
     const Matches<Scalar> matches = match_tokens(unit, from, to);
     Vector<Index> joins = apart(n);
     for (const Index i : largest<Scalar>(matches.score, gone))
-      joins[first + from[i]] = sources == Sources::dropped ? -1 : first + to[matches.target[i]];
+      if (matches.target[i] >= 0)  // none where products are no numbers
+        joins[first + from[i]] = sources == Sources::dropped ? -1 : first + to[matches.target[i]];
     return plan_of_targets<Scalar>(joins, tokens.sizes);
   }
 
@@ -95,16 +96,6 @@ struct PiToMe {
     constexpr double root_of_two_pi = 2.5066282746310002;
     const double deviation = 1 - margin, z = (1 - s) / deviation;
     return std::exp(-0.5 * z * z) / (deviation * root_of_two_pi);
-  }
-
-  /// Highest first, of equal ones the first.
-  template <Real Scalar>
-  static Vector<Index> by_energy(const Vector<Scalar>& energies) {
-    Vector<Index> order(energies.size());
-    std::iota(order.begin(), order.end(), Index{0});
-    std::sort(order.begin(), order.end(),
-              [&](Index a, Index b) { return energies[a] != energies[b] ? energies[a] > energies[b] : a < b; });
-    return order;
   }
 };
 

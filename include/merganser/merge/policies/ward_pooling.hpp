@@ -128,7 +128,8 @@ struct WardPooling {
       chain.resize(chain.size() - 2);
     }
     Vector<Index> order = apart(joined.size());
-    std::stable_sort(order.begin(), order.end(), [&](Index i, Index j) { return costs[i] < costs[j]; });
+    std::sort(order.begin(), order.end(),
+              [&](Index i, Index j) { return costs[i] != costs[j] ? costs[i] < costs[j] : i < j; });
     Pairs cheapest;
     for (Index i = 0; i < gone; ++i) cheapest.push_back(joined[order[i]]);
     return cheapest;
