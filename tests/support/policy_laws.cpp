@@ -20,22 +20,6 @@ namespace merganser::testing {
 namespace detail {
 
 template <Real Scalar>
-void require_same(const merge::Reduction<Scalar>& a, const merge::Reduction<Scalar>& b) {
-  REQUIRE(identical(a.x, b.x));
-  REQUIRE(a.state.offsets == b.state.offsets);
-  REQUIRE(a.state.positions == b.state.positions);
-  REQUIRE(a.state.origin == b.state.origin);
-  REQUIRE(a.state.key_bias == b.state.key_bias);
-  REQUIRE(a.state.sizes == b.state.sizes);
-  REQUIRE(a.state.deleted == b.state.deleted);
-  REQUIRE(a.report.kept == b.report.kept);
-  REQUIRE(a.report.group == b.report.group);
-  REQUIRE(a.report.scores == b.report.scores);
-  REQUIRE(a.report.logits == b.report.logits);
-}
-
-/// State and report say the same of what came in.
-template <Real Scalar>
 void require_consistent(const PolicyBatch<Scalar>& batch, const merge::Reduction<Scalar>& after,
                         bool shared_tokens = false) {
   const merge::TokenState<Scalar>& state = after.state;

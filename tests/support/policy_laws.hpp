@@ -44,6 +44,23 @@ struct PolicyLaws {
 
 namespace detail {
 
+template <Real Scalar>
+void require_same(const merge::Reduction<Scalar>& a, const merge::Reduction<Scalar>& b) {
+  REQUIRE(identical(a.x, b.x));
+  REQUIRE(a.state.offsets == b.state.offsets);
+  REQUIRE(a.state.positions == b.state.positions);
+  REQUIRE(a.state.origin == b.state.origin);
+  REQUIRE(a.state.key_bias == b.state.key_bias);
+  REQUIRE(a.state.sizes == b.state.sizes);
+  REQUIRE(a.state.deleted == b.state.deleted);
+  REQUIRE(a.report.kept == b.report.kept);
+  REQUIRE(a.report.group == b.report.group);
+  REQUIRE(a.report.scores == b.report.scores);
+  REQUIRE(a.report.logits == b.report.logits);
+}
+
+/// State and report say the same of what came in.
+
 // In policy_laws.cpp, compiled once for all policies.
 void require_laws(const merge::Policy<float>& policy, const PolicyLaws& laws);
 void require_laws(const merge::Policy<double>& policy, const PolicyLaws& laws);

@@ -54,6 +54,7 @@ struct TimedPolicy {
   std::chrono::duration<double, std::milli>* elapsed = nullptr;
 
   merge::PolicyTraits traits() const { return policy.traits(); }
+  auto own_budget() const { return policy.own_budget(); }
   merge::Reduction<float> forward(Matrix<float> x, const merge::PolicyContext<float>& context) const {
     const auto start = std::chrono::steady_clock::now();
     merge::Reduction<float> reduction = policy.forward(std::move(x), context);
@@ -63,7 +64,9 @@ struct TimedPolicy {
   merge::Reduction<float> forward(Matrix<float> x, const merge::PolicyContext<float>& context, Rng&, Cache&) const {
     return forward(std::move(x), context);
   }
-  merge::TokenGradient<float> backward(merge::ReductionGradient<float>, const Cache&, Gradients&) const { return {}; }
+  merge::TokenGradient<float> backward(const merge::ReductionGradient<float>&, const Cache&, Gradients&) const {
+    return {};  // it only runs
+  }
 };
 
 /// Milliseconds of one pass of the encoder without deletion and with hard deletion, and of the latter in policies.

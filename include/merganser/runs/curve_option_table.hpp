@@ -173,6 +173,21 @@ inline void check_gate_effects(const CurveOptions& options) {
                                   (option.role == OptionRole::learned_gate ? " that learns" : ""));
 }
 
+/// A policy by name that there is, with settings that it has.
+inline void check_named_policy(const CurveOptions& options, const std::string& name) {
+  constexpr Index most_blocks = 1000;
+  models::StackConfig any_sizes;
+  any_sizes.blocks = most_blocks;
+  const std::string named = CurvePolicy(name).named;
+  try {
+    check_argument(options.named_policies && !named.empty(), "policy", "name", name,
+                   "one that --policies does not have, or that one + another");
+    options.named_policies(named, any_sizes);
+  } catch (const std::invalid_argument& error) {
+    throw std::invalid_argument(std::string("--policy: ").append(error.what()));
+  }
+}
+
 inline void check_reference(const CurveOptions& options) {
   const DataOptions& data = options.train.data;
   if (options.reference.empty()) return;
@@ -190,20 +205,7 @@ inline void check_curve_options(const CurveOptions& options) {
   for (const std::string& policy : options.policies)
     if (find_policy(policy) == nullptr)
       throw std::invalid_argument("--policies: there is no policy " + policy + "; there are " + joined(policy_names()));
-  for (const std::string& name : options.named) {
-    constexpr Index most_blocks = 1000;
-    models::StackConfig any_sizes;
-    any_sizes.blocks = most_blocks;
-    try {
-      const std::string named = CurvePolicy(name).named;
-      if (!options.named_policies || named.empty())
-        throw std::invalid_argument("got " + name + ", expected a policy that --policies does not have, or " + name +
-                                    "+NAME");
-      options.named_policies(named, any_sizes);
-    } catch (const std::invalid_argument& error) {
-      throw std::invalid_argument("--policy: " + std::string(error.what()));
-    }
-  }
+  for (const std::string& name : options.named) detail::check_named_policy(options, name);
   for (const double target : options.targets)
     if (!(target >= 0 && target <= 1))
       throw std::invalid_argument("--targets: got " + exact_text(target) + ", expected rates from 0 to 1");

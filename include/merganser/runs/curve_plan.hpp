@@ -148,6 +148,15 @@ inline void check_models_are_used(const CurveOptions& options, const std::vector
                                   " is none of the runs of --policies and --targets");
 }
 
+/// What is put into the twin needs one, whether it is asked for or not.
+inline std::vector<double> targets_with_twin(const CurveOptions& options) {
+  std::vector<double> targets = options.targets;
+  const bool needs_twin = std::any_of(options.named.begin(), options.named.end(),
+                                      [](const auto& name) { return CurvePolicy(name).is_of_twin; });
+  if (needs_twin && std::find(targets.begin(), targets.end(), 0.0) == targets.end()) targets.insert(targets.begin(), 0);
+  return targets;
+}
+
 }  // namespace detail
 
 /// The hash of the settings that decide how many steps fit into the minutes; see `Budget`.
@@ -179,14 +188,9 @@ inline RunPlan plan_runs(const CurveOptions& options, const Settings& contents, 
       plan.runs.push_back({policy, target, seed, directory, plan.bases.at(policy), hash_of(settings)});
     }
   };
-  std::vector<double> targets = options.targets;
-  const auto& named = options.named;
-  const bool needs_twin =
-      std::any_of(named.begin(), named.end(), [](const auto& name) { return CurvePolicy(name).is_of_twin; });
-  if (needs_twin && std::find(targets.begin(), targets.end(), 0.0) == targets.end()) targets.insert(targets.begin(), 0);
   std::vector<std::string> policies = options.policies;
-  policies.insert(policies.end(), named.begin(), named.end());
-  for (const double target : targets) {
+  policies.insert(policies.end(), options.named.begin(), options.named.end());
+  for (const double target : detail::targets_with_twin(options)) {
     if (target == 0 || target == 1) {
       add(target == 0 ? ungated : all_deleted, target);
       continue;

@@ -50,6 +50,7 @@ inline Option blocks_setting(std::vector<Index>& blocks) {
   };
   option.text = [&blocks]() -> std::optional<std::string> {
     std::vector<std::string> numbers;
+    numbers.reserve(blocks.size());
     for (const Index block : blocks) numbers.push_back(std::to_string(block));
     return blocks.empty() ? "all" : joined(numbers, "/");
   };
@@ -82,7 +83,8 @@ inline void read_policy_settings(const std::string& name, const std::string& tex
     try {
       place->read(part.substr(equals + 1));
     } catch (const std::invalid_argument& error) {
-      throw std::invalid_argument("policy " + name + ": " + key + ": " + error.what());
+      throw std::invalid_argument(
+          std::string("policy ").append(name).append(": ").append(key).append(": ").append(error.what()));
     }
   }
 }
@@ -106,8 +108,8 @@ inline Vector<Index> blocks_of(const std::string& name, const PolicyPlace& place
 /// An entry for a policy whose settings are those of `usual`, bound by `bind(usual)`, and which `make(settings, stack)`
 /// makes: one of a user's own, too.
 template <class Settings, class Bind, class Make>
-NamedPolicy named_policy(std::string name, std::string description, Settings usual, PolicyPlace usual_place, Bind bind,
-                         Make make) {
+NamedPolicy named_policy(std::string name, std::string description, Settings usual, const PolicyPlace& usual_place,
+                         Bind bind, Make make) {
   NamedPolicy entry;
   entry.name = name;
   entry.description = std::move(description);
@@ -137,8 +139,8 @@ NamedPolicy named_policy(std::string name, std::string description, Settings usu
 
 /// The same for a policy that is its own settings.
 template <class P, class Bind>
-NamedPolicy named_policy(std::string name, std::string description, P usual, PolicyPlace place, Bind bind) {
-  return named_policy(std::move(name), std::move(description), std::move(usual), std::move(place), bind,
+NamedPolicy named_policy(std::string name, std::string description, P usual, const PolicyPlace& place, Bind bind) {
+  return named_policy(std::move(name), std::move(description), std::move(usual), place, bind,
                       [](const P& policy, const models::StackConfig&) { return merge::Policy<float>(policy); });
 }
 

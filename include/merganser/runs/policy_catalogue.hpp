@@ -48,8 +48,8 @@ inline PolicyPlace behind_attention(merge::SizeBias size_bias = merge::SizeBias:
 
 /// A planner with a budget, whose other settings `bind` adds.
 template <class P, class Bind>
-NamedPolicy budgeted(std::string name, std::string description, P usual, PolicyPlace place, Bind bind) {
-  return named_policy(std::move(name), std::move(description), std::move(usual), std::move(place), [bind](P& policy) {
+NamedPolicy budgeted(std::string name, std::string description, P usual, const PolicyPlace& place, Bind bind) {
+  return named_policy(std::move(name), std::move(description), std::move(usual), place, [bind](P& policy) {
     OptionTable table = budget_settings(policy.budget);
     bind(policy, table);
     return table;
@@ -57,8 +57,8 @@ NamedPolicy budgeted(std::string name, std::string description, P usual, PolicyP
 }
 
 template <class P>
-NamedPolicy budgeted(std::string name, std::string description, P usual, PolicyPlace place) {
-  return budgeted(std::move(name), std::move(description), std::move(usual), std::move(place), [](P&, OptionTable&) {});
+NamedPolicy budgeted(std::string name, std::string description, P usual, const PolicyPlace& place) {
+  return budgeted(std::move(name), std::move(description), std::move(usual), place, [](P&, OptionTable&) {});
 }
 
 inline Option share_setting(std::string name, std::string help, double& share) {
