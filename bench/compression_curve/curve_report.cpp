@@ -78,7 +78,7 @@ Look look_of(const std::string& policy) {
   const auto place =
       std::find_if(policies().begin(), policies().end(), [&](const Policy& one) { return one.name == policy; });
   const auto known = static_cast<Look>(place - policies().begin());
-  return place != policies().end() ? known : known + std::hash<std::string>()(policy) % 97;
+  return place != policies().end() || is_bound(policy) ? known : known + 1 + std::hash<std::string>()(policy) % 97;
 }
 
 /// One series a policy, a point a target; the twin is a level. The control is left out: it may be tenfold off.

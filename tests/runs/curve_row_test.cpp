@@ -14,7 +14,7 @@ TEST_CASE("Every figure of a row has a name of its own", "[runs][curve]") {
   const RunRow row;
   RunRow::visit(row, [&](const std::string& name, const auto&) { CHECK(names.insert(name).second); });
   RowOrigin::visit(row.origin, [&](const std::string& name, const auto&) { CHECK(names.insert(name).second); });
-  CHECK(names.size() == 55);
+  CHECK(names.size() == 56);
   for (const char* name : {"settings", "deletion_rate", "bits_per_byte_hard_reference", "class_accuracy_none",
                            "kept_premium_spread", "evaluation", "date"})
     CHECK(names.contains(name));
