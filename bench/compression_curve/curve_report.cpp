@@ -29,6 +29,7 @@ namespace {
 using merganser::fixed_text;
 using merganser::Index;
 using runs::all_deleted;
+using runs::find_policy;
 using runs::is_bound;
 using runs::LanguageRow;
 using runs::ModeFigures;
@@ -73,18 +74,20 @@ const Figure deleted = [](const RunRow& row) { return row.hard.deletion_rate; };
 const Figure hard_bits = [](const RunRow& row) { return row.hard.bits_per_byte; };
 const Figure hard_accuracy = [](const RunRow& row) { return 100 * accuracy(row.hard); };
 
-/// The same for a policy in every chart, whichever others are in it.
-Look look_of(const std::string& policy) {
+/// The same for a policy of `policies` in every chart, whichever others are in it; those by name come behind them, in
+/// their order there.
+Look look_of(const std::string& policy, std::size_t by_name = 0) {
   const auto place =
       std::find_if(policies().begin(), policies().end(), [&](const Policy& one) { return one.name == policy; });
   const auto known = static_cast<Look>(place - policies().begin());
-  return place != policies().end() || is_bound(policy) ? known : known + 1 + std::hash<std::string>()(policy) % 97;
+  return place != policies().end() || is_bound(policy) ? known : known + 1 + by_name;
 }
 
 /// One series a policy, a point a target; the twin is a level. The control is left out: it may be tenfold off.
 LineChart chart_of(const std::vector<RunRow>& rows, const Figure& x, const Figure& y) {
   LineChart chart;
   std::map<std::string, std::size_t> series;
+  std::size_t named = 0;
   for (const Rows& group : by_policy_and_target(rows)) {
     const Statistic at = over(group, x), value = over(group, y);
     const std::string& policy = group.front()->policy;
@@ -92,7 +95,10 @@ LineChart chart_of(const std::vector<RunRow>& rows, const Figure& x, const Figur
     if (policy == ungated && std::isfinite(value.mean)) chart.levels.push_back({"no deletion", value.mean});
     const auto [place, added] = series.emplace(policy, chart.series.size());
     const std::string name = policy == ungated ? "twin" : policy;
-    if (added) chart.series.push_back({name, {}, ChartSeries::Style::points, look_of(policy)});
+    const bool by_name = !is_bound(policy) && find_policy(policy) == nullptr;
+    if (added)
+      chart.series.push_back(
+          {name, {}, ChartSeries::Style::points, look_of(policy, by_name ? named++ : std::size_t{0})});
     chart.series[place->second].points.push_back({at.mean, value.mean, value.deviation});
   }
   for (ChartSeries& one : chart.series)
