@@ -118,9 +118,11 @@ Option policy_option(ModelSource& model) {
       runs::texts_option("--policy", "NAME[:KEY=VALUE,...]",
                          "What shortens the text in place of the model's own policies, such as "
                          "local_merging:block=2,rate=0.5; given again, both act in this order, and own is the "
-                         "model's. A wrong name prints the list",
+                         "model's. Most remove nothing without a rate, of their own or by --target. A wrong name "
+                         "prints the list",
                          here, model.policies);
   option.group = "How much is deleted";
+  option.excludes = {"--rate", "--milliseconds-per-kilobyte"};  // measured for the model's own
   return option;
 }
 

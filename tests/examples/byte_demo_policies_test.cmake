@@ -31,6 +31,7 @@ succeeds(evaluate --model ${BUNDLED_MODEL} --task denoise --text ${BUNDLED_MODEL
 fails_with("got the policy nix, expected one of adaptive_sampling, " show --model ${BUNDLED_MODEL} x --policy nix)
 fails_with("policy tome: got the setting k=2, expected KEY=VALUE, of block, at, size_bias, rate, tokens"
            show --model ${BUNDLED_MODEL} x --policy tome:k=2)
+fails_with("--policy excludes --rate" show --model ${BUNDLED_MODEL} x --policy tome --rate 0.3)
 fails_with("policy tome: block: got 77, expected block numbers below " show --model ${BUNDLED_MODEL} x --policy tome:block=77)
 fails_with("has other policies and no gate" show --model ${BUNDLED_MODEL} x --policy tome --threshold -3)
 

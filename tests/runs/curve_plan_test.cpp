@@ -165,4 +165,16 @@ TEST_CASE("A policy by name is measured in the twin of its seed, which is traine
   CHECK_THROWS_WITH(plan_runs(options, {}, 100), "--policy: got the policy tome");
   options.named_policies = {};
   CHECK_THROWS_AS(plan_runs(options, {}, 100), std::invalid_argument);
+
+  Index blocks = 0;
+  options.named_policies = [&blocks](const std::string&, const models::StackConfig& stack) {
+    blocks = stack.blocks;
+    return Vector<merge::Placement<float>>{};
+  };
+  options.named = {"ungated+tome:block=0/1"};
+  options.train.model.encoder_blocks = 3;
+  CHECK(run_of(plan_runs(options, {}, 100), options.named[0]).folder().starts_with("ungated+tome:block=0.1-0.5-seed1"));
+  CHECK(blocks == 3);  // a block that there is not is found out before anything is trained
+  options.named = {"all_deleted+tome"};
+  CHECK_THROWS_AS(plan_runs(options, {}, 100), std::invalid_argument);
 }

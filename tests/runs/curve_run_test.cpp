@@ -191,4 +191,15 @@ TEST_CASE("A policy by name is trained with a gate behind it", "[runs][curve]") 
   CHECK(loaded.encoder.policies[0].name == "local_merging:block=0,rate=0.25");
   CHECK(loaded.encoder.policies[1].policy.traits().is_gate);
   CHECK_THROWS_AS(io::load_model<float>(model.string()), IoError);  // nobody knows the name
+
+  // A run that starts from it has the policies that it asks for, and no others.
+  CurveOptions next = letters(folder);
+  next.out += "_next";
+  next.named_policies = named_policies;
+  next.train.model = {};
+  next.train.model.start_from = model.string();
+  const RunRow fresh = first_row(next);
+  const auto place = std::filesystem::path(next.out) / "runs" / ("learned-0.5-seed1-" + fresh.settings) / "model";
+  CHECK(io::load_model<float>(place.string()).encoder.policies.size() == 1);
+  std::filesystem::remove_all(next.out);
 }

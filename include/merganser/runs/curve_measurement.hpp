@@ -143,6 +143,15 @@ inline void add_languages(const evaluation::LanguageReport& report, const std::s
   row.kept_premium_spread = report.premium_spread(Counted::kept).ratio();
 }
 
+/// Today by UTC: 2026-11-30.
+inline std::string today() {
+  using namespace std::chrono;
+  const year_month_day day(floor<days>(system_clock::now()));
+  const auto two = [](unsigned number) { return (number < 10 ? "0" : "") + std::to_string(number); };
+  return std::to_string(static_cast<int>(day.year())) + "-" + two(static_cast<unsigned>(day.month())) + "-" +
+         two(static_cast<unsigned>(day.day()));
+}
+
 }  // namespace detail
 
 /// Fills in what the row of a run says of its model, which is laid out to run.

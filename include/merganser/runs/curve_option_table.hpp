@@ -177,10 +177,12 @@ inline void check_gate_effects(const CurveOptions& options) {
 inline void check_named_policy(const CurveOptions& options, const std::string& name) {
   constexpr Index most_blocks = 1000;
   models::StackConfig any_sizes;
-  any_sizes.blocks = most_blocks;
+  any_sizes.blocks = options.train.model.start_from.empty()
+                         ? options.train.model.encoder_blocks.value_or(default_sizes.encoder_blocks)
+                         : most_blocks;  // known when the model is loaded
   const std::string named = CurvePolicy(name).named;
   try {
-    check_argument(options.named_policies && !named.empty(), "policy", "name", name,
+    check_argument(options.named_policies && !named.empty() && !name.starts_with(all_deleted), "policy", "name", name,
                    "one that --policies does not have, or that one + another");
     options.named_policies(named, any_sizes);
   } catch (const std::invalid_argument& error) {

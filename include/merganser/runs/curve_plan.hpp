@@ -36,7 +36,9 @@ struct PlannedRun {
 
   /// The same as the name of a folder, with the hash.
   std::string folder() const {
-    return policy + "-" + exact_text(target) + "-seed" + std::to_string(seed) + "-" + settings;
+    std::string name = policy;
+    std::replace(name.begin(), name.end(), '/', '.');
+    return name + "-" + exact_text(target) + "-seed" + std::to_string(seed) + "-" + settings;
   }
 };
 

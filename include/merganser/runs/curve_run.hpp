@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <chrono>
 #include <concepts>
 #include <cstdint>
 #include <filesystem>
@@ -79,6 +78,13 @@ inline TrainOptions run_options(const CurveOptions& options, const PlannedRun& p
   train.seed = planned.seed;
   design_policy(planned.policy, train.model, planned.target);
   return train;
+}
+
+/// The model that a run asks for: policies by name are the run's alone, whatever a model to start from has.
+inline ModelDesign design_run(const TrainOptions& train, const io::LoadModelOptions& loading = {}) {
+  ModelDesign design = design_model(train.model, train.recipe.target, loading);
+  design.policies.named = train.model.policies;
+  return design;
 }
 
 template <class Model>
@@ -166,7 +172,7 @@ template <class Model>
 void train_and_measure(const CurveWorkplace& place, const PlannedRun& planned, const RunRow* trained, RunRow& row) {
   const std::filesystem::path folder = place.runs / planned.folder();
   const TrainOptions options = run_options(place.options, planned);
-  ModelDesign design = design_model(options.model, options.recipe.target, loading_for(place));
+  ModelDesign design = design_run(options, loading_for(place));
   for (const std::string& difference : design.differences) place.line.note(planned.name() + ": " + difference);
   Model model = make_curve_model<Model>(std::move(design), planned.seed, place.data);
   if (trained != nullptr && has_weights(folder / "model")) {
@@ -215,8 +221,7 @@ void measure_in_twin(const CurveWorkplace& place, const PlannedRun& planned, Run
     throw IoError(saved.string(), "file", "no weights", "the trained twin, without which nothing is measured");
   place.progress.begin({planned.name() + ", in the twin", 0, 0, std::nullopt});
   const TrainOptions options = run_options(place.options, twin);
-  Model model = make_curve_model<Model>(design_model(options.model, options.recipe.target, loading_for(place)),
-                                        twin.seed, place.data);
+  Model model = make_curve_model<Model>(design_run(options, loading_for(place)), twin.seed, place.data);
   io::load_parameters(model, io::open_weights(saved));
   put_policy(place, planned, model);
   row.parameters = parameter_count(model);
@@ -238,15 +243,6 @@ inline void load_and_measure(const CurveWorkplace& place, const PlannedRun& plan
   place.progress.end();
 }
 
-/// Today by UTC: 2026-11-30.
-inline std::string today() {
-  using namespace std::chrono;
-  const year_month_day day(floor<days>(system_clock::now()));
-  const auto two = [](unsigned number) { return (number < 10 ? "0" : "") + std::to_string(number); };
-  return std::to_string(static_cast<int>(day.year())) + "-" + two(static_cast<unsigned>(day.month())) + "-" +
-         two(static_cast<unsigned>(day.day()));
-}
-
 }  // namespace detail
 
 /// Steps of a run that fill the minutes of the budget, by those of the twin.
@@ -254,8 +250,7 @@ inline Index steps_in_budget(const CurveOptions& options, const TrainingData& da
   const PlannedRun twin{ungated, 0.0, options.seeds.front(), std::nullopt, "", ""};
   const TrainOptions train = detail::run_options(options, twin);
   const auto steps = [&]<class Model>(std::in_place_type_t<Model>) {
-    const Model model =
-        detail::make_curve_model<Model>(design_model(train.model, train.recipe.target), twin.seed, data);
+    const Model model = detail::make_curve_model<Model>(detail::design_run(train), twin.seed, data);
     return training::steps_in_time(model, train.recipe, open_curve_data(options, twin.seed).batches,
                                    60 * options.budget.minutes.value(), twin.seed);
   };
