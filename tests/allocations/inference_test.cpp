@@ -5,12 +5,12 @@
 #include "models/tiny_models.hpp"
 #include "support/catch.hpp"
 
+namespace inference_test {
+
 using namespace merganser;
 using namespace merganser::models;
 using namespace merganser::testing;
 using merge::DeletionMode;
-
-namespace {
 
 using Model = EncoderDecoder<float>;
 
@@ -52,8 +52,6 @@ Model::ForwardOptions with_mode(DeletionMode mode) {
 }
 
 const Vector<Index> ragged_lengths{23, 9, 0, 1, 140};
-
-}  // namespace
 
 TEST_CASE("encoding allocates nothing after the first call", "[allocations]") {
   for (const Weights weights : {Weights::as_trained, Weights::prepared}) {
@@ -209,3 +207,5 @@ TEST_CASE("poolings and classifiers allocate nothing after the first call", "[al
     }
   }
 }
+
+}  // namespace inference_test

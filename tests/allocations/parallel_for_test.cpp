@@ -9,6 +9,8 @@
 #include "support/catch.hpp"
 #include "support/reverse_executor.hpp"
 
+namespace parallel_for_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 
@@ -36,3 +38,5 @@ TEST_CASE("a loop allocates nothing", "[allocations]") {
       REQUIRE(allocations_in(loops) == 0);
     }
 }
+
+}  // namespace parallel_for_test

@@ -23,10 +23,10 @@
 #include "support/catch.hpp"
 #include "support/policy_batch.hpp"
 
+namespace policies_test {
+
 using namespace merganser;
 using namespace merganser::testing;
-
-namespace {
 
 /// Inference takes memory in the first call and in no other, training with one cache while that fills: in its second
 /// call the cache of the first is still there.
@@ -63,8 +63,6 @@ Layer started(Layer layer) {
   return layer;
 }
 
-}  // namespace
-
 TEST_CASE("a policy by itself allocates nothing after the first call", "[allocations]") {
   if (!memory_is_reserved) return;
   using namespace merge;
@@ -90,3 +88,5 @@ TEST_CASE("a policy by itself allocates nothing after the first call", "[allocat
   require_none_after_the_first("StridedPooling", started(StridedPooling<float>({.width = 8})));
   require_none_after_the_first("IntegrateAndFire", started(IntegrateAndFire<float>({.width = 8})));
 }
+
+}  // namespace policies_test

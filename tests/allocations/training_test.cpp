@@ -5,10 +5,10 @@
 #include "models/tiny_models.hpp"
 #include "support/catch.hpp"
 
+namespace training_test {
+
 using namespace merganser;
 using namespace merganser::testing;
-
-namespace {
 
 using Model = models::EncoderDecoder<float>;
 using Trainer = training::Trainer<Model>;
@@ -59,8 +59,6 @@ void require_steps_without_allocation(Model model, const Trainer::Config& config
   CHECK(allocations_in([&] { trainer.step(large); }) > 0);
   MemoryReserve::set_limit(MemoryReserve::default_limit);
 }
-
-}  // namespace
 
 TEST_CASE("a training step allocates nothing after the first ones", "[allocations]") {
   require_steps_without_allocation(config_with_gate().make(), trainer_config());
@@ -116,3 +114,5 @@ TEST_CASE("reports, callbacks and several batches a step take nothing either", "
   for (int i = 0; i < 10; ++i) CHECK(allocations_in(step) == 0);
   CHECK(total > 0);
 }
+
+}  // namespace training_test

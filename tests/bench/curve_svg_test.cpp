@@ -11,10 +11,10 @@
 
 #include "support/catch.hpp"
 
+namespace curve_svg_test {
+
 using namespace compression_curve;
 using Catch::Matchers::WithinAbs;
-
-namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
@@ -95,8 +95,6 @@ LineChart small_chart() {
   chart.levels = {{"no deletion", 0.25}};
   return chart;
 }
-
-}  // namespace
 
 TEST_CASE("A line chart shows its points", "[bench][curve]") {
   const std::string svg = svg_of({small_chart()});
@@ -181,3 +179,5 @@ TEST_CASE("Ticks are round and cover everything", "[bench][curve]") {
   const std::vector<double> neighbours = axis_ticks(1e20, 1e20 + 16384, 5);
   CHECK(neighbours.front() < neighbours.back());
 }
+
+}  // namespace curve_svg_test

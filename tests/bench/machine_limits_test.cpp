@@ -10,6 +10,8 @@
 
 #include "support/catch.hpp"
 
+namespace machine_limits_test {
+
 using namespace merganser;
 using namespace merganser::bench;
 
@@ -60,3 +62,5 @@ TEST_CASE("limits are positive and finite", "[bench]") {
   CHECK(runs::peak_memory_bytes() > 256e6);  // the reader's buffer
 #endif
 }
+
+}  // namespace machine_limits_test

@@ -6,14 +6,12 @@
 
 #include "support/catch.hpp"
 
-namespace {
+namespace text_picture_test {
 
 using merganser::evaluation::DeletionSegment;
 using merganser::evaluation::TokenFate;
 
 bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-}  // namespace
 
 TEST_CASE("A picture dims what was deleted", "[text_picture]") {
   const std::vector<DeletionSegment> units = {{"<", TokenFate::kept},
@@ -42,3 +40,5 @@ TEST_CASE("A picture breaks lines at blanks, or where there is none, anywhere", 
               "y=\"88\" class=\"caption\""));
   CHECK(holds(byte_demo::picture_of({}, "nothing"), "y=\"48\" class=\"caption\">nothing"));
 }
+
+}  // namespace text_picture_test

@@ -9,12 +9,12 @@
 #include "measure/measurement.hpp"
 #include "support/catch.hpp"
 
+namespace work_test {
+
 using namespace merganser;
 using namespace merganser::bench;
 using Catch::Matchers::WithinAbs;
 using Catch::Matchers::WithinRel;
-
-namespace {
 
 Account account_of(const Job& job) {
   ModelShelf shelf;
@@ -27,8 +27,6 @@ evaluation::CostShape cost(Shape shape) {
   const Model::Config config = model_config(shape);
   return evaluation::cost_shape(config, model_policies(config));
 }
-
-}  // namespace
 
 TEST_CASE("the shapes cost what the targets were computed from", "[bench]") {
   const std::vector<Index> whole{1024}, half{512};
@@ -117,3 +115,5 @@ TEST_CASE("shares are of the largest limits and the median time", "[bench]") {
   CHECK_THAT(shares(account, timing).floor_share, WithinRel(50 / timing.limits.peak(), 1e-12));
   CHECK(shares(account, timing).bandwidth_share == 0);
 }
+
+}  // namespace work_test

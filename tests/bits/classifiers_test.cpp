@@ -2,6 +2,8 @@
 
 #include "bits/random_shapes.hpp"
 
+namespace classifiers_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 
@@ -22,3 +24,5 @@ TEMPLATE_TEST_CASE("classifiers give the same bits alone and in a batch, seriall
     for (Index i = 0; i < batch.count(); ++i) REQUIRE(same_rows(together, i, model.forward(alone(batch, i)).logits));
   }
 }
+
+}  // namespace classifiers_test

@@ -1,5 +1,7 @@
 #include "bits/random_model.hpp"
 
+namespace encoders_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 
@@ -25,3 +27,5 @@ TEMPLATE_TEST_CASE("encoders give the same bits alone and in a batch, serially a
     }
   }
 }
+
+}  // namespace encoders_test

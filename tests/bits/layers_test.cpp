@@ -6,6 +6,8 @@
 
 #include "bits/random_shapes.hpp"
 
+namespace layers_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 
@@ -88,3 +90,5 @@ TEMPLATE_TEST_CASE("input gradients of attention are the same alone and in a bat
     }
   }
 }
+
+}  // namespace layers_test

@@ -2,6 +2,8 @@
 
 #include "bits/random_model.hpp"
 
+namespace training_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 
@@ -29,3 +31,5 @@ TEMPLATE_TEST_CASE("training gives the same bits serially and on a pool", "[bits
     for (const int threads : {2, 3}) REQUIRE(same(on_pool(threads, trained), expected));
   }
 }
+
+}  // namespace training_test

@@ -5,6 +5,8 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace check_logits_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 
@@ -21,3 +23,5 @@ TEMPLATE_TEST_CASE("logits are numbers or minus infinity", "[check_logits]", flo
   REQUIRE(argument_error([&] { check_logits("f", logits); }) ==
           "f: logits: got nan, expected numbers; are the model's weights finite, and none far too large?");
 }
+
+}  // namespace check_logits_test

@@ -10,6 +10,8 @@
 
 #include "support/catch.hpp"
 
+namespace check_test {
+
 using namespace merganser;
 
 TEST_CASE("an error names function, argument, got and expected", "[check]") {
@@ -67,3 +69,5 @@ TEST_CASE("numbers in errors do not hang on the locale", "[check]") {
   CHECK(to_text(std::numeric_limits<double>::quiet_NaN()) == "nan");
   CHECK(to_text(-std::numeric_limits<double>::max()) == "-1.79769e+308");
 }
+
+}  // namespace check_test

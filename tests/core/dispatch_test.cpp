@@ -6,13 +6,11 @@
 
 #include "support/catch.hpp"
 
+namespace dispatch_test {
+
 using namespace merganser;
 
-namespace {
-
 const std::vector<Level> levels = {{.name = "base"}, {.name = "middle", .needs = 1}, {.name = "best", .needs = 3}};
-
-}  // namespace
 
 TEST_CASE("the last level that the processor can run is chosen", "[dispatch]") {
   REQUIRE(choose_level(levels, 0, "") == 0);
@@ -38,11 +36,7 @@ TEST_CASE("a program for newer processors only says what is missing", "[dispatch
       "this program was compiled for newer processors than this one, which lacks " + extension_names(1));
 }
 
-namespace {
-
 int initialised = 0;
-
-}  // namespace
 
 TEST_CASE("a level that starts runs its own initialisers and no others", "[dispatch]") {
   static const Level::Initializer ones[] = {[](int, char**, char**) { initialised += 1; }};
@@ -58,3 +52,5 @@ TEST_CASE("a level that starts runs its own initialisers and no others", "[dispa
   REQUIRE(start_level(two) == 1);
   REQUIRE(initialised == 111);
 }
+
+}  // namespace dispatch_test

@@ -8,10 +8,10 @@
 #include "support/catch.hpp"
 #include "support/reverse_executor.hpp"
 
+namespace executor_test {
+
 using namespace merganser;
 using namespace merganser::testing;
-
-namespace {
 
 class FourThreads final : public Executor {
  public:
@@ -26,8 +26,6 @@ int default_threads() {
   return 1;
 #endif
 }
-
-}  // namespace
 
 TEST_CASE("a scope chooses the executor of its thread, and the one before comes back", "[executor]") {
   REQUIRE(thread_count() == default_threads());
@@ -122,3 +120,5 @@ TEST_CASE("the executor of the tests runs in falling order", "[executor]") {
   REQUIRE(seen == std::vector<Index>{2, 1, 0});
   REQUIRE(reverse.loops == 1);
 }
+
+}  // namespace executor_test

@@ -8,9 +8,9 @@
 
 #include "support/catch.hpp"
 
-using namespace merganser;
+namespace floating_point_mode_test {
 
-namespace {
+using namespace merganser;
 
 // Whether arithmetic rounds upwards, as it does, not as the library of C says.
 bool rounds_upwards() {
@@ -47,8 +47,6 @@ Seen seen_by_older_thread(bool (*look)()) {
   return seen;
 }
 
-}  // namespace
-
 TEST_CASE("settings can be kept, used and given back", "[FloatingPointMode]") {
   const FloatingPointMode nearest = FloatingPointMode::current();
   {
@@ -70,8 +68,6 @@ TEST_CASE("the tasks of a loop run with the settings of the thread that made it"
 }
 
 #if defined(__SSE2__)
-namespace {
-
 bool flushes_to_zero() {
   volatile float smallest = 0x1p-126F, half = 0.5F;
   return smallest * half == 0;
@@ -83,11 +79,11 @@ struct FlushToZero {
   ~FlushToZero() { _mm_setcsr(_mm_getcsr() & ~bit); }
 };
 
-}  // namespace
-
 TEST_CASE("subnormal numbers are 0 in the tasks of a loop where they are to its caller", "[FloatingPointMode]") {
   const Seen seen = seen_by_older_thread<FlushToZero>(flushes_to_zero);
   REQUIRE(seen.in_task);
   REQUIRE_FALSE(seen.afterwards);
 }
 #endif
+
+}  // namespace floating_point_mode_test

@@ -5,6 +5,8 @@
 
 #include "support/catch.hpp"
 
+namespace io_error_test {
+
 using merganser::IoError;
 
 TEST_CASE("IoError names file, field, got and expected", "[io_error]") {
@@ -54,3 +56,5 @@ TEST_CASE("IoError is a runtime error and can be copied", "[io_error]") {
   CHECK(std::string(copy.what()) == "f: g: got 1, expected 2");
   CHECK_THROWS_AS([] { throw IoError("f", "g", 1, 2); }(), std::runtime_error);
 }
+
+}  // namespace io_error_test

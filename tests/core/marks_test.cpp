@@ -7,6 +7,8 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace marks_test {
+
 using namespace merganser;
 using merganser::testing::argument_error;
 
@@ -50,3 +52,5 @@ TEST_CASE("marks are added to others", "[Marks]") {
   add_marks({}, marks);
   REQUIRE(marks == Vector<std::uint8_t>{1, 1, 1, 0});
 }
+
+}  // namespace marks_test

@@ -11,9 +11,9 @@
 
 #include "support/catch.hpp"
 
-using namespace merganser;
+namespace matrix_test {
 
-namespace {
+using namespace merganser;
 
 const double* read_data(MatrixRef<double> matrix) { return matrix.data(); }
 double* written_data(MutableMatrixRef<double> matrix) { return matrix.data(); }
@@ -23,8 +23,6 @@ Matrix<double> counting(Index rows, Index cols) {
   for (Index i = 0; i < m.size(); ++i) m.data()[i] = static_cast<double>(i);
   return m;
 }
-
-}  // namespace
 
 TEST_CASE("a matrix binds to references of Eigen's type without a copy") {
   Matrix<double> m = counting(5, 3);
@@ -230,8 +228,6 @@ TEST_CASE("an assignment within memory that is kept reads what was there") {
   }
 }
 
-namespace {
-
 template <class Tensor>
 concept SetsRandom = requires(Tensor m) {
   m.setRandom();
@@ -252,8 +248,6 @@ template <class Tensor>
 concept Transposes = requires(Tensor m) {
   m.transposeInPlace();
 };
-
-}  // namespace
 
 TEST_CASE("what would need another shape and cannot have it does not compile") {
   static_assert(!SetsUnit<RowVector<double>> && !SetsSpaced<RowVector<double>> && !SetsRandom<Matrix<double>>);
@@ -355,3 +349,5 @@ TEST_CASE("matrices live in containers") {
   list.erase(list.begin() + 3);
   REQUIRE((list.size() == 19 && list[3] == counting(4, 4) && list.back() == counting(19, 19)));
 }
+
+}  // namespace matrix_test

@@ -14,9 +14,9 @@
 
 #include "support/catch.hpp"
 
-using namespace merganser;
+namespace memory_reserve_test {
 
-namespace {
+using namespace merganser;
 
 /// Runs test() on a thread of its own, whose reserve is new.
 template <class Test>
@@ -25,8 +25,6 @@ void on_new_thread(Test&& test) {
 }
 
 constexpr std::size_t kib = 1024;
-
-}  // namespace
 
 TEST_CASE("blocks are aligned, writable and as large as asked") {
   const std::vector<std::size_t> sizes{0, 1, 63, 64, 65, 256, 257, 1000, 4096, 4097, 1 << 20, (3 << 20) + 1};
@@ -228,3 +226,5 @@ TEST_CASE("an impossible request is an error") {
   for (const std::size_t bytes : {most, most - 63, most / 2, most / 4})
     REQUIRE_THROWS_AS(MemoryReserve::allocate(bytes), std::bad_alloc);
 }
+
+}  // namespace memory_reserve_test

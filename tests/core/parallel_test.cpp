@@ -14,10 +14,10 @@
 #include "support/catch.hpp"
 #include "support/reverse_executor.hpp"
 
+namespace parallel_test {
+
 using namespace merganser;
 using namespace merganser::testing;
-
-namespace {
 
 // Runs a check on every executor, and without any.
 void on_every_executor(const std::function<void()>& check) {
@@ -44,8 +44,6 @@ struct Meeting {
     while (arrived < 2) std::this_thread::yield();
   }
 };
-
-}  // namespace
 
 TEST_CASE("every task runs exactly once", "[parallel]") {
   on_every_executor([] {
@@ -188,3 +186,5 @@ TEST_CASE("loops started from several threads of the caller do not mix", "[paral
   for (std::thread& caller : callers) caller.join();
   for (const auto& sum : sums) REQUIRE(sum == 4950);
 }
+
+}  // namespace parallel_test

@@ -4,10 +4,10 @@
 
 #include "support/catch.hpp"
 
+namespace parameter_test {
+
 using namespace merganser;
 using Catch::Matchers::ContainsSubstring;
-
-namespace {
 
 // A layer with a matrix, a vector and a nested layer: all that layers are made of.
 template <class Scalar>
@@ -43,8 +43,6 @@ struct Wider : Outer<double> {
     gate.visit(visitor, prefix + "gate.");
   }
 };
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("views show every tensor in order, by name and shape", "[parameter]", float, double) {
   Outer<TestType> layer;
@@ -136,8 +134,6 @@ TEST_CASE("one number that is not finite is found in any tensor", "[parameter]")
   REQUIRE_FALSE(all_finite(layer));
 }
 
-namespace {
-
 struct Convolution {
   using ScalarType = float;
 
@@ -156,8 +152,6 @@ struct Convolution {
   }
 };
 
-}  // namespace
-
 TEST_CASE("a view knows the extents of its tensor in a file", "[parameter]") {
   Convolution layer, zeros = zeros_like(layer);
   using Shape = std::vector<Index>;
@@ -168,8 +162,6 @@ TEST_CASE("a view knows the extents of its tensor in a file", "[parameter]") {
   REQUIRE(parameter_count(layer) == 26);
   REQUIRE(ParameterView<float>{"", nullptr, 2, 5, false}.shape() == Shape{2, 5});
 }
-
-namespace {
 
 struct OfEigen {
   using ScalarType = float;
@@ -184,8 +176,6 @@ struct OfEigen {
   }
 };
 
-}  // namespace
-
 TEST_CASE("a column is a vector like a row", "[parameter]") {
   OfEigen layer;
   const auto views = parameter_views(layer);
@@ -194,15 +184,13 @@ TEST_CASE("a column is a vector like a row", "[parameter]") {
   REQUIRE((views[1].rows == 1 && views[1].cols == 4 && views[1].array()(3) == 3));
 }
 
-namespace {
-
 template <class Layer>
 concept GivesViews = requires(Layer&& layer) {
   parameter_views(std::forward<Layer>(layer));
 };
 
-}  // namespace
-
 TEST_CASE("a temporary layer gives no views", "[parameter]") {
   static_assert(GivesViews<OfEigen&> && !GivesViews<OfEigen>);
 }
+
+}  // namespace parameter_test

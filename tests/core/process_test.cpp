@@ -7,6 +7,8 @@
 
 #include "support/catch.hpp"
 
+namespace process_test {
+
 using namespace merganser;
 
 TEST_CASE("an object is at home in the process that made it", "[process]") { REQUIRE(HomeProcess().is_here()); }
@@ -31,3 +33,5 @@ TEST_CASE("a child of fork knows what its parent made", "[process]") {
 }
 
 #endif
+
+}  // namespace process_test

@@ -5,6 +5,8 @@
 
 #include "support/catch.hpp"
 
+namespace processor_test {
+
 using namespace merganser;
 
 TEST_CASE("the processor that runs this has what this unit was compiled for", "[processor]") {
@@ -37,3 +39,5 @@ TEST_CASE("sets of extensions are named in order", "[processor]") {
 }
 
 TEST_CASE("every extension has a bit of its own", "[processor]") { REQUIRE(std::size(detail::extensions) <= 64); }
+
+}  // namespace processor_test

@@ -5,12 +5,11 @@
 
 #include "support/catch.hpp"
 
+namespace ragged_batch_test {
+
 using namespace merganser;
 
-namespace {
 SequenceOffsets offsets_of(const std::vector<Index>& lengths) { return SequenceOffsets::from_lengths(lengths); }
-}  // namespace
-
 TEST_CASE("positions count from 0 in every sequence", "[RaggedBatch]") {
   REQUIRE(counting_positions(offsets_of({3, 0, 1, 2})) == std::vector<Position>{0, 1, 2, 0, 0, 1});
   REQUIRE(counting_positions(SequenceOffsets()).empty());
@@ -95,17 +94,15 @@ TEST_CASE("a sequence that is not there is refused", "[RaggedBatch]") {
                       "RaggedBatch: positions: got -1, expected positions from 0 on");
 }
 
-namespace {
-
 template <class Batch>
 concept HandsOutViews = requires(Batch&& batch) {
   std::forward<Batch>(batch).sequence(0);
 };
-
-}  // namespace
 
 TEST_CASE("a temporary batch hands out no views", "[RaggedBatch]") {
   static_assert(HandsOutViews<TokenBatch&> && HandsOutViews<const TokenBatch&>);
   static_assert(!HandsOutViews<TokenBatch> && !HandsOutViews<const TokenBatch>);
   static_assert(HandsOutViews<RaggedBatch<float>&> && !HandsOutViews<RaggedBatch<float>>);
 }
+
+}  // namespace ragged_batch_test

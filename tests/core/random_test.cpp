@@ -9,10 +9,10 @@
 
 #include "support/catch.hpp"
 
+namespace random_test {
+
 using namespace merganser;
 using Catch::Matchers::WithinAbs;
-
-namespace {
 
 // The generator written down a second time from the paper: xoshiro256++, with the rotations of <bit>.
 struct Reference {
@@ -46,8 +46,6 @@ Moments moments(const std::function<double()>& draw, int count) {
 
 constexpr int draws =
     200000;  // standard error of a mean: 0.0022 standard deviations; the bounds below are four times that
-
-}  // namespace
 
 TEST_CASE("a seed is spread by splitmix64", "[Rng]") {
   // The first outputs of splitmix64 from 0, as published with it.
@@ -189,3 +187,5 @@ TEST_CASE("the smallest and the largest uniform number give finite numbers", "[R
     REQUIRE(std::isfinite(Rng(rng).gumbel()));
   }
 }
+
+}  // namespace random_test

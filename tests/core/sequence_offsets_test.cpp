@@ -6,6 +6,8 @@
 
 #include "support/catch.hpp"
 
+namespace sequence_offsets_test {
+
 using namespace merganser;
 
 TEST_CASE("offsets of lengths", "[SequenceOffsets]") {
@@ -95,3 +97,5 @@ TEST_CASE("ranges are disjoint in any order", "[RowRange]") {
   REQUIRE_FALSE(disjoint({{7, 1}, {0, 3}, {0, 3}}));
   REQUIRE_FALSE(disjoint({{0, 9}, {8, 1}, {3, 1}}));
 }
+
+}  // namespace sequence_offsets_test

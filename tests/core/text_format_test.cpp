@@ -6,6 +6,8 @@
 
 #include <support/catch.hpp>
 
+namespace text_format_test {
+
 using namespace merganser;
 
 TEST_CASE("The shortest text of a number is read as the same number", "[core]") {
@@ -46,3 +48,5 @@ TEST_CASE("Texts are aligned, joined and split", "[core]") {
   CHECK(split("a\nb\n", '\n') == std::vector<std::string>{"a", "b"});
   CHECK(split("", ',').empty());
 }
+
+}  // namespace text_format_test

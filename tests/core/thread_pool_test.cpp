@@ -25,11 +25,11 @@
 #include "support/catch.hpp"
 #include "support/random_values.hpp"
 
+namespace thread_pool_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using std::chrono::microseconds;
-
-namespace {
 
 // With no spin every wait goes to sleep; with a long one none does.
 microseconds any_spin() { return GENERATE(microseconds(0), ThreadPool::default_spin, microseconds(20000)); }
@@ -42,8 +42,6 @@ int wrong_runs(Index count) {
   for (const auto& run : runs) wrong += run != 1 ? 1 : 0;
   return wrong;
 }
-
-}  // namespace
 
 TEST_CASE("a pool has the threads that it was asked for", "[thread_pool]") {
   REQUIRE(ThreadPool(1).thread_count() == 1);
@@ -223,8 +221,6 @@ TEST_CASE("idle threads sleep", "[thread_pool]") {
 
 #if defined(__unix__) || defined(__APPLE__)
 
-namespace {
-
 // The exit status of a child that does this, -1 when it is killed: by the alarm, if it hangs.
 template <class Work>
 int status_of_child(Work&& work) {
@@ -245,8 +241,6 @@ constexpr bool a_child_may_start_threads = !__has_feature(thread_sanitizer);
 #else
 constexpr bool a_child_may_start_threads = true;
 #endif
-
-}  // namespace
 
 TEST_CASE("a child of fork runs loops on a pool of its parent, and destroys it", "[thread_pool]") {
   const microseconds spin = any_spin();
@@ -302,3 +296,5 @@ TEST_CASE("a child that is forked beside running loops does not hang", "[thread_
 }
 
 #endif
+
+}  // namespace thread_pool_test

@@ -4,9 +4,10 @@
 
 #include "support/catch.hpp"
 
+namespace types_test {
+
 using namespace merganser;
 
-namespace {
 template <class Scalar>
 concept FitsMatrix = requires {
   typename Matrix<Scalar>;
@@ -15,8 +16,6 @@ concept FitsMatrix = requires {
 const float* data_of(const MatrixRef<float>& x) { return x.data(); }
 Index stride_of(const MatrixRef<float>& x) { return x.outerStride(); }
 void fill(MutableMatrixRef<float> x) { x.setConstant(7); }
-}  // namespace
-
 TEST_CASE("layers are written for float and double and nothing else", "[types]") {
   STATIC_REQUIRE(Real<float>);
   STATIC_REQUIRE(Real<double>);
@@ -63,3 +62,5 @@ TEST_CASE("arguments may have no rows", "[types]") {
   REQUIRE_NOTHROW(fill(x));
   REQUIRE(stride_of(x) == 4);
 }
+
+}  // namespace types_test

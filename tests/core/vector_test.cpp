@@ -17,9 +17,9 @@
 
 #include "support/catch.hpp"
 
-using namespace merganser;
+namespace vector_test {
 
-namespace {
+using namespace merganser;
 
 Vector<std::string> words() { return {"a string too long to lie in itself", "b", "c"}; }
 
@@ -37,8 +37,6 @@ struct Counted {
   bool bad;
   static inline int living = 0;
 };
-
-}  // namespace
 
 TEST_CASE("a vector does what a standard vector does") {
   std::mt19937 random(1);
@@ -303,3 +301,5 @@ TEST_CASE("vectors take their memory from the reserve") {
     REQUIRE(static_cast<const void*>(bytes.data()) == memory);
   }).join();
 }
+
+}  // namespace vector_test

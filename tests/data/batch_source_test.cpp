@@ -6,10 +6,10 @@
 
 #include "support/catch.hpp"
 
+namespace batch_source_test {
+
 using namespace merganser;
 using namespace merganser::data;
-
-namespace {
 
 std::vector<Example> examples(int count) {
   std::vector<Example> made;
@@ -25,8 +25,6 @@ std::vector<TokenId> ids_of(BatchSource& source, int batches) {
   }
   return ids;
 }
-
-}  // namespace
 
 TEST_CASE("every epoch has every example once, in another order", "[batch_source]") {
   BatchSource source = epochs_of(examples(10), 4, 1);
@@ -54,3 +52,5 @@ TEST_CASE("a source of nothing is refused", "[batch_source]") {
   REQUIRE_THROWS_AS(epochs_of({}, 3, 1), std::invalid_argument);
   REQUIRE_THROWS_AS(epochs_of(examples(2), 0, 1), std::invalid_argument);
 }
+
+}  // namespace batch_source_test

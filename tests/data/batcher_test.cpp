@@ -6,12 +6,12 @@
 
 #include "support/catch.hpp"
 
+namespace batcher_test {
+
 using namespace merganser;
 using data::Batch;
 using data::Example;
 using data::LengthBucketedBatches;
-
-namespace {
 
 using Ids = std::vector<TokenId>;
 
@@ -53,8 +53,6 @@ Ids sorted(Ids numbers) {
   std::sort(numbers.begin(), numbers.end());
   return numbers;
 }
-
-}  // namespace
 
 TEST_CASE("A random batch draws its examples one after the other", "[data][batcher]") {
   const auto source = [](Rng& rng) { return Example{{static_cast<TokenId>(rng.below(1000))}, {1}}; };
@@ -215,3 +213,5 @@ TEST_CASE("Empty and single examples make batches", "[data][batcher]") {
   }
   CHECK(batches.state() == LengthBucketedBatches::State{0, 3, 0});
 }
+
+}  // namespace batcher_test

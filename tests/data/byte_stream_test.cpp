@@ -9,12 +9,12 @@
 #include <merganser/core/random.hpp>
 #include "support/catch.hpp"
 
+namespace byte_stream_test {
+
 using namespace merganser;
 using data::ByteStream;
 using data::ByteTokenizer;
 using data::InvalidUtf8;
-
-namespace {
 
 /// The chunks of a text whose ids come one by one, with the rest at the end.
 std::vector<std::string> chunks_of(const std::string& bytes) {
@@ -24,8 +24,6 @@ std::vector<std::string> chunks_of(const std::string& bytes) {
   chunks.push_back(stream.finish());
   return chunks;
 }
-
-}  // namespace
 
 TEST_CASE("A character comes with its last byte", "[data][byte_stream]") {
   CHECK(chunks_of("") == std::vector<std::string>{""});
@@ -109,3 +107,5 @@ TEST_CASE("Special tokens stand where the model wrote them", "[data][byte_stream
   CHECK(text.starts_with("<extra_id_0>a<extra_id_1>a"));
   CHECK(text.ends_with("<extra_id_58>a<extra_id_59>a"));
 }
+
+}  // namespace byte_stream_test

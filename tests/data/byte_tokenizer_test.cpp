@@ -11,11 +11,11 @@
 #include <merganser/core/random.hpp>
 #include "support/catch.hpp"
 
+namespace byte_tokenizer_test {
+
 using namespace merganser;
 using data::AddEos;
 using data::ByteTokenizer;
-
-namespace {
 
 const nlohmann::json& golden() {
   static const auto file = nlohmann::json::parse(std::ifstream(MERGANSER_GOLDEN_DIR "/byte_tokenizer.json"));
@@ -30,8 +30,6 @@ std::string from_hex(const std::string& hex) {
     bytes.push_back(static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16)));
   return bytes;
 }
-
-}  // namespace
 
 TEST_CASE("Special ids are those of the reference", "[data][byte_tokenizer][golden]") {
   CHECK(ByteTokenizer::pad_id == golden().at("pad_id").get<TokenId>());
@@ -105,3 +103,5 @@ TEST_CASE("Only exact special strings are special", "[data][byte_tokenizer]") {
   CHECK(tokenizer.encode_with_special_strings("</s>", AddEos::no) == Ids{1});
   CHECK(tokenizer.encode_with_special_strings("", AddEos::no).empty());
 }
+
+}  // namespace byte_tokenizer_test

@@ -5,6 +5,8 @@
 
 #include "support/catch.hpp"
 
+namespace character_columns_test {
+
 using namespace merganser;
 using data::code_point;
 using data::columns_of;
@@ -52,3 +54,5 @@ TEST_CASE("Tables of characters rise", "[data][character_columns]") {
   check(data::detail::marks_with_column);
   check(data::detail::wide_characters);
 }
+
+}  // namespace character_columns_test

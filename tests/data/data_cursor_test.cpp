@@ -8,6 +8,8 @@
 
 #include "support/catch.hpp"
 
+namespace data_cursor_test {
+
 using namespace merganser;
 using namespace merganser::data;
 
@@ -33,3 +35,5 @@ TEST_CASE("a cursor resumes batches of epochs", "[DataCursor]") {
   resumed.resume({5, cursor.epoch, cursor.position});
   for (int i = 0; i < 9; ++i) CHECK(resumed.next() == straight.next());
 }
+
+}  // namespace data_cursor_test

@@ -7,13 +7,13 @@
 
 #include "support/catch.hpp"
 
+namespace denoising_test {
+
 using namespace merganser;
 using data::ByteTokenizer;
 using data::denoise;
 using data::DenoisingConfig;
 using data::Example;
-
-namespace {
 
 using Ids = std::vector<TokenId>;
 
@@ -38,8 +38,6 @@ Counts count_changes(const Example& example) {
   const auto tokens = static_cast<double>(example.target.size() - 1);
   return {counts.masked / tokens, counts.replaced / tokens};
 }
-
-}  // namespace
 
 TEST_CASE("The target is the clean text, and both sides end", "[data][denoising]") {
   Rng rng(1);
@@ -118,3 +116,5 @@ TEST_CASE("Denoising repeats from its seed and checks its numbers", "[data][deno
     CHECK_THROWS_AS(denoise(clean, {.mask_share = wrong}, first), std::invalid_argument);
   }
 }
+
+}  // namespace denoising_test

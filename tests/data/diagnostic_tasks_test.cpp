@@ -11,11 +11,11 @@
 
 #include "support/catch.hpp"
 
+namespace diagnostic_tasks_test {
+
 using namespace merganser;
 using data::DiagnosticTask;
 using data::Example;
-
-namespace {
 
 using Ids = std::vector<TokenId>;
 
@@ -30,8 +30,6 @@ Index occurrences(const std::string& text, const std::string& pattern) {
     ++count;
   return count;
 }
-
-}  // namespace
 
 TEST_CASE("Targets and ids are those of the reference", "[data][diagnostic_tasks][golden]") {
   const auto golden = nlohmann::json::parse(std::ifstream(MERGANSER_GOLDEN_DIR "/diagnostic_tasks.json"));
@@ -171,3 +169,5 @@ TEST_CASE("A text without room for a letter is refused", "[data][diagnostic_task
     CHECK_THROWS_AS(data::make_diagnostic_example(DiagnosticTask::copy, length, rng), std::invalid_argument);
   }
 }
+
+}  // namespace diagnostic_tasks_test

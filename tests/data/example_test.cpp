@@ -5,6 +5,8 @@
 
 #include "support/catch.hpp"
 
+namespace example_test {
+
 using namespace merganser;
 using data::Batch;
 using data::Example;
@@ -35,3 +37,5 @@ TEST_CASE("ExampleSource asks for a callable that draws examples", "[data][examp
   STATIC_REQUIRE_FALSE(data::ExampleSource<decltype(no_example)>);
   STATIC_REQUIRE_FALSE(data::ExampleSource<int>);
 }
+
+}  // namespace example_test

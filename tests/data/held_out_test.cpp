@@ -11,10 +11,10 @@
 
 #include "support/catch.hpp"
 
+namespace held_out_test {
+
 using merganser::data::held_out;
 using merganser::data::line_hash;
-
-namespace {
 
 std::vector<std::string> numbered(int count) {
   std::vector<std::string> lines;
@@ -32,8 +32,6 @@ std::set<std::string> chosen(const std::vector<std::string>& lines, const std::v
     if (held[i] != 0) result.insert(lines[i]);
   return result;
 }
-
-}  // namespace
 
 TEST_CASE("one line in so many is held out, in any order of the file", "[held_out]") {
   std::vector<std::string> lines = numbered(1000);
@@ -100,3 +98,5 @@ TEST_CASE("bad arguments are refused", "[held_out]") {
   CHECK_THROWS_AS(held_out(numbered(3), 1), std::invalid_argument);
   CHECK_THROWS_AS(held_out(numbered(3), 10, numbered(2)), std::invalid_argument);
 }
+
+}  // namespace held_out_test

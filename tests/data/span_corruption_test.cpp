@@ -13,11 +13,11 @@
 
 #include "support/catch.hpp"
 
+namespace span_corruption_test {
+
 using namespace merganser;
 using data::Example;
 using data::SpanCorruption;
-
-namespace {
 
 using Ids = std::vector<TokenId>;
 
@@ -35,8 +35,6 @@ Index span_count(const std::vector<bool>& mask) {
   for (std::size_t i = 0; i < mask.size(); ++i) spans += mask[i] && (i == 0 || !mask[i - 1]) ? 1 : 0;
   return spans;
 }
-
-}  // namespace
 
 TEST_CASE("Lengths are those of the reference", "[data][span_corruption][golden]") {
   REQUIRE_FALSE(golden().at("lengths").empty());
@@ -177,3 +175,5 @@ TEST_CASE("Span corruption refuses what it cannot do", "[data][span_corruption]"
   mask.insert(mask.end(), {false, true});
   CHECK_THROWS_AS(SpanCorruption().apply(Ids(514, 70), mask), std::invalid_argument);
 }
+
+}  // namespace span_corruption_test

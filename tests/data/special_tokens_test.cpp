@@ -7,21 +7,19 @@
 
 #include "support/catch.hpp"
 
+namespace special_tokens_test {
+
 using namespace merganser;
 using data::AddEos;
 using data::ByteTokenizer;
 using data::SpecialTokenNames;
 using data::SpecialTokens;
 
-namespace {
-
 using Ids = std::vector<TokenId>;
 
 const SpecialTokens mask{ByteTokenizer::first_extra_id, {}}, sentinels{{}, 258};
 
 Ids typed(const SpecialTokens& special, std::string_view text) { return special.encode(text, AddEos::no); }
-
-}  // namespace
 
 TEST_CASE("Sentinels count down from the first", "[data][special_tokens]") {
   CHECK(sentinels.encode("a<extra_id_0>b") == Ids{100, 258, 101, 1});
@@ -65,3 +63,5 @@ TEST_CASE("A byte that UTF-8 has is a sentinel only in its turn", "[data][specia
   CHECK(names.name(247) == "<extra_id_11>");
   CHECK(names.name(244).empty());
 }
+
+}  // namespace special_tokens_test

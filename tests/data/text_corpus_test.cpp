@@ -11,13 +11,13 @@
 
 #include "support/catch.hpp"
 
+namespace text_corpus_test {
+
 using namespace merganser;
 using Catch::Matchers::ContainsSubstring;
 using data::TextCorpus;
 using data::TextPair;
 using data::TsvCorpus;
-
-namespace {
 
 /// A folder of its own that goes away with the test.
 class TemporaryFolder {
@@ -44,8 +44,6 @@ class TemporaryFolder {
  private:
   std::filesystem::path path_;
 };
-
-}  // namespace
 
 TEST_CASE("A text file is read byte by byte", "[data][text_corpus]") {
   const TemporaryFolder folder;
@@ -147,8 +145,6 @@ TEST_CASE("Pairs become examples", "[data][text_corpus]") {
   CHECK(examples == std::vector<data::Example>{{{100, 1}, {101, 102, 1}}, {{1}, {1}}});
 }
 
-namespace {
-
 template <class Corpus>
 concept HandsOutWindows = requires(Corpus&& corpus, Rng& rng) {
   std::forward<Corpus>(corpus).window(0, 1);
@@ -156,8 +152,8 @@ concept HandsOutWindows = requires(Corpus&& corpus, Rng& rng) {
 || requires(Corpus&& corpus, Rng& rng) { std::forward<Corpus>(corpus).random_window(1, rng); }
 || requires(Corpus&& corpus) { std::forward<Corpus>(corpus).window_at(0, 1); };
 
-}  // namespace
-
 TEST_CASE("a temporary corpus hands out no windows", "[TextCorpus]") {
   static_assert(HandsOutWindows<const TextCorpus&> && !HandsOutWindows<TextCorpus>);
 }
+
+}  // namespace text_corpus_test

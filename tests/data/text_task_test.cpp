@@ -4,6 +4,8 @@
 
 #include "support/catch.hpp"
 
+namespace text_task_test {
+
 using namespace merganser;
 using namespace merganser::data;
 
@@ -36,3 +38,5 @@ TEST_CASE("span corruption is that of SpanCorruption", "[text_task]") {
   REQUIRE(example == SpanCorruption().corrupt(ByteTokenizer().encode(text, AddEos::no), again));
   REQUIRE(example.source.size() < text.size());
 }
+
+}  // namespace text_task_test

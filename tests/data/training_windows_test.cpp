@@ -6,10 +6,10 @@
 
 #include "support/catch.hpp"
 
+namespace training_windows_test {
+
 using namespace merganser;
 using namespace merganser::data;
-
-namespace {
 
 /// The batch's length, which all its examples have.
 Index length_of(const Batch& batch) {
@@ -25,8 +25,6 @@ Batch draw(const TrainingWindows& windows, Rng& rng) {
       },
       rng);
 }
-
-}  // namespace
 
 TEST_CASE("a batch has as many bytes whatever its length, and each length is as likely", "[training_windows]") {
   const TrainingWindows windows(64, 16, 3);
@@ -63,3 +61,5 @@ TEST_CASE("windows that cannot be are refused", "[training_windows]") {
   REQUIRE_THROWS_AS(TrainingWindows(8, 0, 1), std::invalid_argument);
   REQUIRE_THROWS_AS(TrainingWindows(8, 8, 0), std::invalid_argument);
 }
+
+}  // namespace training_windows_test

@@ -11,12 +11,12 @@
 #include <merganser/data/byte_tokenizer.hpp>
 #include "support/catch.hpp"
 
+namespace utf8_decoder_test {
+
 using namespace merganser;
 using data::InvalidUtf8;
 using data::to_utf8;
 using data::Utf8Decoder;
-
-namespace {
 
 std::string encode_scalar(unsigned value) {
   const auto byte = [](unsigned bits) { return static_cast<char>(static_cast<unsigned char>(bits)); };
@@ -34,8 +34,6 @@ std::string replaced(const std::string& bytes) {
     text.replace(at, 3, "#");
   return text;
 }
-
-}  // namespace
 
 TEST_CASE("Dropping invalid bytes gives the reference's text", "[data][utf8_decoder][golden]") {
   const auto golden = nlohmann::json::parse(std::ifstream(MERGANSER_GOLDEN_DIR "/byte_tokenizer.json"));
@@ -132,3 +130,5 @@ TEST_CASE("Characters and the bytes of none come in their order", "[data][utf8_d
       [&](std::size_t i) { seen += bytes.substr(i, 1); });
   CHECK(seen == "(a)\xFF(\xC3\xA9)\xE6\x97(z)\xF0\x9F");
 }
+
+}  // namespace utf8_decoder_test

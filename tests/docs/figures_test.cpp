@@ -9,7 +9,7 @@
 
 #include "support/catch.hpp"
 
-namespace {
+namespace figures_test {
 
 namespace fs = std::filesystem;
 
@@ -47,8 +47,6 @@ docs::Page page_of(const std::string& text) {
 const std::string head =
     "<!-- rows: rows.jsonl: policy seed rate bits ms/all -->\n| | seed | deleted | bits | time "
     "|\n|---|---|---|---|---|\n";
-
-}  // namespace
 
 TEST_CASE("figures of the pages of results are those of rows", "[figures]") {
   std::vector<fs::path> pages = {root / "README.md", root / "docs/results.md", root / "docs/training.md",
@@ -97,3 +95,5 @@ TEST_CASE("figures of no row are found", "[figures]") {
   CHECK(page_of("| a | b |\n|---|---|\n| learned | 0.1329 |\n").unknown_in_text().size() == 1);  // a table of no rows
   CHECK_THROWS(page_of("<!-- rows: gone.jsonl: policy -->\n"));
 }
+
+}  // namespace figures_test

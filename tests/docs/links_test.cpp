@@ -12,7 +12,7 @@
 #include "docs/row_file.hpp"
 #include "support/catch.hpp"
 
-namespace {
+namespace links_test {
 
 namespace fs = std::filesystem;
 
@@ -50,8 +50,6 @@ std::vector<std::string> broken_links(const fs::path& page) {
   return broken;
 }
 
-}  // namespace
-
 TEST_CASE("links within the tree lead somewhere", "[links]") {
   int pages = 0;
   for (const char* folder : {"docs", "examples", "cmake", "tests/fuzz"})
@@ -73,3 +71,5 @@ TEST_CASE("links that lead nowhere are found", "[links]") {
   CHECK(broken_links(page).size() == 4);
   fs::remove(page);
 }
+
+}  // namespace links_test

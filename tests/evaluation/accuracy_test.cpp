@@ -7,11 +7,11 @@
 
 #include "support/catch.hpp"
 
+namespace accuracy_test {
+
 using namespace merganser;
 using evaluation::Accuracy;
 using evaluation::is_largest;
-
-namespace {
 
 /// One row a choice: 1 at the chosen column, 0 elsewhere.
 Matrix<float> logits_choosing(const std::vector<Index>& choices, Index columns) {
@@ -23,8 +23,6 @@ Matrix<float> logits_choosing(const std::vector<Index>& choices, Index columns) 
 TokenBatch batch_of(const std::vector<std::vector<TokenId>>& sequences) {
   return TokenBatch::from_sequences(sequences);
 }
-
-}  // namespace
 
 TEST_CASE("Accuracy reads no further than its labels", "[evaluation][accuracy]") {
   evaluation::Accuracy accuracy;
@@ -88,3 +86,5 @@ TEST_CASE("Refused labels change nothing", "[evaluation][accuracy]") {
   CHECK_THROWS_AS(accuracy.add(logits_choosing({0, 0}, 3), batch_of({{0}})), std::invalid_argument);
   CHECK(accuracy.tokens() == 0);
 }
+
+}  // namespace accuracy_test

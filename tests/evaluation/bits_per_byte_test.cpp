@@ -11,6 +11,8 @@
 #include <merganser/nn/cross_entropy.hpp>
 #include "support/catch.hpp"
 
+namespace bits_per_byte_test {
+
 using namespace merganser;
 using Catch::Matchers::WithinAbs;
 using Catch::Matchers::WithinRel;
@@ -101,3 +103,5 @@ TEST_CASE("A refused label changes nothing", "[evaluation][bits_per_byte]") {
   CHECK(bits.bits() == 0.0);
   CHECK(bits.labels() == 0);
 }
+
+}  // namespace bits_per_byte_test

@@ -16,6 +16,8 @@
 #include <merganser/models/sequence_classifier.hpp>
 #include "support/catch.hpp"
 
+namespace calibrate_test {
+
 using namespace merganser;
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::WithinAbs;
@@ -25,8 +27,6 @@ using evaluation::Calibration;
 using evaluation::calibration_thresholds;
 using evaluation::CalibrationPoint;
 using merge::DeletionMode;
-
-namespace {
 
 template <Real Scalar>
 Index deleted_by(double threshold, const std::vector<Scalar>& values) {
@@ -147,8 +147,6 @@ std::vector<data::Batch> random_batches(int length) {
     }
   return batches;
 }
-
-}  // namespace
 
 TEST_CASE("Thresholds delete evenly spaced shares", "[evaluation][calibrate]") {
   Rng rng(2);
@@ -357,3 +355,5 @@ TEST_CASE("Two gates and a classifier", "[evaluation][calibrate]") {
   texts[0].push_back({{4, 5, 6, 1}, {0}});
   CHECK(calibrate(classifier, texts, {}).points().size() >= 5);
 }
+
+}  // namespace calibrate_test

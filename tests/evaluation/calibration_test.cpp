@@ -12,6 +12,8 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace calibration_test {
+
 using namespace merganser;
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::WithinAbs;
@@ -19,8 +21,6 @@ using evaluation::Calibration;
 using evaluation::CalibrationPoint;
 using evaluation::CalibrationSample;
 using evaluation::rising_fit;
-
-namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
@@ -50,8 +50,6 @@ std::string error_with(const std::function<void(std::vector<CalibrationPoint>&, 
   change(points, changed);
   return testing::argument_error([&] { Calibration(points, changed); });
 }
-
-}  // namespace
 
 TEST_CASE("The rising fit pools what falls", "[evaluation][calibration]") {
   CHECK(rising_fit({}).empty());
@@ -205,3 +203,5 @@ TEST_CASE("A table that is none is refused", "[evaluation][calibration]") {
   CHECK_THAT(error_with([](auto&, auto& s) { s.sequences = 0; }), ContainsSubstring("sample.sequences: got 0"));
   CHECK_THAT(error_with([](auto&, auto& s) { s.threads = 0; }), ContainsSubstring("sample.threads: got 0"));
 }
+
+}  // namespace calibration_test

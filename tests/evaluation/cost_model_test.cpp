@@ -10,6 +10,8 @@
 #include <merganser/models/sequence_classifier.hpp>
 #include "support/catch.hpp"
 
+namespace cost_model_test {
+
 using namespace merganser;
 using Catch::Matchers::WithinAbs;
 using Catch::Matchers::WithinRel;
@@ -21,16 +23,12 @@ using merge::Site;
 
 using Lengths = std::vector<Index>;
 
-namespace {
-
 CostShape byt5_small() {
   CostShape shape{1472, 6, 64, 3584, 12, FeedForwardKind::gated};
   shape.policies = {{3}};
   shape.decoder_blocks = 4;
   return shape;
 }
-
-}  // namespace
 
 TEST_CASE("ByT5-small at 1024 bytes", "[evaluation][cost_model]") {
   const CostShape shape = byt5_small();
@@ -197,3 +195,5 @@ TEST_CASE("The shape of a model comes from its Config", "[evaluation][cost_model
   CHECK(evaluation::cost_shape(classifier).feed_forward == FeedForwardKind::gated);
   CHECK(evaluation::cost_shape(classifier).decoder_blocks == 0);
 }
+
+}  // namespace cost_model_test

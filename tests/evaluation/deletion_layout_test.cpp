@@ -8,6 +8,8 @@
 #include <merganser/core/random.hpp>
 #include "support/catch.hpp"
 
+namespace deletion_layout_test {
+
 using namespace merganser;
 using data::ByteTokenizer;
 using data::SpecialTokens;
@@ -16,8 +18,6 @@ using evaluation::DeletionSegment;
 using evaluation::joined;
 using evaluation::render;
 using evaluation::wrapped;
-
-namespace {
 
 using Flags = std::vector<std::uint8_t>;
 
@@ -55,8 +55,6 @@ const std::string scripts[] = {"The duck swims, ne\u0301e \u00E0 l'eau.",
                                "\u30A2\u30D2\u30EB\u304C\u6CF3\u3050\u3002",
                                "\uC624\uB9AC\uAC00 \uD5E4\uC5C4\uCE5C\uB2E4.",
                                "\U0001F986\U0001F44D\U0001F3FD!"};
-
-}  // namespace
 
 TEST_CASE("A partly deleted character is whole and marked", "[evaluation][deletion_layout]") {
   CHECK(view("\u0443\u0442 k", "dkdkdk") == "[~\u0443\u0442~][- -]k");
@@ -132,3 +130,5 @@ TEST_CASE("In every script characters are whole at any width, whatever is delete
       CHECK(whole == text);  // no bytes, no escapes
     }
 }
+
+}  // namespace deletion_layout_test

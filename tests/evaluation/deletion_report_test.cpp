@@ -13,10 +13,10 @@
 #include <merganser/models/encoder_decoder.hpp>
 #include "support/catch.hpp"
 
+namespace deletion_report_test {
+
 using namespace merganser;
 using namespace merganser::evaluation;
-
-namespace {
 
 using Model = models::EncoderDecoder<float>;
 
@@ -41,8 +41,6 @@ std::vector<TokenId> text_of(std::size_t length) {
   std::iota(text.begin(), text.end(), 3);
   return text;
 }
-
-}  // namespace
 
 TEST_CASE("a model without a gate keeps everything; ends are counted", "[evaluation][deletion_report]") {
   const DeletionReport report = report_deletion(model_with({}), text_of(20), 8, {}, 1);
@@ -127,3 +125,5 @@ TEST_CASE("an empty text is one window; a window of nothing is refused", "[evalu
   CHECK(report.kept.empty());
   CHECK_THROWS_AS(report_deletion(model_with({1}), text_of(3), 0, {}, 1), std::invalid_argument);
 }
+
+}  // namespace deletion_report_test

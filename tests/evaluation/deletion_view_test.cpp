@@ -8,6 +8,8 @@
 #include <merganser/core/random.hpp>
 #include "support/catch.hpp"
 
+namespace deletion_view_test {
+
 using namespace merganser;
 using evaluation::DeletionSegment;
 using evaluation::exact_segments;
@@ -17,8 +19,6 @@ using evaluation::ViewStyle;
 using evaluation::visible_segments;
 
 using Flags = std::vector<std::uint8_t>;
-
-namespace {
 
 /// "k" keeps, anything else deletes.
 Flags flags(std::string_view fates) {
@@ -62,8 +62,6 @@ struct ReadBack {
     }
   }
 };
-
-}  // namespace
 
 TEST_CASE("Deleted bytes stand between marks", "[evaluation][deletion_view]") {
   CHECK(plain("hello", "kdkkd") == "h[-e-]ll[-o-]");
@@ -195,3 +193,5 @@ TEST_CASE("the mask has its name among visible ids, too", "[deletion_view]") {
   CHECK(render(merganser::evaluation::joined(merganser::evaluation::visible_units(ids, kept, {259, {}}))) ==
         "a[-\\<mask>-]\\<extra_id_1>");
 }
+
+}  // namespace deletion_view_test

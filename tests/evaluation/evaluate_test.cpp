@@ -14,6 +14,8 @@
 #include <merganser/nn/cross_entropy.hpp>
 #include "support/catch.hpp"
 
+namespace evaluate_test {
+
 using namespace merganser;
 using Catch::Matchers::WithinAbs;
 using Catch::Matchers::WithinRel;
@@ -23,8 +25,6 @@ using evaluation::evaluate;
 using evaluation::EvaluationConfig;
 using evaluation::EvaluationResult;
 using merge::DeletionMode;
-
-namespace {
 
 using Model = models::EncoderDecoder<float>;
 
@@ -125,8 +125,6 @@ struct FakeModel {
   std::vector<int> times;
   mutable std::vector<merge::DeletionOptions> calls;
 };
-
-}  // namespace
 
 TEST_CASE("The median", "[evaluation][evaluate]") {
   CHECK(evaluation::median({}) == 0.0);
@@ -387,3 +385,5 @@ TEST_CASE("A model whose logits are no numbers is not scored", "[evaluation][eva
   CHECK(message([&] { evaluate(model, batches, {}); }) == expected);
   CHECK(message([&] { compare(model, batches, {}); }) == expected);
 }
+
+}  // namespace evaluate_test

@@ -7,6 +7,8 @@
 
 #include "support/catch.hpp"
 
+namespace labels_test {
+
 using namespace merganser;
 using Catch::Matchers::ContainsSubstring;
 
@@ -28,3 +30,5 @@ TEMPLATE_TEST_CASE("A row of logits is that row", "[evaluation][labels]", float,
   const auto row = evaluation::logits_row(logits, 1);
   CHECK(std::vector<TestType>(row.begin(), row.end()) == std::vector<TestType>{3, 4});
 }
+
+}  // namespace labels_test

@@ -10,6 +10,8 @@
 #include <merganser/data/byte_tokenizer.hpp>
 #include "support/catch.hpp"
 
+namespace language_report_test {
+
 using namespace merganser;
 using Catch::Matchers::WithinAbs;
 using evaluation::count_characters;
@@ -18,8 +20,6 @@ using evaluation::LanguageReport;
 using evaluation::LanguageResult;
 using evaluation::LanguageText;
 using merge::DeletionMode;
-
-namespace {
 
 /// Says 1 for every label and, unless told to delete nothing, keeps every second token; with a doubt that grows then.
 struct HalvingModel {
@@ -70,8 +70,6 @@ LanguageResult result_of(const std::string& name, Index characters, Index lines,
   result.after.deletion.kept = {kept};
   return result;
 }
-
-}  // namespace
 
 TEST_CASE("Characters of any bytes", "[evaluation][language_report]") {
   CHECK(count_characters("") == 0);
@@ -162,3 +160,5 @@ TEST_CASE("Nothing to compare", "[evaluation][language_report]") {
   CHECK(report.token_spread(Counted::kept).ratio() == 1.0);
   CHECK(report.premium("a", "a", Counted::kept) == 1.0);
 }
+
+}  // namespace language_report_test

@@ -9,13 +9,13 @@
 #include <merganser/core/random.hpp>
 #include "support/catch.hpp"
 
+namespace latency_controller_test {
+
 using namespace merganser;
 using Catch::Matchers::WithinAbs;
 using Catch::Matchers::WithinRel;
 using evaluation::Calibration;
 using evaluation::LatencyController;
-
-namespace {
 
 /// 10 milliseconds a kilobyte without deletion, 2.8 at rate 0.9.
 Calibration table() {
@@ -52,8 +52,6 @@ double run(LatencyController& controller, Machine& machine, int texts, Index byt
   }
   return sum / (texts - texts / 2);
 }
-
-}  // namespace
 
 TEST_CASE("It starts where the table has the budget", "[evaluation][latency_controller]") {
   const LatencyController controller(table(), with_budget(6));
@@ -238,3 +236,5 @@ TEST_CASE("Settings that are none are refused", "[evaluation][latency_controller
   });
   CHECK_THROWS_AS(LatencyController(table(), LatencyController::Config()), std::invalid_argument);
 }
+
+}  // namespace latency_controller_test

@@ -12,11 +12,11 @@
 #include <merganser/models/sequence_classifier.hpp>
 #include "support/catch.hpp"
 
+namespace predicted_cost_test {
+
 using namespace merganser;
 using namespace merganser::evaluation;
 using Catch::Matchers::WithinRel;
-
-namespace {
 
 template <class Model>
 Model small_model(Vector<merge::Placement<float>> policies) {
@@ -51,8 +51,6 @@ std::vector<data::Batch> batches() {
   }
   return data::make_batches(examples, 3);
 }
-
-}  // namespace
 
 TEST_CASE("make_batches keeps the order and leaves a rest", "[evaluation][predicted_cost]") {
   const auto made = batches();
@@ -126,3 +124,5 @@ TEST_CASE("a pooling counts as a gate, and a classifier has no decoder", "[evalu
     encoder += encoder_flops(cost_shape(classifier.config()), lengths_of(batch.source.offsets));
   CHECK_THAT(cost.without, WithinRel(encoder, 1e-12));
 }
+
+}  // namespace predicted_cost_test

@@ -17,7 +17,7 @@
 #include "support/catch.hpp"
 
 namespace merganser::testing {
-namespace {
+namespace golden_test {
 
 using merge::DeletionMode;
 using merge::DeletionOptions;
@@ -312,5 +312,5 @@ TEST_CASE("every golden case directory agrees with the reference") {
   CHECK(checked > 0);
 }
 
-}  // namespace
+}  // namespace golden_test
 }  // namespace merganser::testing

@@ -12,7 +12,7 @@
 #include "support/catch.hpp"
 
 namespace merganser::testing {
-namespace {
+namespace head_golden_test {
 
 using Model = models::EncoderDecoder<float>;
 namespace fs = std::filesystem;
@@ -48,8 +48,6 @@ std::vector<double> logits_of(const Model& model, const io::SafetensorsFile& fil
   return to_numbers(model.forward_targets(batch.tokens, labels_of(file, "labels"), options).logits);
 }
 
-}  // namespace
-
 TEST_CASE("own head if the file has one; scaled as the file says, else as the tie does", "[golden][head]") {
   for (const Row& row : rows) {
     CAPTURE(row.golden, row.tie_word_embeddings, row.scale_decoder_outputs.value_or(row.tie_word_embeddings));
@@ -81,4 +79,5 @@ TEST_CASE("own head if the file has one; scaled as the file says, else as the ti
   }
 }
 
+}  // namespace head_golden_test
 }  // namespace merganser::testing

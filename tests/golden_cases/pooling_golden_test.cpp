@@ -12,7 +12,7 @@
 #include "support/catch.hpp"
 
 namespace merganser::testing {
-namespace {
+namespace pooling_golden_test {
 
 using merge::DeletionMode;
 using merge::DeletionOptions;
@@ -166,5 +166,5 @@ TEST_CASE("the golden case directories of poolings agree with the reference") {
   CHECK(checked == std::set<std::string>{"bpt5", "canine"});
 }
 
-}  // namespace
+}  // namespace pooling_golden_test
 }  // namespace merganser::testing

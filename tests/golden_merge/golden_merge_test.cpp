@@ -16,7 +16,7 @@
 #include "support/catch.hpp"
 
 namespace merganser::testing {
-namespace {
+namespace golden_merge_test {
 
 /// What a case of a prefix is compared by.
 struct Check {
@@ -102,5 +102,5 @@ TEST_CASE("the golden vectors of policies", "[golden_merge]") {
   }
 }
 
-}  // namespace
+}  // namespace golden_merge_test
 }  // namespace merganser::testing

@@ -19,11 +19,11 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace locale_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 namespace fs = std::filesystem;
-
-namespace {
 
 /// Writes 1234.5 as people in Germany do, or in the United States.
 class Punctuation : public std::numpunct<char> {
@@ -117,8 +117,6 @@ std::vector<std::string> all_of_io() {
   return texts;
 }
 
-}  // namespace
-
 TEST_CASE("all of io reads and writes the same under every locale", "[locale]") {
   const LocaleScope scope;
   const std::vector<std::string> plain = all_of_io();
@@ -140,3 +138,5 @@ TEST_CASE("all of io reads and writes the same under every locale", "[locale]") 
     CHECK(all_of_io() == plain);
   }
 }
+
+}  // namespace locale_test

@@ -13,11 +13,11 @@
 #include "support/golden_dir.hpp"
 #include "support/plain_safetensors.hpp"
 
+namespace round_trip_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using Model = models::EncoderDecoder<float>;
-
-namespace {
 
 Model tiny_model(models::Head head = models::Head::untied) {
   Design<Model> design;
@@ -70,8 +70,6 @@ void require_same_bytes(const std::string& got, const std::string& expected) {
   for (std::size_t i = 0; i < got.size(); ++i)
     if (got[i] != expected[i]) FAIL("byte " << i << " of " << got.size());
 }
-
-}  // namespace
 
 TEST_CASE("a saved model is, byte by byte, the file that the format asks for", "[round_trip]") {
   const std::string dtype = GENERATE(as<std::string>(), "F32", "F16", "BF16", "F64");
@@ -198,3 +196,5 @@ TEST_CASE("both readers see the same in every golden file", "[round_trip][golden
   }
   CHECK(files > 0);
 }
+
+}  // namespace round_trip_test

@@ -13,11 +13,11 @@
 
 #include "support/catch.hpp"
 
+namespace version_0_1_test {
+
 using namespace merganser;
 using Model = models::EncoderDecoder<float>;
 namespace fs = std::filesystem;
-
-namespace {
 
 const fs::path files = fs::path(MERGANSER_GOLDEN_DIR).parent_path() / "io" / "version_0_1";
 
@@ -57,8 +57,6 @@ double sum_of(const Model& model) {
     for (Index i = 0; i < view.size(); ++i) sum += static_cast<double>(view.data[i]);
   return sum;
 }
-
-}  // namespace
 
 TEST_CASE("a model directory of 0.1 has its configuration, its weights and its answers", "[version_0_1]") {
   Model model = io::load_model<float>(files / "model");
@@ -122,3 +120,5 @@ TEST_CASE("a checkpoint of 0.1 has its run and goes on", "[version_0_1]") {
   trainer.run(1, [&] { return batch; });
   CHECK(trainer.steps_taken() == 4);
 }
+
+}  // namespace version_0_1_test

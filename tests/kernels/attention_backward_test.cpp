@@ -16,13 +16,13 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace attention_backward_test {
+
 using namespace merganser;
 using namespace merganser::kernels;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
 using Catch::Matchers::WithinRel;
-
-namespace {
 
 ParameterView<double> list_view(const std::string& name, std::vector<double>& list) {
   return {name, list.data(), 1, static_cast<Index>(list.size()), true};
@@ -73,8 +73,6 @@ void require_same(const AllGradients& a, const AllGradients& b, double tolerance
   REQUIRE(list_difference(a.distance_bias, b.distance_bias) <= tolerance);
   REQUIRE(list_difference(a.key_bias, b.key_bias) <= tolerance);
 }
-
-}  // namespace
 
 TEST_CASE("the gradients of attention agree with finite differences, for every combination of features",
           "[attention_backward]") {
@@ -251,3 +249,5 @@ TEST_CASE("keys whose biases are all -infinity have no gradient", "[attention_ba
   const AllGradients got = gradients_of(head, random_matrix<double>(4, head_width, rng), 0.0, 0.0);
   for (const Matrix<double>* grad : {&got.q, &got.k, &got.v}) REQUIRE(grad->isZero(0));
 }
+
+}  // namespace attention_backward_test

@@ -6,13 +6,13 @@
 #include "support/catch.hpp"
 #include "support/random_values.hpp"
 
+namespace attention_distance_test {
+
 using namespace merganser;
 using namespace merganser::kernels;
 using namespace merganser::kernels::detail;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
-
-namespace {
 
 // Keys in every order, fewer than a block and as many.
 std::vector<std::vector<Position>> key_lists(Index block) {
@@ -32,8 +32,6 @@ std::vector<std::vector<Position>> key_lists(Index block) {
 std::size_t place(Position key, Position query, Index radius) {
   return static_cast<std::size_t>(std::clamp<Index>(Index{key} - query, -radius, radius) + radius);
 }
-
-}  // namespace
 
 TEST_CASE("the order of keys is seen", "[attention_distance]") {
   using List = std::vector<Position>;
@@ -92,3 +90,5 @@ TEMPLATE_TEST_CASE("the gradient of a row of biases is added up by distance", "[
         REQUIRE_THAT(static_cast<double>(sum[d]), WithinAbs(expected[d], 1e-4));
     }
 }
+
+}  // namespace attention_distance_test

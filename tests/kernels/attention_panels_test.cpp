@@ -6,11 +6,11 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace attention_panels_test {
+
 using namespace merganser;
 using namespace merganser::kernels::detail;
 using namespace merganser::testing;
-
-namespace {
 
 // start + a b by plain loops in double.
 template <Real Scalar>
@@ -22,8 +22,6 @@ Matrix<double> plain_product(const Matrix<Scalar>& a, const Matrix<Scalar>& b, B
                      (start == BlockStart::scale ? static_cast<double>(factors[static_cast<std::size_t>(i)]) : 1.0);
   return result;
 }
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("products with packed panels are those of plain loops, for all small shapes", "[attention_panels]",
                    float, double) {
@@ -90,3 +88,5 @@ TEMPLATE_TEST_CASE("a call finds memory for each of its arrays, on lines of the 
     REQUIRE(sizeof(memory) <= 64);
   }
 }
+
+}  // namespace attention_panels_test

@@ -9,13 +9,13 @@
 #include "support/catch.hpp"
 #include "support/laws.hpp"
 
+namespace attention_rules_test {
+
 using namespace merganser;
 using namespace merganser::kernels;
 using namespace merganser::kernels::detail;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
-
-namespace {
 
 // The rules of a head, with the table they need.
 template <Real Scalar>
@@ -29,8 +29,6 @@ struct Rules {
         table(static_cast<std::size_t>(DistanceTable<Scalar>::size(scores))),
         rules(scores, head.k.rows(), table.data()) {}
 };
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("products become scores by the definition, in one pass and in two", "[attention_rules]", float,
                    double) {
@@ -163,3 +161,5 @@ TEMPLATE_TEST_CASE("a soft cap far above the scores leaves them as they are", "[
     }
   }
 }
+
+}  // namespace attention_rules_test

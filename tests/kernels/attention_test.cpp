@@ -11,6 +11,8 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace attention_test {
+
 using namespace merganser;
 using namespace merganser::kernels;
 using namespace merganser::testing;
@@ -278,3 +280,5 @@ TEMPLATE_TEST_CASE("keys whose biases are all -infinity weigh nothing", "[attent
       REQUIRE(relative_difference(run(head).y, plain_attend(head).y) <= agreement<TestType>);
     }
 }
+
+}  // namespace attention_test

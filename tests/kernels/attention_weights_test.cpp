@@ -9,14 +9,14 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace attention_weights_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using kernels::HeadScores;
 using kernels::SoftmaxKind;
 using kernels::SoftmaxRows;
 using kernels::Visibility;
-
-namespace {
 
 /// A head with everything that changes a score.
 template <Real Scalar>
@@ -85,8 +85,6 @@ struct Head {
   }
 };
 
-}  // namespace
-
 TEMPLATE_TEST_CASE("the weights of attention come out again", "[attention_weights]", float, double) {
   for (const Index tokens : {1, 3, 47, 49, 300})
     for (const SoftmaxKind softmax : {SoftmaxKind::softmax, SoftmaxKind::softmax1})
@@ -108,3 +106,5 @@ TEST_CASE("no keys have no weights, and what does not fit is refused", "[attenti
   kernels::visit_weights<float>(q, none, {}, {}, visit);
   REQUIRE_THROWS_AS(kernels::visit_weights<float>(q, other, {}, {}, visit), std::invalid_argument);
 }
+
+}  // namespace attention_weights_test

@@ -10,13 +10,13 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace elementwise_test {
+
 using namespace merganser;
 using namespace merganser::kernels;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
 using Catch::Matchers::WithinRel;
-
-namespace {
 
 double plain_gelu(double x) {
   return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x)));
@@ -54,8 +54,6 @@ Matrix<Scalar> range() {
   for (Index i = 0; i < x.size(); ++i) x(0, i) = static_cast<Scalar>(static_cast<double>(i - 1200) / 100);
   return x;
 }
-
-}  // namespace
 
 TEST_CASE("every row is visited once, whatever their number", "[elementwise]") {
   for (const int threads : {1, 2}) {
@@ -186,3 +184,5 @@ TEST_CASE("a gated gelu of blocks of two shapes is refused", "[elementwise]") {
   REQUIRE_THROWS_AS(kernels::gated_gelu_backward(x, x, x, smaller, same), std::invalid_argument);
   REQUIRE_THROWS_AS(kernels::gated_gelu_backward(x, x, x, same, smaller), std::invalid_argument);
 }
+
+}  // namespace elementwise_test

@@ -9,13 +9,13 @@
 #include "support/catch.hpp"
 #include "support/laws.hpp"
 
+namespace gradient_block_test {
+
 using namespace merganser;
 using namespace merganser::kernels;
 using namespace merganser::kernels::detail;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
-
-namespace {
 
 // A block of gradients of a head's first keys, and the rules that it needs.
 template <Real Scalar>
@@ -46,8 +46,6 @@ struct Given {
 
   std::vector<Scalar> copy_of(const Scalar* array) const { return {array, array + numbers}; }
 };
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("products become the weights that softmax left", "[gradient_block]", float, double) {
   const HeadGradients<TestType> gradients{.excess_weight = TestType(0.5), .excess_limit = TestType(0.25)};
@@ -137,3 +135,5 @@ TEMPLATE_TEST_CASE("hidden pairs add nothing, whatever the hidden keys hold", "[
   REQUIRE((sum_k - expected_k).norm() <= agreement<TestType> * expected_k.norm());
   REQUIRE((sum_v - expected_v).norm() <= agreement<TestType> * expected_v.norm());
 }
+
+}  // namespace gradient_block_test

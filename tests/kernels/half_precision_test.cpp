@@ -8,10 +8,10 @@
 
 #include "support/catch.hpp"
 
+namespace half_precision_test {
+
 using namespace merganser;
 using namespace merganser::kernels::detail;
-
-namespace {
 
 // Every number of 16 bits in one of the halves of some words, expanded.
 template <class Format>
@@ -40,8 +40,6 @@ float half_value(std::uint32_t bits) {
 bool same(float a, float b) {
   return std::isnan(a) ? std::isnan(b) : std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b);
 }
-
-}  // namespace
 
 TEST_CASE("every bfloat16 number is the upper half of its float", "[half_precision]") {
   for (const int shift : {0, 16}) {
@@ -80,3 +78,5 @@ TEST_CASE("rounding keeps every number of 16 bits and takes the nearest to other
   const std::uint32_t nan = bfloat16_bits(std::bit_cast<float>(0x7F800001u));
   REQUIRE(std::isnan(std::bit_cast<float>(nan << 16)));
 }
+
+}  // namespace half_precision_test

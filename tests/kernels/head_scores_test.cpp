@@ -6,6 +6,8 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace head_scores_test {
+
 using namespace merganser;
 using namespace merganser::kernels;
 using namespace merganser::testing;
@@ -49,3 +51,5 @@ TEST_CASE("a head refuses inputs of other sizes", "[HeadScores]") {
   REQUIRE(argument_error([&] { gradients_of<float>(head, Matrix<float>::Ones(2, 5), 0, 0); }) ==
           "kernels::attend_backward: grad_y: got 2 x 5, expected 3 x 5");
 }
+
+}  // namespace head_scores_test

@@ -9,11 +9,11 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace matmul_test {
+
 using namespace merganser;
 using namespace merganser::kernels;
 using namespace merganser::testing;
-
-namespace {
 
 template <Real Scalar>
 Matrix<Scalar> plain_product(const Matrix<Scalar>& a, const Matrix<Scalar>& b) {
@@ -69,8 +69,6 @@ template <Real Scalar>
 PackedMatrix<Scalar> packed(const Matrix<Scalar>& b) {
   return PackedMatrix<Scalar>(b, Orientation::as_is);
 }
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("products of blocks are those of plain loops", "[matmul]", float, double) {
   Rng rng(1);
@@ -253,3 +251,5 @@ TEST_CASE("products name the extents that do not fit", "[matmul]") {
   REQUIRE(argument_error([&] { multiply_transposed<float>(Matrix<float>::Zero(3, 2), b, narrow); }) ==
           "kernels::multiply_transposed: c.cols(): got 4, expected 5");
 }
+
+}  // namespace matmul_test

@@ -9,11 +9,11 @@
 #include "support/catch.hpp"
 #include "support/random_values.hpp"
 
+namespace packed_matrix_test {
+
 using namespace merganser;
 using namespace merganser::kernels;
 using namespace merganser::testing;
-
-namespace {
 
 // Whether every panel holds the columns of B [K x N], row after row, and 0 past column N.
 template <Real Scalar>
@@ -29,8 +29,6 @@ bool holds(const PackedMatrix<Scalar>& packed, const Matrix<Scalar>& b) {
   }
   return true;
 }
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("packing keeps every element, in both orientations", "[PackedMatrix]", float, double) {
   constexpr Index panel = PackedMatrix<TestType>::panel_width;
@@ -125,15 +123,11 @@ TEMPLATE_TEST_CASE("packing again forgets what was packed before", "[PackedMatri
   }
 }
 
-namespace {
-
 template <class Packed>
 concept HandsOutPanels = requires(Packed&& packed) {
   std::forward<Packed>(packed).panel(0);
 }
 || requires(Packed&& packed) { std::forward<Packed>(packed).words(0); };
-
-}  // namespace
 
 TEST_CASE("moved from, a packed matrix is empty, and a temporary hands out no panels", "[PackedMatrix]") {
   PackedMatrix<float> packed(Matrix<float>::Ones(3, 4), Orientation::as_is);
@@ -146,3 +140,5 @@ TEST_CASE("moved from, a packed matrix is empty, and a temporary hands out no pa
   REQUIRE((packed.depth() == 3 && packed.cols() == 4 && packed.panel(0)[0] == 1));
   static_assert(HandsOutPanels<const PackedMatrix<float>&> && !HandsOutPanels<PackedMatrix<float>>);
 }
+
+}  // namespace packed_matrix_test

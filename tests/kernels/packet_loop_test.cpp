@@ -8,12 +8,12 @@
 #include "support/catch.hpp"
 #include "support/random_values.hpp"
 
+namespace packet_loop_test {
+
 using namespace merganser;
 using namespace merganser::kernels;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
-
-namespace {
 
 constexpr Index largest_shift = 15;  // elements: every place inside a cache line of float, and inside two of double
 
@@ -46,8 +46,6 @@ std::vector<Scalar> exp_of(const Scalar* in, Index count) {
       count, out.data(), [](const auto& x) { return packet_exp<Scalar>(x); }, in);
   return out;
 }
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("transform computes every element and writes no other", "[packet_loop]", float, double) {
   constexpr Index size = PacketOf<TestType>::size;
@@ -146,3 +144,5 @@ TEMPLATE_TEST_CASE("what is not a number stays visible in a sum", "[packet_loop]
     REQUIRE(std::isnan(sum(41, values.data())));
   }
 }
+
+}  // namespace packet_loop_test

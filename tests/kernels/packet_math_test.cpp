@@ -14,11 +14,11 @@
 #include "support/catch.hpp"
 #include "support/random_values.hpp"
 
+namespace packet_math_test {
+
 using namespace merganser;
 using namespace merganser::kernels;
 using namespace merganser::testing;
-
-namespace {
 
 // One float in so many, of all that there are between two.
 std::vector<float> sample(float lowest, float highest) {
@@ -66,8 +66,6 @@ constexpr float largest = std::numeric_limits<float>::max();
 double gelu(double x) { return x / (1 + std::exp(-2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))); }
 
 constexpr auto packet_gelu = []<class Packet>(const Packet& x) { return PacketGelu<float, Packet>(x).value(); };
-
-}  // namespace
 
 // The bounds of docs/kernels.md, which bench/ulp_errors measures over every float.
 TEST_CASE("functions of floats are as good as they say, in units in the last place", "[packet_math]") {
@@ -180,3 +178,5 @@ TEMPLATE_TEST_CASE("a rounded product is not merged with what is added to it", "
   const TestType product = rounded(TestType(a * b));
   REQUIRE(product - rounded(TestType(a * b)) == TestType{0});
 }
+
+}  // namespace packet_math_test

@@ -9,14 +9,14 @@
 
 #include "support/catch.hpp"
 
+namespace packets_test {
+
 using namespace merganser;
 using namespace merganser::kernels;
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wignored-attributes"  // a packet as a template argument: its alignment is not lost
 #endif
-
-namespace {
 
 template <Real Scalar>
 std::vector<Scalar> lanes_of(const typename PacketOf<Scalar>::Type& packet) {
@@ -32,8 +32,6 @@ std::vector<Scalar> counted(Scalar first, Scalar step) {
   for (std::size_t i = 0; i < lanes.size(); ++i) lanes[i] = first + static_cast<Scalar>(i) * step;
   return lanes;
 }
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("the names of packets mean what they say, lane by lane", "[packets]", float, double) {
   using Packet = typename PacketOf<TestType>::Type;
@@ -109,3 +107,5 @@ TEST_CASE("pmadd rounds once where the build has an instruction for it", "[packe
   const auto lanes = lanes_of<float>(simd::pmadd(opaque(broadcast(a)), opaque(broadcast(a)), broadcast(-1.0F)));
   if (PacketOf<float>::size > 1) REQUIRE(lanes[0] == (simd::pmadd_fuses ? once : twice));
 }
+
+}  // namespace packets_test

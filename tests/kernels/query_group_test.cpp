@@ -6,6 +6,8 @@
 #include "support/attention_head.hpp"
 #include "support/catch.hpp"
 
+namespace query_group_test {
+
 using namespace merganser;
 using namespace merganser::kernels;
 using namespace merganser::kernels::detail;
@@ -55,3 +57,5 @@ TEST_CASE("a group finds its rows in a matrix and in a block of one", "[query_gr
   REQUIRE(*rows.from(0, 0).data == m(2, 2));
   REQUIRE(*rows.from(2, 1).data == m(4, 3));
 }
+
+}  // namespace query_group_test

@@ -6,6 +6,8 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace register_block_test {
+
 using namespace merganser;
 using namespace merganser::kernels;
 using namespace merganser::testing;
@@ -33,3 +35,5 @@ TEMPLATE_TEST_CASE("a block goes on from the sums it left", "[multiply_block]", 
   REQUIRE(identical(whole, parts));
   REQUIRE((whole - a * b).cwiseAbs().maxCoeff() <= TestType(1e-4));
 }
+
+}  // namespace register_block_test

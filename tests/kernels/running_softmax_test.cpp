@@ -11,6 +11,8 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace running_softmax_test {
+
 using namespace merganser;
 using namespace merganser::kernels;
 using namespace merganser::kernels::detail;
@@ -80,3 +82,5 @@ TEMPLATE_TEST_CASE("keys that come in blocks weigh what they weigh together", "[
     }
   }
 }
+
+}  // namespace running_softmax_test

@@ -12,13 +12,13 @@
 #include "support/golden_dir.hpp"
 #include "support/random_values.hpp"
 
+namespace softmax_test {
+
 using namespace merganser;
 using namespace merganser::kernels;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
 using Catch::Matchers::WithinRel;
-
-namespace {
 
 template <Real Scalar>
 struct Weights {
@@ -49,8 +49,6 @@ std::vector<Scalar> cast(const std::vector<double>& x) {
 }
 
 constexpr SoftmaxKind kinds[] = {SoftmaxKind::softmax, SoftmaxKind::softmax1};
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("softmax1 gives the golden values", "[softmax]", float, double) {
   std::ifstream file(golden_dir() + "/softmax1.json");
@@ -163,3 +161,5 @@ TEMPLATE_TEST_CASE("a row of nothing but -infinity weighs nothing", "[softmax]",
   std::vector<TestType> row = nothing;
   REQUIRE(softmax_row(37, row.data(), SoftmaxKind::softmax) == -infinite);
 }
+
+}  // namespace softmax_test

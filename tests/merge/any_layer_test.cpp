@@ -6,10 +6,10 @@
 
 #include "support/catch.hpp"
 
+namespace any_layer_test {
+
 using namespace merganser;
 using namespace merganser::merge;
-
-namespace {
 
 struct One {
   struct Cache {
@@ -31,8 +31,6 @@ struct Owner {
     return ++cache.of<Layer>().calls;
   }
 };
-
-}  // namespace
 
 TEST_CASE("types are told apart by their tags", "[any_layer]") {
   REQUIRE(merge::detail::tag_of<One>() == merge::detail::tag_of<One>());
@@ -75,3 +73,5 @@ TEST_CASE("a visitor of any type is met by way of one that is known", "[any_laye
   known.absent(weight, "w");
   REQUIRE(seen == "m6 r5 c4 w4 ");
 }
+
+}  // namespace any_layer_test

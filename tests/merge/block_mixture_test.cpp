@@ -9,11 +9,11 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace block_mixture_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
-
-namespace {
 
 using Blocks = Vector<BlockSize>;
 
@@ -70,8 +70,6 @@ Matrix<double> slow(const Blocks& blocks, Index rate, bool consensus, Edges edge
 
 const Vector<Blocks> kinds = {{{1}}, {{1}, {2}, {3}, {4}}, {{1}, {3}, {3, 1}, {3, 2}}, {{5, 3}, {2, 1}}};
 
-}  // namespace
-
 TEST_CASE("a block mixture follows its formula", "[BlockMixture]") {
   Rng rng(1);
   for (const Blocks& blocks : kinds)
@@ -115,3 +113,5 @@ TEST_CASE("the gradients of a block mixture agree with finite differences", "[Bl
                           {tensor_view("x", grad_x), tensor_view("w", grad_w)});
       }
 }
+
+}  // namespace block_mixture_test

@@ -8,13 +8,13 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace boundary_predictor_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::WithinAbs;
-
-namespace {
 
 using Flags = Vector<std::uint8_t>;
 
@@ -37,8 +37,6 @@ struct Setup {
 };
 
 double plain_gelu(double x) { return x * 0.5 * (1 + std::erf(x / std::sqrt(2.0))); }
-
-}  // namespace
 
 TEST_CASE("logits and soft boundaries are what the formula says", "[BoundaryPredictor]") {
   const Setup<double> s;
@@ -152,3 +150,5 @@ TEST_CASE("no tokens have no boundaries, and what does not fit is named", "[Boun
   REQUIRE_THROWS_AS(BoundaryPredictor<float>({4, 6, 0.0}), std::invalid_argument);
   REQUIRE_THROWS_AS(BoundaryPredictor<float>({0, 6, 0.5}), std::invalid_argument);
 }
+
+}  // namespace boundary_predictor_test

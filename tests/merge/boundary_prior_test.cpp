@@ -8,14 +8,14 @@
 #include "support/gradient_check.hpp"
 #include "support/random_values.hpp"
 
+namespace boundary_prior_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::WithinAbs;
 using Catch::Matchers::WithinRel;
-
-namespace {
 
 using Flags = Vector<std::uint8_t>;
 using Counts = Vector<Index>;
@@ -29,8 +29,6 @@ double surprise(double k, double n, double p) {
 BoundaryPriorResult<double> loss(const Flags& boundaries, const Counts& lengths, const Counts& trials, double prior) {
   return boundary_prior_loss<double>(boundaries, SequenceOffsets::from_lengths(lengths), trials, prior);
 }
-
-}  // namespace
 
 TEST_CASE("the prior loss is the mean surprise of the counts", "[boundary_prior]") {
   // 2 of 3, 1 of 4 with one pad as a fifth row, none of none
@@ -79,3 +77,5 @@ TEST_CASE("without tokens the prior loss is 0, and what does not fit is named", 
   for (const double prior : {0.0, 1.0, -1.0, std::nan("")})
     REQUIRE_THAT(argument_error([&] { loss({1}, {1}, {1}, prior); }), ContainsSubstring("expected in (0, 1)"));
 }
+
+}  // namespace boundary_prior_test

@@ -11,11 +11,11 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace budget_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
-
-namespace {
 
 using Counts = Vector<Index>;
 using Flags = Vector<std::uint8_t>;
@@ -45,8 +45,6 @@ Counts removed(StackBudget budget, Index policies, Index tokens) {
 }
 
 SequenceOffsets offsets_of(const Counts& lengths) { return SequenceOffsets::from_lengths(lengths); }
-
-}  // namespace
 
 TEST_CASE("a share is rounded half up, and leaves a token", "[removals_of]") {
   REQUIRE(removals_of(5, 0.5) == 3);
@@ -244,3 +242,5 @@ TEST_CASE("policies with a schedule reach any rate together", "[StackBudget]") {
     }
   }
 }
+
+}  // namespace budget_test

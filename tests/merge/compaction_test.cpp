@@ -11,11 +11,11 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace compaction_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
-
-namespace {
 
 using Rows = Vector<Index>;
 
@@ -67,8 +67,6 @@ struct Setup {
     return y;
   }
 };
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("compaction is what the plans say", "[Compaction]", float, double) {
   bool merged = false, empty = false, shared = false;
@@ -418,3 +416,5 @@ TEST_CASE("a row is made as long as its longest member, and its gradient", "[Com
   REQUIRE(compaction.compact(none).norm() == 0);
   REQUIRE(compaction.compact_backward(probe, none).allFinite());
 }
+
+}  // namespace compaction_test

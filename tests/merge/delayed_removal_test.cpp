@@ -16,11 +16,11 @@
 #include "support/policy_laws.hpp"
 #include "support/random_values.hpp"
 
+namespace delayed_removal_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
-
-namespace {
 
 using Rows = Vector<Index>;
 using Flags = Vector<std::uint8_t>;
@@ -111,8 +111,6 @@ DeleteGate<double> learned() {
   randomise(gate, rng);
   return gate;
 }
-
-}  // namespace
 
 TEST_CASE("what is marked as deleted leaves, and the rest keeps all that is known of it", "[RemoveDeleted]") {
   const PolicyBatch<double> batch = marked();
@@ -273,3 +271,5 @@ TEST_CASE("a gate and its removal keep the laws of policies", "[RemoveDeleted]")
   laws.options.survivor_bias = SurvivorBias::dropped;
   require_policy_laws(make, laws);
 }
+
+}  // namespace delayed_removal_test

@@ -7,6 +7,8 @@
 #include "support/catch.hpp"
 #include "support/random_values.hpp"
 
+namespace deletion_options_test {
+
 using namespace merganser::merge;
 using namespace merganser::testing;
 
@@ -46,3 +48,5 @@ TEST_CASE("settings that contradict themselves are named", "[DeletionOptions]") 
   for (const double rate : {0.0, 0.5, 1.0}) REQUIRE(error_of({}, rate) == "nothing thrown");
   REQUIRE(error_of(-15.0, {}) == "nothing thrown");
 }
+
+}  // namespace deletion_options_test

@@ -7,17 +7,15 @@
 #include "support/catch.hpp"
 #include "support/random_values.hpp"
 
+namespace deletion_statistics_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
 
-namespace {
-
 using Flags = Vector<std::uint8_t>;
 using Counts = Vector<Index>;
-
-}  // namespace
 
 TEST_CASE("tokens and survivors are counted sequence by sequence", "[DeletionStatistics]") {
   const SequenceOffsets offsets = SequenceOffsets::from_lengths(Counts{4, 0, 1, 3});
@@ -65,3 +63,5 @@ TEST_CASE("every sequence keeps one token, so all others can be deleted", "[Dele
   REQUIRE(statistics.deleted() == 3);
   REQUIRE(DeletionStatistics().deletable() == 0);
 }
+
+}  // namespace deletion_statistics_test

@@ -15,11 +15,11 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace deletion_step_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
-
-namespace {
 
 using Rows = Vector<Index>;
 using Values = Vector<double>;
@@ -57,8 +57,6 @@ Vector<Value> at(const Vector<Value>& values, const Rows& rows) {
   for (const Index row : rows) result.push_back(values[row]);
   return result;
 }
-
-}  // namespace
 
 TEST_CASE("tokens start at their own rows, without bias", "[TokenState]") {
   const State state = start();
@@ -340,8 +338,6 @@ TEMPLATE_TEST_CASE("in attention, soft deletion with a saturated gate is hard de
             agreement<TestType>);
 }
 
-namespace {
-
 /// An encoder whose gates are sure: every value is 0 or the scale.
 template <Real Scalar>
 struct SureEncoder {
@@ -382,8 +378,6 @@ struct SureEncoder {
   }
 };
 
-}  // namespace
-
 TEMPLATE_TEST_CASE("in an encoder, soft deletion with saturated gates is hard deletion", "[DeletionStep]", float,
                    double) {
   for (const Rows& blocks : {Rows{1}, Rows{0}, Rows{1, 3}}) {
@@ -417,3 +411,5 @@ TEST_CASE("the surer the gate, the smaller the difference of soft and hard", "[D
     if (scale > -10) REQUIRE(difference > 1e-6);  // the measure does see what there is
   }
 }
+
+}  // namespace deletion_step_test

@@ -9,12 +9,12 @@
 #include "support/gradient_check.hpp"
 #include "support/random_values.hpp"
 
+namespace gate_regulariser_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
-
-namespace {
 
 using Values = Vector<double>;
 using Flags = Vector<std::uint8_t>;
@@ -32,8 +32,6 @@ RegulariserResult<double> run(GateRegulariser kind, const Values& values, const 
 }
 
 ParameterView<double> view(const char* name, Values& values) { return {name, values.data(), 1, values.size(), true}; }
-
-}  // namespace
 
 TEST_CASE("each regulariser is what it says", "[GateRegulariser]") {
   const Values values = {-30, -2, -4, 0}, logits = {-5, -1, 3, 1};
@@ -122,3 +120,5 @@ TEST_CASE("lengths that differ are named", "[GateRegulariser]") {
   REQUIRE(argument_error([&] { run(kind, {1, 2}, {1}); }) == "regularise: logits.size(): got 1, expected 2");
   REQUIRE(argument_error([&] { run(kind, {1, 2}, {1, 2}, {0}); }) == "regularise: forced.size(): got 1, expected 2");
 }
+
+}  // namespace gate_regulariser_test

@@ -8,10 +8,10 @@
 
 #include "support/catch.hpp"
 
+namespace gate_test {
+
 using namespace merganser;
 using namespace merganser::merge;
-
-namespace {
 
 static_assert(LearnedGate<DeleteGate<float>, float>);
 static_assert(LearnedGate<DeleteGate<double>, double>);
@@ -60,8 +60,6 @@ struct Learning : Forgetful {
 };
 static_assert(LearnedGate<Learning, double>);
 
-}  // namespace
-
 TEST_CASE("a gate that is told of vectors alone knows nothing else", "[Gate]") {
   const Matrix<double> x = Matrix<double>::Constant(3, 2, 4.0);
   const GateInput<double> input{x};
@@ -79,3 +77,5 @@ TEST_CASE("a gate is shown what there is", "[Gate]") {
   REQUIRE(FirstColumn().forward({x, forced}).values == Vector<double>{-0.5, -9.0, -0.5});
   REQUIRE(FirstColumn().forward({x}).logits.empty());
 }
+
+}  // namespace gate_test

@@ -14,11 +14,11 @@
 #include "support/policy_laws.hpp"
 #include "support/random_values.hpp"
 
+namespace gated_deletion_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
-
-namespace {
 
 using Rows = Vector<Index>;
 using Flags = Vector<std::uint8_t>;
@@ -83,8 +83,6 @@ DeleteGate<Scalar> learned(GateNoise noise = GateNoise::none) {
 }
 
 ParameterView<double> view(const char* name, Values& list) { return {name, list.data(), 1, list.size(), true}; }
-
-}  // namespace
 
 TEST_CASE("soft deletion adds gate values to key biases and moves nothing", "[GatedDeletion]") {
   PolicyBatch<double> batch = batch_of();
@@ -392,3 +390,5 @@ TEST_CASE("a gated deletion says what does not fit", "[GatedDeletion]") {
   REQUIRE(argument_error([&] { own.forward(batch.x, context); }) ==
           "deletion_plans: removals.size(): got 2, expected 3");
 }
+
+}  // namespace gated_deletion_test

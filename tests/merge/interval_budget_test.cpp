@@ -8,13 +8,13 @@
 #include "support/error_text.hpp"
 #include "support/gradient_check.hpp"
 
+namespace interval_budget_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::WithinAbs;
-
-namespace {
 
 using Flags = Vector<std::uint8_t>;
 using Counts = Vector<Index>;
@@ -28,8 +28,6 @@ BoundaryPriorResult<double> loss(const Flags& marks, const Counts& lengths, cons
 double hinge(double rate, const RateInterval& interval) {
   return std::max(rate - interval.highest, 0.0) + std::max(interval.highest - interval.slack - rate, 0.0);
 }
-
-}  // namespace
 
 TEST_CASE("the interval loss is the mean distance of the rates to their intervals", "[interval_budget]") {
   // 2 of 4, 1 of 4 with a pad as a fifth row, none of none, 0 of 1
@@ -84,3 +82,5 @@ TEST_CASE("without tokens the interval loss is 0, and what does not fit is named
   for (const double slack : {-0.1, 0.6, std::nan("")})
     REQUIRE_THAT(argument_error([&] { loss({1}, {1}, {1}, {{0.5, slack}}); }), ContainsSubstring("slack: got"));
 }
+
+}  // namespace interval_budget_test

@@ -10,11 +10,11 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace keep_predictor_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
-
-namespace {
 
 using Flags = Vector<std::uint8_t>;
 
@@ -64,8 +64,6 @@ Vector<double> slow_logits(const KeepPredictor<double>& p, const Matrix<double>&
   }
   return logits;
 }
-
-}  // namespace
 
 TEST_CASE("a keep predictor joins own features and the mean of those that are there", "[KeepPredictor]") {
   for (const Index width : {4, 6, 10}) {
@@ -151,3 +149,5 @@ TEST_CASE("shapes of a keep predictor that do not fit are named", "[KeepPredicto
   REQUIRE_THROWS_AS(predictor.forward(Matrix<float>::Zero(2, 4), SequenceOffsets::single(2), gone, cache),
                     std::invalid_argument);
 }
+
+}  // namespace keep_predictor_test

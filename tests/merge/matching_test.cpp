@@ -8,6 +8,8 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace matching_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using merge::largest;
@@ -15,15 +17,11 @@ using merge::Member;
 using merge::MergePlan;
 using merge::plan_of_targets;
 
-namespace {
-
 using Rows = Vector<Index>;
 
 std::string error_of(const Rows& joins) {
   return error_text<std::invalid_argument>([&] { plan_of_targets<double>(joins); });
 }
-
-}  // namespace
 
 TEST_CASE("unit rows and cosines", "[matching]") {
   Matrix<double> x(4, 2);
@@ -144,3 +142,5 @@ TEST_CASE("the largest scores, of equal ones the first", "[matching]") {
   none[90] = 1;
   REQUIRE(largest<double>(none, 3) == Rows{0, 7, 90});
 }
+
+}  // namespace matching_test

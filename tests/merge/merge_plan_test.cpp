@@ -6,11 +6,11 @@
 #include "support/catch.hpp"
 #include "support/random_values.hpp"
 
+namespace merge_plan_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
-
-namespace {
 
 using Rows = Vector<Index>;
 
@@ -32,8 +32,6 @@ MergePlan<float> merging() {
 Vector<Member<float>> members_of(const MergePlan<float>& plan, Index row) {
   return {plan.members(row).begin(), plan.members(row).end()};
 }
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("keeping rows gives each of them a row of its own and drops the others", "[MergePlan]", float,
                    double) {
@@ -141,3 +139,5 @@ TEST_CASE("a plan may count the sizes of its rows in its own way", "[MergePlan]"
   REQUIRE(plan.within(Rows{1, 3, 4, 6}, 8).sizes() == Vector<float>{0.5F, 3.0F});
   REQUIRE(argument_error([&] { plan.set_sizes({1.0F}); }) == "MergePlan::set_sizes: sizes.size(): got 1, expected 2");
 }
+
+}  // namespace merge_plan_test

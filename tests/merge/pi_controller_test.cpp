@@ -17,12 +17,12 @@
 #include "support/golden_dir.hpp"
 #include "support/random_values.hpp"
 
+namespace pi_controller_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
-
-namespace {
 
 /// A gate under training: alpha pushes its mean logit down, the task pulls it back to 1, where a rate of 0.27 is
 /// deleted.
@@ -55,8 +55,6 @@ PiController::Config config(double target, ControllerRange range = ControllerRan
   result.range = range;
   return result;
 }
-
-}  // namespace
 
 TEST_CASE("the controller follows the reference", "[PiController][golden]") {
   std::ifstream file(golden_dir() + "/pi_controller.json");
@@ -212,3 +210,5 @@ TEST_CASE("a controller takes finite numbers only, and others leave it alone", "
   REQUIRE_THROWS_AS(PiController({0.5, std::numeric_limits<double>::infinity(), 1e-3}), std::invalid_argument);
   REQUIRE_THROWS_AS(PiController({0.5, 0.5, std::numeric_limits<double>::infinity()}), std::invalid_argument);
 }
+
+}  // namespace pi_controller_test

@@ -11,11 +11,11 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace placement_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
-
-namespace {
 
 static_assert(std::convertible_to<Placed<RandomGate>, Placement<float>>);
 static_assert(std::convertible_to<Placed<RandomGate>, Placement<double>>);
@@ -35,8 +35,6 @@ struct Cut {
 std::string error_of(const Vector<Placement<float>>& placements, Index blocks) {
   return argument_error([&] { check_placements("Stack", placements, blocks); });
 }
-
-}  // namespace
 
 TEST_CASE("policies stand in front of a block or behind its attention", "[Placement]") {
   const Placement<float> front = before_block(2, RandomGate{0.25, -30.0});
@@ -163,3 +161,5 @@ TEST_CASE("a schedule has the tokens of every block", "[placement]") {
     REQUIRE(placements[block].policy.expected_rate() == static_cast<double>(2 * block) / 10);
   }
 }
+
+}  // namespace placement_test

@@ -17,11 +17,11 @@
 #include "support/policy_laws.hpp"
 #include "support/random_values.hpp"
 
+namespace plan_policy_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
-
-namespace {
 
 using Rows = Vector<Index>;
 using Values = Vector<double>;
@@ -102,8 +102,6 @@ PlanPolicy<double, Any> policy_of(std::function<MergePlan<double>(const Tokens<d
 }
 
 ParameterView<double> view(const char* name, Values& list) { return {name, list.data(), 1, list.size(), true}; }
-
-}  // namespace
 
 TEST_CASE("planners keep the laws of policies", "[PlanPolicy]") {
   PolicyLaws laws;
@@ -325,3 +323,5 @@ TEST_CASE("a planner is copied with its policy", "[PlanPolicy]") {
   copy.planner.budget.rate = 0.75;
   REQUIRE(policy.planner.budget.rate == 0.25);
 }
+
+}  // namespace plan_policy_test

@@ -11,10 +11,10 @@
 
 #include "support/catch.hpp"
 
+namespace policy_layer_test {
+
 using namespace merganser;
 using namespace merganser::merge;
-
-namespace {
 
 using Rows = Vector<Index>;
 using Flags = Vector<std::uint8_t>;
@@ -48,8 +48,6 @@ struct WithoutTraining {
   }
 };
 static_assert(!PolicyLayer<WithoutTraining, float>);
-
-}  // namespace
 
 TEST_CASE("a report counts what its policy alone removed, without pads", "[PolicyReport]") {
   PolicyReport<float> report;
@@ -93,3 +91,5 @@ TEST_CASE("an auxiliary is a mean over tokens that nobody steers, unless it says
   REQUIRE_FALSE(auxiliary.steered);
   REQUIRE(auxiliary.over == MeanOver::tokens);
 }
+
+}  // namespace policy_layer_test

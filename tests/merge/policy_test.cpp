@@ -15,11 +15,11 @@
 #include "support/policy_laws.hpp"
 #include "support/random_values.hpp"
 
+namespace policy_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
-
-namespace {
 
 using Learned = DeleteGate<double>;
 using Strided = StridedPooling<double>;
@@ -79,8 +79,6 @@ Boundary boundary() { return random(Boundary({.width = 6, .hidden = 5})); }
 Vector<Policy<double>> all_policies() {
   return {gate(), strided(), boundary(), RandomGate{}, FixedRuleGate{0.5, -30, {0}}, FirstStays{}, Pass{}};
 }
-
-}  // namespace
 
 TEST_CASE("a policy does what the layer that it holds does", "[Policy]") {
   const PolicyBatch<double> batch = PolicyBatch<double>({7, 0, 1, 9}, 6).age();
@@ -332,3 +330,5 @@ TEST_CASE("policies of all kinds act one after another", "[Policy]") {
   }
   REQUIRE(batch.state.total() == 2);
 }
+
+}  // namespace policy_test

@@ -7,14 +7,14 @@
 #include "support/error_text.hpp"
 #include "support/given_attention.hpp"
 
+namespace prune_and_merge_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using merge::Going;
 using merge::Importance;
 using merge::MergePlan;
 using merge::Tokens;
-
-namespace {
 
 using Rows = Vector<Index>;
 
@@ -30,8 +30,6 @@ MergePlan<double> planned(const Rows& order, const merge::PruneCounts& counts, G
   const Vector<double> sizes = {1, 2, 3, 4, 5};
   return merge::prune_and_merge(Tokens<double>{x, {}, sizes}, order, counts, going);
 }
-
-}  // namespace
 
 TEST_CASE("tokens are in the order of what they receive, or of a class token's attention", "[prune_and_merge]") {
   Matrix<double> head(3, 3), other(3, 3);
@@ -101,3 +99,5 @@ TEST_CASE("vectors that are no numbers join nobody", "[prune_and_merge]") {
       merge::prune_and_merge(Tokens<double>{x, {}}, Rows{3, 1, 0, 2}, {.unpruned = 4, .kept = 2});
   REQUIRE(plan.groups() == Rows{-1, 0, -1, 1});
 }
+
+}  // namespace prune_and_merge_test

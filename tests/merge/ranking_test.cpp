@@ -4,6 +4,8 @@
 
 #include "support/catch.hpp"
 
+namespace ranking_test {
+
 using namespace merganser;
 
 TEMPLATE_TEST_CASE("tokens are ranked by their scores, of equal ones the first, and no number is last", "[ranking]",
@@ -18,3 +20,5 @@ TEMPLATE_TEST_CASE("tokens are ranked by their scores, of equal ones the first, 
   many[70] = 1;
   REQUIRE(ranked(many)[0] == 70);
 }
+
+}  // namespace ranking_test

@@ -7,15 +7,13 @@
 #include "support/gradient_check.hpp"
 #include "support/random_values.hpp"
 
+namespace rate_proxy_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using merge::RateProxy;
 
-namespace {
-
 const double half = std::log(0.5), quarter = std::log(0.25);
-
-}  // namespace
 
 TEST_CASE("a rate is a distribution over shares that stay", "[RateProxy]") {
   const RateProxy proxy(Vector<double>{quarter, half, quarter});  // 3/3, 2/3, 1/3
@@ -87,3 +85,5 @@ TEST_CASE("the gradients of a rate agree with finite differences", "[RateProxy]"
             RateProxy(Vector<double>{0, 0}).backward(3, 0, Vector<double>{1, 2}, gradient);
           }) == "RateProxy::backward: grad_probability.size(): got 2, expected 3");
 }
+
+}  // namespace rate_proxy_test

@@ -13,11 +13,11 @@
 #include "support/random_values.hpp"
 #include "support/recovery_laws.hpp"
 
+namespace recovery_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
-
-namespace {
 
 /// Every token takes its row times its score; of one that is in none 0.
 template <Real Scalar>
@@ -111,8 +111,6 @@ MapBack<Scalar> map_back(std::uint64_t seed = 1) {
 }
 
 ReducedBatch<double> some_batch() { return {PolicyBatch<double>({7, 0, 5}, 6), Policy<double>(RunsOfTokens{}), 6}; }
-
-}  // namespace
 
 TEST_CASE("a recovery does what the layer that it holds does", "[Recovery]") {
   const ReducedBatch<double> all = some_batch();
@@ -226,3 +224,5 @@ TEST_CASE("recoveries with and without parameters keep the laws", "[Recovery]") 
   require_recovery_laws([]<Real Scalar>() { return Recovery<Scalar>(CopyBack<Scalar>{}); });
   require_recovery_laws([]<Real Scalar>() { return Recovery<Scalar>(map_back<Scalar>()); });
 }
+
+}  // namespace recovery_test

@@ -4,21 +4,19 @@
 
 #include "support/catch.hpp"
 
+namespace segment_rule_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 
 using Flags = Vector<std::uint8_t>;
 using Ranges = Vector<std::pair<Index, Index>>;
 
-namespace {
-
 Ranges segments_of(const Flags& starts) {
   Ranges ranges;
   for_each_segment(starts, [&](Index begin, Index end) { ranges.push_back({begin, end}); });
   return ranges;
 }
-
-}  // namespace
 
 TEST_CASE("segments begin where they are marked, and at the first token", "[segment_rule]") {
   REQUIRE(segments_of({}).empty());
@@ -44,3 +42,5 @@ TEST_CASE("a whole sequence is one segment", "[segment_rule]") {
     REQUIRE(WholeSequence{}.marks(Tokens<double>{x, {}}) == expected);
   }
 }
+
+}  // namespace segment_rule_test

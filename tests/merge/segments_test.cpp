@@ -8,12 +8,12 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace segments_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
 using Catch::Matchers::ContainsSubstring;
-
-namespace {
 
 using Flags = Vector<std::uint8_t>;
 using Rows = Vector<Index>;
@@ -22,8 +22,6 @@ Vector<MergePlan<double>> plans_of(const Flags& boundaries, const Rows& lengths,
                                    const SegmentSettings& settings = {}) {
   return segment_plans<double>(boundaries, SequenceOffsets::from_lengths(lengths), pads, settings);
 }
-
-}  // namespace
 
 TEST_CASE("a boundary is the last token of its segment", "[segments]") {
   const auto plans = plans_of({0, 1, 1, 0, 0, 1, /**/ 255, /**/ 0, 0}, {6, 1, 0, 2});
@@ -121,3 +119,5 @@ TEST_CASE("boundaries, pads and rows that do not fit are named", "[segments]") {
   REQUIRE_THROWS_AS(segment_boundary_gradient<double>(Matrix<double>::Zero(2, 1), segments, Matrix<double>::Zero(2, 1)),
                     std::invalid_argument);
 }
+
+}  // namespace segments_test

@@ -9,11 +9,11 @@
 #include "support/catch.hpp"
 #include "support/random_values.hpp"
 
+namespace selection_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
-
-namespace {
 
 using Rows = Vector<Index>;
 
@@ -39,8 +39,6 @@ DeletionOptions with_threshold(double threshold) {
   options.threshold = threshold;
   return options;
 }
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("rows strictly above the threshold survive", "[selection]", float, double) {
   const TestType limit = -15;
@@ -193,3 +191,5 @@ TEST_CASE("a gate value that is no number deletes nobody else", "[selection]") {
   REQUIRE(survivors_at(0.5, {nan, -1, -20, -2}) == Rows{1, 3});
   REQUIRE(survivors({nan, nan}) == Rows{0});
 }
+
+}  // namespace selection_test

@@ -6,6 +6,8 @@
 #include "support/catch.hpp"
 #include "support/random_values.hpp"
 
+namespace squared_distance_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 
@@ -26,3 +28,5 @@ TEMPLATE_TEST_CASE("the squared distance of two rows is the sum of squared diffe
   const TestType far[2] = {TestType(1e4), TestType(1)}, near[2] = {TestType(1e4), TestType(1.25)};
   REQUIRE(merge::squared_distance<TestType>(2, far, near) == TestType(0.0625));  // not lost beside 1e8
 }
+
+}  // namespace squared_distance_test

@@ -9,13 +9,13 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace strided_convolution_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::WithinAbs;
-
-namespace {
 
 using Flags = Vector<std::uint8_t>;
 using Rows = Vector<Index>;
@@ -35,8 +35,6 @@ struct Setup {
 
   Compaction<Scalar> groups() const { return {strided_plans<Scalar>(offsets, 3, pads), offsets}; }
 };
-
-}  // namespace
 
 TEST_CASE("groups are consecutive tokens; pads are in none, and the last may be short", "[StridedConvolution]") {
   const auto plans =
@@ -156,3 +154,5 @@ TEST_CASE("a rate that no memory holds is refused", "[StridedConvolution]") {
             StridedConvolution<float>({5, Index{1} << 60});
           }) == "StridedConvolution: rate: got 1152921504606846976, expected at most 65536 rows of a group");
 }
+
+}  // namespace strided_convolution_test

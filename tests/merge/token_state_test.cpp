@@ -9,14 +9,12 @@
 #include "support/catch.hpp"
 #include "support/gradient_check.hpp"
 
+namespace token_state_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 
-namespace {
-
 using Rows = Vector<Index>;
-
-}  // namespace
 
 TEST_CASE("at the start every token comes from its own row and nothing is marked", "[token_state]") {
   const auto state = TokenState<float>::start(SequenceOffsets::from_lengths(Rows{2, 1}), {4, 5, 0});
@@ -51,8 +49,6 @@ TEST_CASE("behind plans a row stands where its representative stood", "[token_st
   CHECK(after.deleted == Vector<std::uint8_t>{1, 0, 1});
 }
 
-namespace {
-
 using State = TokenState<double>;
 using Values = Vector<double>;
 
@@ -75,8 +71,6 @@ void check_near(const Values& got, const Values& expected) {
   REQUIRE(got.size() == expected.size());
   for (Index i = 0; i < got.size(); ++i) CHECK_THAT(got[i], Catch::Matchers::WithinAbs(expected[i], 1e-14));
 }
-
-}  // namespace
 
 TEST_CASE("sizes add up, whatever the weights", "[token_state]") {
   State state = plain();
@@ -229,3 +223,5 @@ TEST_CASE("sizes that a plan counts in its own way", "[token_state]") {
   const Compaction<double> copied({MergePlan<double>::keeping(Rows{0, 1, 2}, 3), copy}, state.offsets);
   CHECK(state.merged(copied).sizes == Vector<double>{1, 2, 1, 0.25});
 }
+
+}  // namespace token_state_test

@@ -6,11 +6,11 @@
 #include "support/given_attention.hpp"
 #include "support/random_values.hpp"
 
+namespace tokens_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
-
-namespace {
 
 struct KeepAll {
   template <Real Scalar>
@@ -38,8 +38,6 @@ static_assert(Planner<KeepAll, float> && Planner<KeepAll, double>);
 static_assert(Planner<Constant, float> && Planner<Function, float>);
 static_assert(!Planner<Rows, float>, "a plan is a MergePlan");
 static_assert(!Planner<int, float>);
-
-}  // namespace
 
 TEST_CASE("tokens are as many as their vectors, and stand for one each unless told", "[Tokens]") {
   const Matrix<double> x = Matrix<double>::Zero(3, 2);
@@ -112,3 +110,5 @@ TEST_CASE("traits are a constant, a function or the defaults", "[PolicyTraits]")
   function.trained = true;
   REQUIRE_FALSE(traits_of(function).is_training_free);
 }
+
+}  // namespace tokens_test

@@ -15,13 +15,13 @@
 #include "support/catch.hpp"
 #include "support/laws.hpp"
 
+namespace beam_search_test {
+
 using namespace merganser;
 using namespace merganser::models;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
 using merge::DeletionMode;
-
-namespace {
 
 using Ids = Vector<TokenId>;
 using NextLogits = std::function<RowVector<double>(const Ids&)>;
@@ -132,8 +132,6 @@ bool same_bits(const Vector<Hypothesis>& a, const Vector<Hypothesis>& b) {
     return x.ids == y.ids && x.log_probability == y.log_probability && x.score == y.score;
   });
 }
-
-}  // namespace
 
 TEST_CASE("enough beams find the best of all sequences", "[beam_search]") {
   for (const double penalty : {0.0, 0.6, 1.0, 2.5, -1.0})
@@ -330,3 +328,5 @@ TEST_CASE("nothing to search, and what does not fit", "[beam_search]") {
   REQUIRE(argument_error([&] { one.advance(Matrix<float>::Zero(2, 3)); }) ==
           "BeamSearch::advance: logits.rows(): got 2, expected 1");
 }
+
+}  // namespace beam_search_test

@@ -26,6 +26,8 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace block_stack_test {
+
 using namespace merganser;
 using namespace merganser::models;
 using namespace merganser::testing;
@@ -36,8 +38,6 @@ using merge::DeletionOptions;
 using merge::Site;
 using merge::SizeBias;
 using merge::SurvivorBias;
-
-namespace {
 
 constexpr DeletionMode all_modes[] = {DeletionMode::none, DeletionMode::soft, DeletionMode::hard,
                                       DeletionMode::everything};
@@ -161,8 +161,6 @@ void check_gradients_of(Setup<double>& s, const DeletionOptions& options) {
   analytic.push_back(tensor_view("rows", grad_rows));
   require_gradients([&] { return probe(s.forward(options, cache), {}); }, parameters, analytic);
 }
-
-}  // namespace
 
 TEST_CASE("policies act in the order of their places and say where they stood", "[BlockStack]") {
   const StackConfig stack = three_blocks();
@@ -712,3 +710,5 @@ TEST_CASE("gradients that were made before the policies were set are refused", "
   REQUIRE(argument_error([&] { s.encoder.backward(output.hidden.values, {}, {}, 0.0, cache, gradients); }) ==
           "Policy::backward: gradients: got those of another policy, expected its own");
 }
+
+}  // namespace block_stack_test

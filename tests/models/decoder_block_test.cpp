@@ -11,11 +11,11 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace decoder_block_test {
+
 using namespace merganser;
 using namespace merganser::models;
 using namespace merganser::testing;
-
-namespace {
 
 /// A block on targets of 2, 4, 0 and 3 tokens that read memories of 3, 0, 1 and 5.
 template <Real Scalar>
@@ -77,8 +77,6 @@ struct Setup {
     return block.backward(probe, self(), cross(), cache, gradients, grad_bias, 0.3);
   }
 };
-
-}  // namespace
 
 TEST_CASE("the gradients of a decoder block agree with finite differences", "[DecoderBlock]") {
   const Threads one(1);
@@ -198,3 +196,5 @@ TEST_CASE("a decoder block has the names of T5", "[DecoderBlock]") {
                                        "layer.2.DenseReluDense.wi_0.weight", "layer.2.DenseReluDense.wi_1.weight",
                                        "layer.2.DenseReluDense.wo.weight", "layer.2.layer_norm.weight"});
 }
+
+}  // namespace decoder_block_test

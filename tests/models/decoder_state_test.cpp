@@ -9,11 +9,11 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace decoder_state_test {
+
 using namespace merganser;
 using namespace merganser::models;
 using namespace merganser::testing;
-
-namespace {
 
 constexpr Index capacity = 6;
 
@@ -63,8 +63,6 @@ struct Track {
   Index source;
   Vector<Index> given;
 };
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("sequences that are chosen, left out, swapped and branched go on as they would alone",
                    "[DecoderState]", float, double) {
@@ -150,3 +148,5 @@ TEST_CASE("only sequences of the state can be chosen", "[DecoderState]") {
   REQUIRE(state.sequences == 4);
   REQUIRE(state.memory.size() == 4);
 }
+
+}  // namespace decoder_state_test

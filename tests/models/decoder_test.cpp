@@ -10,11 +10,11 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace decoder_test {
+
 using namespace merganser;
 using namespace merganser::models;
 using namespace merganser::testing;
-
-namespace {
 
 /// A decoder on targets of 2, 4, 1 and 3 tokens that read what an encoder left: 3, 1, 5 and no tokens.
 template <Real Scalar>
@@ -51,8 +51,6 @@ struct Setup {
     return decoder.backward(probe, memory, 0.3, cache, gradients);
   }
 };
-
-}  // namespace
 
 TEST_CASE("the gradients of a decoder agree with finite differences", "[Decoder]") {
   const Threads one(1);
@@ -182,3 +180,5 @@ TEST_CASE("a decoder names its tensors and says what does not fit", "[Decoder]")
   s.embedded.values = Matrix<float>::Zero(10, 5);
   REQUIRE(argument_error([&] { s.forward(); }) == "Decoder::forward: embedded.values.cols(): got 5, expected 6");
 }
+
+}  // namespace decoder_test

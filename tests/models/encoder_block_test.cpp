@@ -11,11 +11,11 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace encoder_block_test {
+
 using namespace merganser;
 using namespace merganser::models;
 using namespace merganser::testing;
-
-namespace {
 
 /// A block on sequences of 3, 0, 1 and 5 tokens, with everything that a context may hold.
 template <Real Scalar>
@@ -73,8 +73,6 @@ struct Setup {
     return block.backward(probe, context(), cache, gradients, grad_bias, penalised ? 0.3 : 0.0);
   }
 };
-
-}  // namespace
 
 TEST_CASE("the gradients of an encoder block agree with finite differences", "[EncoderBlock]") {
   const Threads one(1);
@@ -205,3 +203,5 @@ TEST_CASE("an encoder block has the names of T5", "[EncoderBlock]") {
                                        "layer.1.DenseReluDense.wi_1.weight", "layer.1.DenseReluDense.wo.weight",
                                        "layer.1.layer_norm.weight"});
 }
+
+}  // namespace encoder_block_test

@@ -13,14 +13,14 @@
 #include "support/gradient_check.hpp"
 #include "support/laws.hpp"
 
+namespace encoder_decoder_test {
+
 using namespace merganser;
 using namespace merganser::models;
 using namespace merganser::testing;
 using merge::DeletionMode;
 using merge::DeletionOptions;
 using merge::SurvivorBias;
-
-namespace {
 
 template <Real Scalar>
 using Config = Design<EncoderDecoder<Scalar>>;
@@ -71,8 +71,6 @@ Vector<DeletionOptions> all_deletions() {
   all.emplace_back().threshold = -3.0;
   return all;
 }
-
-}  // namespace
 
 TEST_CASE("the gradients of the whole objective agree with finite differences", "[EncoderDecoder]") {
   StackConfig stack = tiny_stack();
@@ -447,3 +445,5 @@ TEMPLATE_TEST_CASE("a model prepared for inference gives the same bits and is no
     }
   }
 }
+
+}  // namespace encoder_decoder_test

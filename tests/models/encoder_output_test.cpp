@@ -6,7 +6,7 @@
 #include "support/error_text.hpp"
 
 namespace merganser::models {
-namespace {
+namespace encoder_output_test {
 
 TEST_CASE("mark_ids marks every place of an id") {
   const Vector<TokenId> ids{4, 0, 7, 0};
@@ -84,5 +84,5 @@ TEST_CASE("the parts of an input are as long as its batch") {
   CHECK(error(2) == "here: ids.size(): got 1, expected 3");
 }
 
-}  // namespace
+}  // namespace encoder_output_test
 }  // namespace merganser::models

@@ -13,14 +13,14 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace encoder_test {
+
 using namespace merganser;
 using namespace merganser::models;
 using namespace merganser::testing;
 using merge::DeletionMode;
 using merge::DeletionOptions;
 using merge::SurvivorBias;
-
-namespace {
 
 /// A stack and the gates in it.
 struct Sizes {
@@ -130,8 +130,6 @@ Vector<merge::Placement<Scalar>> delay_gates(Encoder<Scalar>& encoder, Index del
 }
 
 const Vector<Index> survivors_of_decided{0, 3, 4, 6, 7, 9};
-
-}  // namespace
 
 TEST_CASE("the gradients of an encoder agree with finite differences", "[Encoder]") {
   StackConfig stack = three_blocks();
@@ -699,3 +697,5 @@ TEST_CASE("a rate scales a schedule of removals and keeps its shape", "[Encoder]
   options.target_rate = 0.6;
   REQUIRE(removed(options) == Vector<Index>{20, 4, 10, 2});
 }
+
+}  // namespace encoder_test

@@ -17,12 +17,12 @@
 #include "support/catch.hpp"
 #include "support/laws.hpp"
 
+namespace generation_test {
+
 using namespace merganser;
 using namespace merganser::models;
 using namespace merganser::testing;
 using merge::DeletionMode;
-
-namespace {
 
 template <Real Scalar>
 EncoderDecoder<Scalar> model_of(std::uint64_t seed, const StackConfig& stack = tiny_stack(), Index vocabulary = 11) {
@@ -66,8 +66,6 @@ Vector<TokenId> decode_slowly(const EncoderDecoder<Scalar>& model, const TokenBa
   }
   return ids;
 }
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("greedy generation with the key/value cache is greedy decoding by whole passes", "[generation]",
                    float, double) {
@@ -394,3 +392,5 @@ TEST_CASE("what an encoder has read is generated from, whoever read it", "[gener
   REQUIRE_THROWS_AS(generate(model, rows, options), std::invalid_argument);
   REQUIRE_THROWS_AS(beam_search(model, rows, beams), std::invalid_argument);
 }
+
+}  // namespace generation_test

@@ -7,6 +7,8 @@
 
 #include "support/catch.hpp"
 
+namespace model_output_test {
+
 using namespace merganser;
 using namespace merganser::models;
 
@@ -25,3 +27,5 @@ TEST_CASE("without a gate and a penalty there is nothing but logits", "[ModelOut
   REQUIRE(gradients.score_excess == 0.0);
   REQUIRE(gradients.reports.empty());
 }
+
+}  // namespace model_output_test

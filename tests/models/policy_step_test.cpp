@@ -9,13 +9,13 @@
 #include "support/gradient_check.hpp"
 #include "support/random_values.hpp"
 
+namespace policy_step_test {
+
 using namespace merganser;
 using namespace merganser::models;
 using namespace merganser::testing;
 using merge::DeletionMode;
 using merge::DeletionOptions;
-
-namespace {
 
 constexpr Index tokens = 7, features = 5;
 
@@ -57,8 +57,6 @@ struct Setup {
     return sum;
   }
 };
-
-}  // namespace
 
 TEST_CASE("the gradients of a policy step are right in every mode", "[PolicyStep]") {
   for (const DeletionMode mode : {DeletionMode::none, DeletionMode::soft, DeletionMode::hard}) {
@@ -130,3 +128,5 @@ TEST_CASE("a structural policy acts in every mode, behind another one", "[Policy
         4);
   CHECK(pooled.reports.size() == 1);
 }
+
+}  // namespace policy_step_test

@@ -15,6 +15,8 @@
 #include "support/gradient_check.hpp"
 #include "support/laws.hpp"
 
+namespace pooled_encoder_test {
+
 using namespace merganser;
 using namespace merganser::models;
 using namespace merganser::testing;
@@ -24,8 +26,6 @@ using io::PoolingKind;
 using merge::BoundaryPooling;
 using merge::DeletionMode;
 using merge::StridedPooling;
-
-namespace {
 
 PoolingConfig pooling_at(Index block, PoolingKind kind) {
   PoolingConfig pooling;
@@ -125,8 +125,6 @@ Design<EncoderDecoder<Scalar>> model_config(PoolingKind kind) {
   config.pooling = pooling_at(1, kind);
   return config;
 }
-
-}  // namespace
 
 TEST_CASE("the gradients of an encoder with boundaries are those of its surrogate", "[pooling]") {
   const Threads one(1);
@@ -322,3 +320,5 @@ TEST_CASE("a pooling stands at a block that exists, whose name its tensors have"
   REQUIRE(std::find(names.begin(), names.end(), "block.2.downsampling_module.conv.weight") != names.end());
   REQUIRE(std::find(names.begin(), names.end(), "block.2.down_ln.weight") != names.end());
 }
+
+}  // namespace pooled_encoder_test

@@ -8,11 +8,11 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace position_encoding_test {
+
 using namespace merganser;
 using namespace merganser::models;
 using namespace merganser::testing;
-
-namespace {
 
 PositionEncoding<double> encoding(PositionScheme scheme, nn::Direction direction = nn::Direction::both) {
   StackConfig stack = tiny_stack();
@@ -23,8 +23,6 @@ PositionEncoding<double> encoding(PositionScheme scheme, nn::Direction direction
 }
 
 const Vector<Position> positions{0, 2, 5, 0, 1};
-
-}  // namespace
 
 TEST_CASE("the relative scheme is a bias by distance and leaves the rows alone", "[PositionEncoding]") {
   for (const nn::Direction direction : {nn::Direction::both, nn::Direction::backward}) {
@@ -110,3 +108,5 @@ TEST_CASE("position tables start with the deviations of T5", "[PositionEncoding]
   absolute.initialize(2.0, rng);
   REQUIRE_THAT(measured_deviation(absolute.absolute.weight), Catch::Matchers::WithinRel(2.0, 0.05));
 }
+
+}  // namespace position_encoding_test

@@ -12,12 +12,12 @@
 #include "support/gradient_check.hpp"
 #include "support/random_values.hpp"
 
+namespace sampling_test {
+
 using namespace merganser;
 using namespace merganser::models;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
-
-namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr double no_number = std::numeric_limits<double>::quiet_NaN();
@@ -74,8 +74,6 @@ Vector<double> given_distribution(const RowVector<double>& logits, const Samplin
   for (const TokenProbability& token : token_distribution<double>(logits, options)) p[token.id] += token.probability;
   return p;
 }
-
-}  // namespace
 
 TEST_CASE("a token is drawn from the distribution of the definition", "[sampling]") {
   Rng rng(4);
@@ -217,3 +215,5 @@ TEST_CASE("sampling says what does not fit", "[sampling]") {
   REQUIRE(argument_error([&] { log_probabilities<float>(RowVector<float>()); }) ==
           "most_probable: logits: got none, expected at least 1");
 }
+
+}  // namespace sampling_test

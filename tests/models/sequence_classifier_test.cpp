@@ -13,14 +13,14 @@
 #include "support/gradient_check.hpp"
 #include "support/laws.hpp"
 
+namespace sequence_classifier_test {
+
 using namespace merganser;
 using namespace merganser::models;
 using namespace merganser::testing;
 using merge::DeletionMode;
 using merge::DeletionOptions;
 using merge::SurvivorBias;
-
-namespace {
 
 template <Real Scalar>
 using Config = Design<SequenceClassifier<Scalar>>;
@@ -59,8 +59,6 @@ Vector<DeletionOptions> all_deletions() {
   all.push_back(deletion(DeletionMode::hard, SurvivorBias::dropped));
   return all;
 }
-
-}  // namespace
 
 TEST_CASE("the gradients of a classifier's objective agree with finite differences", "[SequenceClassifier]") {
   const Threads one(1);
@@ -268,3 +266,5 @@ TEST_CASE("a classifier takes over the encoder of a model that writes", "[Sequen
   CHECK(identical(classifier.forward(ids, reading).encoded.hidden.values, writer.encode(ids, writing).hidden.values));
   CHECK(identical(classifier.head.weight.matrix(), head));
 }
+
+}  // namespace sequence_classifier_test

@@ -6,6 +6,8 @@
 #include "models/tiny_models.hpp"
 #include "support/catch.hpp"
 
+namespace stack_config_test {
+
 using namespace merganser;
 using namespace merganser::models;
 using namespace merganser::testing;
@@ -63,3 +65,5 @@ TEST_CASE("a stack that cannot be is refused by its block", "[StackConfig]") {
   REQUIRE(error([](StackConfig& stack) { stack.score_bound = nn::ScoreBound::soft_cap(0); }) ==
           "MultiHeadAttention: score_bound.value: got 0, expected a positive number");
 }
+
+}  // namespace stack_config_test

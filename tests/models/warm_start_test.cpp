@@ -10,11 +10,11 @@
 #include "support/catch.hpp"
 #include "support/laws.hpp"
 
+namespace warm_start_test {
+
 using namespace merganser;
 using namespace merganser::models;
 using namespace merganser::testing;
-
-namespace {
 
 using Model = EncoderDecoder<double>;
 using Classifier = SequenceClassifier<double>;
@@ -61,8 +61,6 @@ Vector<std::string> names_of(Layer& layer) {
 }
 
 bool of_a_gate(const std::string& name) { return name.find("delete_gate") != std::string::npos; }
-
-}  // namespace
 
 TEST_CASE("a model starts with all weights of one like it", "[warm_start]") {
   Model model = model_of({1}, 1), trained = model_of({1}, 2);
@@ -164,3 +162,5 @@ TEST_CASE("a model of another size is refused", "[warm_start]") {
           "warm_start: encoder.block.2.layer.0.SelfAttention.q.weight: got no such tensor to start from, expected all "
           "but those of policies");
 }
+
+}  // namespace warm_start_test

@@ -8,7 +8,7 @@
 #include "support/catch.hpp"
 
 namespace merganser::nn {
-namespace {
+namespace attention_context_test {
 
 AttentionContext<double> two_sequences() {
   AttentionContext<double> context;
@@ -123,5 +123,5 @@ TEST_CASE("a head gets the positions, biases and hidden keys of its sequence") {
   CHECK(scores.radius == 2);
 }
 
-}  // namespace
+}  // namespace attention_context_test
 }  // namespace merganser::nn

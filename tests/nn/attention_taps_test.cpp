@@ -3,6 +3,8 @@
 #include "support/catch.hpp"
 #include "support/given_attention.hpp"
 
+namespace attention_taps_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 
@@ -17,3 +19,5 @@ TEST_CASE("anybody's attention can answer", "[attention_taps]") {
   const Vector<double> twice = {2, 0};
   REQUIRE(taps.received(0, twice, nn::OwnWeight::counted)(0, 1) == 1.5);
 }
+
+}  // namespace attention_taps_test

@@ -9,13 +9,13 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace cross_entropy_test {
+
 using namespace merganser;
 using namespace merganser::nn;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
 using Catch::Matchers::WithinRel;
-
-namespace {
 
 using Labels = Vector<TokenId>;
 
@@ -34,8 +34,6 @@ Matrix<Scalar> gradient(const Matrix<Scalar>& logits, const Labels& labels, doub
   loss.forward(logits, labels, cache);
   return loss.backward(factor, cache);
 }
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("cross entropy is the mean of -log softmax over the labels", "[CrossEntropy]", float, double) {
   const Matrix<TestType> logits = some_logits<TestType>();
@@ -169,3 +167,5 @@ TEST_CASE("cross entropy says which label is wrong", "[CrossEntropy]") {
   REQUIRE(argument_error([&] { loss.forward(logits, Labels{1}); }) ==
           "CrossEntropy::forward: labels.size(): got 1, expected 2");
 }
+
+}  // namespace cross_entropy_test

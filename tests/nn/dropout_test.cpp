@@ -7,12 +7,12 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace dropout_test {
+
 using namespace merganser;
 using namespace merganser::nn;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
-
-namespace {
 
 template <Real Scalar>
 Matrix<Scalar> dropped(const Dropout<Scalar>& dropout, Matrix<Scalar> x, Rng rng) {
@@ -20,8 +20,6 @@ Matrix<Scalar> dropped(const Dropout<Scalar>& dropout, Matrix<Scalar> x, Rng rng
   dropout.apply(x, rng, cache);
   return x;
 }
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("dropout zeroes the given fraction and scales the rest", "[Dropout]", float, double) {
   for (const double rate : {0.1, 0.5, 0.9}) {
@@ -106,3 +104,5 @@ TEST_CASE("dropout says what does not fit", "[Dropout]") {
   REQUIRE(argument_error([&] { dropout.backward(narrow_grad, cache); }) ==
           "Dropout::backward: grad: got 3 x 4, expected 3 x 5");
 }
+
+}  // namespace dropout_test

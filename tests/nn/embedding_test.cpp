@@ -7,12 +7,12 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace embedding_test {
+
 using namespace merganser;
 using namespace merganser::nn;
 using namespace merganser::testing;
 using Catch::Matchers::WithinRel;
-
-namespace {
 
 using Ids = Vector<TokenId>;
 
@@ -40,8 +40,6 @@ struct Setup {
     layer.backward(probe, cache, gradients);
   }
 };
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("an embedding gives every id its row", "[Embedding]", float, double) {
   const Setup<TestType> s;
@@ -132,3 +130,5 @@ TEST_CASE("an embedding goes backward only over its own ids", "[Embedding]") {
   REQUIRE(argument_error([&] { layer.backward(grad, {3}, smaller); }) ==
           "Embedding::backward: gradients.weight: got 2 x 3, expected 4 x 3");
 }
+
+}  // namespace embedding_test

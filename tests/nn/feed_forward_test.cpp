@@ -10,12 +10,12 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace feed_forward_test {
+
 using namespace merganser;
 using namespace merganser::nn;
 using namespace merganser::testing;
 using Catch::Matchers::WithinRel;
-
-namespace {
 
 constexpr Activation activations[] = {Activation::gated_gelu, Activation::relu};
 
@@ -57,8 +57,6 @@ std::uint64_t seed_away_from_kinks(Index tokens) {
   FAIL("no seed away from all kinks");
   return 0;
 }
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("the feed-forward layer is two linear maps around its activation", "[FeedForward]", float, double) {
   for (const Activation activation : activations) {
@@ -257,3 +255,5 @@ TEST_CASE("a feed-forward layer made without its weights gets the inner maps tog
     REQUIRE(identical(layer.forward(s.x), s.layer.forward(s.x)));
   }
 }
+
+}  // namespace feed_forward_test

@@ -9,13 +9,13 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace linear_test {
+
 using namespace merganser;
 using namespace merganser::nn;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
 using Catch::Matchers::WithinRel;
-
-namespace {
 
 template <Real Scalar>
 struct Setup {
@@ -40,8 +40,6 @@ struct Setup {
     return layer.backward(probe, cache, gradients);
   }
 };
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("a linear layer multiplies every row by its weight", "[Linear]", float, double) {
   Linear<TestType> layer({3, 2});
@@ -222,3 +220,5 @@ TEST_CASE("a linear layer made without its weight waits for it", "[Linear]") {
   REQUIRE(identical(layer.forward(s.x), s.layer.forward(s.x)));
   REQUIRE_THROWS_AS(Linear<float>({0, 35}, Weights::absent), std::invalid_argument);
 }
+
+}  // namespace linear_test

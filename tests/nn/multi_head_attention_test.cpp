@@ -15,12 +15,12 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace multi_head_attention_test {
+
 using namespace merganser;
 using namespace merganser::nn;
 using namespace merganser::testing;
 using Catch::Matchers::WithinRel;
-
-namespace {
 
 using Lengths = Vector<Index>;
 
@@ -303,8 +303,6 @@ Options large_options(Kind kind) {
   options.head_width = 8;
   return options;
 }
-
-}  // namespace
 
 TEST_CASE("attention is that of plain loops", "[MultiHeadAttention]") {
   for (Options options : all_options())
@@ -704,3 +702,5 @@ TEST_CASE("sequences share keys forward, but have no gradient then", "[MultiHead
   REQUIRE(argument_error([&] { s.layer.backward(s.probe, context, cache, gradients); }) ==
           "MultiHeadAttention::backward: context.keys: got rows of two sequences, expected rows of one each");
 }
+
+}  // namespace multi_head_attention_test

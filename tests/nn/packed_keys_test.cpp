@@ -9,6 +9,8 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace packed_keys_test {
+
 using namespace merganser;
 using namespace merganser::nn;
 using namespace merganser::testing;
@@ -69,14 +71,10 @@ TEST_CASE("packed keys are found by their rows alone, in any order", "[PackedKey
   REQUIRE_THROWS_AS(PackedKeys<float>(keys, 2, Vector<RowRange>{{5, 5}}), std::invalid_argument);
 }
 
-namespace {
-
 template <class Packed>
 concept Finds = requires(Packed&& packed) {
   std::forward<Packed>(packed).find({}, 0);
 };
-
-}  // namespace
 
 TEST_CASE("packed keys of other heads are refused, and a temporary hands out none", "[PackedKeys]") {
   const MultiHeadAttention<float> layer({4, 2, 3, SoftmaxKind::softmax, {}});
@@ -93,3 +91,5 @@ TEST_CASE("packed keys of other heads are refused, and a temporary hands out non
           "MultiHeadAttention: values: got 4 x 6, expected 5 x 6");
   static_assert(Finds<const PackedKeys<float>&> && !Finds<PackedKeys<float>>);
 }
+
+}  // namespace packed_keys_test

@@ -6,12 +6,12 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace recorded_attention_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using nn::MultiHeadAttention;
 using nn::RecordedAttention;
-
-namespace {
 
 constexpr Index heads = 3, width = 4, features = 6;
 
@@ -42,8 +42,6 @@ struct Scene {
     context.hidden_keys = hidden;
   }
 };
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("answers are those of the weights that gave the result", "[RecordedAttention]", float, double) {
   const auto small = static_cast<TestType>(sizeof(TestType) == 4 ? 1e-5 : 1e-13);
@@ -93,3 +91,5 @@ TEST_CASE("a cache of training answers too, and lengths are checked", "[Recorded
   REQUIRE(taps.received(0, {}, nn::OwnWeight::counted).sum() > 0);
   REQUIRE_THROWS_AS(taps.received(0, Vector<double>{1}, nn::OwnWeight::counted), std::invalid_argument);
 }
+
+}  // namespace recorded_attention_test

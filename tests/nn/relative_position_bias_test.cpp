@@ -13,12 +13,12 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace relative_position_bias_test {
+
 using namespace merganser;
 using namespace merganser::nn;
 using namespace merganser::testing;
 using Catch::Matchers::WithinRel;
-
-namespace {
 
 template <Real Scalar>
 using Config = typename RelativePositionBias<Scalar>::Config;
@@ -38,8 +38,6 @@ DistanceBias<Scalar> random_probe(const RelativePositionBias<Scalar>& layer, Ind
   fill_random(probe.values, rng);
   return probe;
 }
-
-}  // namespace
 
 TEST_CASE("distances fall into the golden buckets", "[RelativePositionBias]") {
   std::ifstream file(golden_dir() + "/relative_position_buckets.json");
@@ -183,3 +181,5 @@ TEST_CASE("a position bias refuses what does not fit", "[RelativePositionBias]")
   REQUIRE(argument_error([&] { gradients.by_distance(3); }) ==
           "RelativePositionBias: weight.rows(): got 0, expected 8");
 }
+
+}  // namespace relative_position_bias_test

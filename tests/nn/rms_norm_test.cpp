@@ -8,11 +8,11 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace rms_norm_test {
+
 using namespace merganser;
 using namespace merganser::nn;
 using namespace merganser::testing;
-
-namespace {
 
 template <Real Scalar>
 struct Setup {
@@ -37,8 +37,6 @@ struct Setup {
     return layer.backward(probe, cache, gradients);
   }
 };
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("a norm divides each row by its root mean square", "[RmsNorm]", float, double) {
   for (const Index width : {1, 5, 16, 37})
@@ -168,3 +166,5 @@ TEST_CASE("normalisation backward refuses what does not fit", "[RmsNorm]") {
   REQUIRE(argument_error([&] { layer.backward(grad, cache, gradients); }) ==
           "RmsNorm::backward: cache.inverse_rms.size(): got 1, expected 2");
 }
+
+}  // namespace rms_norm_test

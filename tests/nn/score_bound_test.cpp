@@ -8,12 +8,12 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace score_bound_test {
+
 using namespace merganser;
 using namespace merganser::nn;
 using namespace merganser::testing;
 using Catch::Matchers::WithinRel;
-
-namespace {
 
 constexpr Index heads = 3;
 
@@ -33,8 +33,6 @@ Matrix<Scalar> some_rows(Index tokens = 7) {
   Rng rng(1);
   return random_matrix<Scalar>(tokens, heads * 5, rng);
 }
-
-}  // namespace
 
 TEST_CASE("bounds are values", "[ScoreBound]") {
   REQUIRE(ScoreBound() == ScoreBound::none());
@@ -118,3 +116,5 @@ TEST_CASE("normalised heads share the columns", "[ScoreBound]") {
   const Matrix<double> factors = normalise_heads(x, 3, 1.0);
   REQUIRE_THROWS_AS(normalise_heads_backward(x, factors, 1.0, grad), std::invalid_argument);
 }
+
+}  // namespace score_bound_test

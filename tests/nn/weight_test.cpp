@@ -8,12 +8,12 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace weight_test {
+
 using namespace merganser;
 using namespace merganser::nn;
 using namespace merganser::testing;
 using kernels::Precision;
-
-namespace {
 
 template <Real Scalar>
 Matrix<Scalar> product(const Weight<Scalar>& weight, const Matrix<Scalar>& x) {
@@ -38,8 +38,6 @@ std::string visited(Weight<Scalar>& weight) {
 
 const char* const cannot_train = "got a model prepared for inference, expected one that can be trained or saved";
 const char* const is_missing = "got an absent weight, expected a weight";
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("a weight is a matrix, then packed: it multiplies to the same bits, and is no longer a parameter",
                    "[Weight]", float, double) {
@@ -124,3 +122,5 @@ TEMPLATE_TEST_CASE("an absent weight has extents, and becomes packed when it is 
           "Weight::bring: weight: got a weight that is there, expected an absent one");
   REQUIRE_THROWS_AS(weight.visit(bringer, "o.weight"), std::invalid_argument);
 }
+
+}  // namespace weight_test

@@ -10,10 +10,10 @@
 #include <merganser/models/encoder_decoder.hpp>
 #include <support/catch.hpp>
 
+namespace curve_measurement_test {
+
 using namespace merganser;
 using namespace merganser::runs;
-
-namespace {
 
 using Model = models::EncoderDecoder<float>;
 
@@ -52,8 +52,6 @@ RunRow measured(const std::string& policy, const TrainingData& data) {
   measure(small_model(), data, options, 3, row);
   return row;
 }
-
-}  // namespace
 
 TEST_CASE("A row has the figures of every mode and of every language", "[runs][curve]") {
   const RunRow row = measured("random", small_data());
@@ -96,3 +94,5 @@ TEST_CASE("Answers that are classes are counted as such", "[runs][curve]") {
   CHECK(std::isnan(row.hard.sequence_accuracy));
   CHECK(row.languages.empty());
 }
+
+}  // namespace curve_measurement_test

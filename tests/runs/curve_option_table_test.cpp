@@ -6,10 +6,10 @@
 
 #include <support/catch.hpp>
 
+namespace curve_option_table_test {
+
 using namespace merganser;
 using namespace merganser::runs;
-
-namespace {
 
 void read(CurveOptions& options, const std::string& name, const std::string& text) {
   read_option(curve_option_table(options), name, text);
@@ -20,8 +20,6 @@ void check_given(CurveOptions options, const std::set<std::string>& given) {
   options.train.given = given;
   check_curve_options(options);
 }
-
-}  // namespace
 
 TEST_CASE("Options of a curve are read", "[runs][curve]") {
   CurveOptions options;
@@ -141,3 +139,5 @@ TEST_CASE("A curve that makes no sense is refused", "[runs][curve]") {
   options.train.recipe.hard_probability = 1;
   CHECK_THROWS_WITH(check_curve_options(options), Catch::Matchers::StartsWith("--hard-rates: "));
 }
+
+}  // namespace curve_option_table_test

@@ -2,6 +2,8 @@
 
 #include <support/catch.hpp>
 
+namespace curve_options_test {
+
 using namespace merganser;
 using namespace merganser::runs;
 
@@ -33,3 +35,5 @@ TEST_CASE("Sizes are those of the model to start from, and lines have no window"
   CHECK_FALSE(options.train.data.window.has_value());
   CHECK(options.train.recipe.batch_size == 16);
 }
+
+}  // namespace curve_options_test

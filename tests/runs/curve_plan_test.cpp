@@ -7,10 +7,10 @@
 
 #include "curve_rows.hpp"
 
+namespace curve_plan_test {
+
 using namespace merganser;
 using namespace merganser::runs;
-
-namespace {
 
 CurveOptions small_curve() {
   CurveOptions options;
@@ -36,8 +36,6 @@ std::set<std::string> changed(const RunPlan& a, const RunPlan& b) {
 }
 
 const std::set<std::string> everything = {"ungated", "all_deleted", "learned", "random", "strided"};
-
-}  // namespace
 
 TEST_CASE("A plan has the twin first, then every policy, target and seed", "[runs][curve]") {
   const RunPlan plan = plan_runs(small_curve(), {}, 100);
@@ -178,3 +176,5 @@ TEST_CASE("A policy by name is measured in the twin of its seed, which is traine
   options.named = {"all_deleted+tome"};
   CHECK_THROWS_AS(plan_runs(options, {}, 100), std::invalid_argument);
 }
+
+}  // namespace curve_plan_test

@@ -2,6 +2,8 @@
 
 #include <support/catch.hpp>
 
+namespace curve_policies_test {
+
 using namespace merganser::runs;
 
 TEST_CASE("Policies are found by name", "[runs][curve]") {
@@ -88,3 +90,5 @@ TEST_CASE("What the name of a policy stands for", "[runs][curve]") {
   CHECK_FALSE(matters_to("tome", OptionRole::gate));
   CHECK(matters_to("learned+tome", OptionRole::learned_gate));
 }
+
+}  // namespace curve_policies_test

@@ -11,6 +11,8 @@
 
 #include "curve_rows.hpp"
 
+namespace curve_result_files_test {
+
 using namespace merganser;
 using namespace merganser::runs;
 
@@ -68,3 +70,5 @@ TEST_CASE("A training has a row for each evaluation", "[runs][curve]") {
   CHECK(files.find_trained("1") == files.find("1", "e"));
   CHECK(files.find_trained("2") == nullptr);
 }
+
+}  // namespace curve_result_files_test

@@ -7,6 +7,8 @@
 
 #include <support/catch.hpp>
 
+namespace curve_row_test {
+
 using namespace merganser::runs;
 
 TEST_CASE("Every figure of a row has a name of its own", "[runs][curve]") {
@@ -35,3 +37,5 @@ TEST_CASE("A visitor changes what it is shown, and a new row has no figures", "[
   });
   CHECK(row.hard.bits_per_byte == 2);
 }
+
+}  // namespace curve_row_test

@@ -13,16 +13,14 @@
 
 #include "curve_rows.hpp"
 
+namespace curve_row_text_test {
+
 using namespace merganser;
 using namespace merganser::runs;
-
-namespace {
 
 RunRow back_from(const std::string& line) { return row_from_json(line, "rows.jsonl", "line 1"); }
 
 std::vector<std::string> split_lines(const std::string& text) { return split(text, '\n'); }
-
-}  // namespace
 
 TEST_CASE("A row comes back from JSON with the same bits", "[runs][curve]") {
   const RunRow row = row_with_languages("1");
@@ -102,3 +100,5 @@ TEST_CASE("Rows of older versions are read, without what they lack", "[runs][cur
   }
   CHECK(count > 20);
 }
+
+}  // namespace curve_row_text_test

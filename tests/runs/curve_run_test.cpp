@@ -11,10 +11,10 @@
 
 #include "curve_rows.hpp"
 
+namespace curve_run_test {
+
 using namespace merganser;
 using namespace merganser::runs;
-
-namespace {
 
 CurveOptions small_curve(const CurveFolder& folder) {
   CurveOptions options;
@@ -97,8 +97,6 @@ void check_measured_again(const CurveOptions& options, const CurveFolder& folder
   CHECK(trained.seconds >= 0);
   check_same_figures(trained, row);
 }
-
-}  // namespace
 
 TEST_CASE("A trained model is measured again without training, unless it is gone", "[runs][curve]") {
   const CurveFolder folder("curve_run");
@@ -203,3 +201,5 @@ TEST_CASE("A policy by name is trained with a gate behind it", "[runs][curve]") 
   CHECK(io::load_model<float>(place.string()).encoder.policies.size() == 1);
   std::filesystem::remove_all(next.out);
 }
+
+}  // namespace curve_run_test

@@ -7,6 +7,8 @@
 
 #include "curve_rows.hpp"
 
+namespace curve_test {
+
 using namespace merganser;
 using namespace merganser::runs;
 
@@ -47,3 +49,5 @@ TEST_CASE("A curve makes the rows that are missing, and no others", "[runs][curv
   std::ostringstream messages;
   CHECK_THROWS_AS(make_curve(options, messages), std::invalid_argument);
 }
+
+}  // namespace curve_test

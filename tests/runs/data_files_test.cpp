@@ -9,6 +9,8 @@
 #include "io/temporary_directory.hpp"
 #include "support/catch.hpp"
 
+namespace data_files_test {
+
 using namespace merganser;
 using namespace merganser::runs;
 
@@ -51,3 +53,5 @@ TEST_CASE("files of languages belong together", "[data_files]") {
   options.texts = {{"", "a"}, {"", "b"}};
   CHECK_THROWS_WITH(check_names(options, options.texts), "several files need names, such as en=FILE");
 }
+
+}  // namespace data_files_test

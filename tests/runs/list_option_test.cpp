@@ -10,10 +10,10 @@
 
 #include "support/catch.hpp"
 
+namespace list_option_test {
+
 using namespace merganser;
 using namespace merganser::runs;
-
-namespace {
 
 constexpr OptionRole role = OptionRole::training;
 
@@ -25,8 +25,6 @@ std::string error_of(const Option& option, const std::string& text) {
   }
   return "none";
 }
-
-}  // namespace
 
 TEST_CASE("lists read what they write", "[list_option]") {
   std::vector<Index> blocks;
@@ -48,3 +46,5 @@ TEST_CASE("lists read what they write", "[list_option]") {
   CHECK(names == std::vector<std::string>{"a,b", "c"});
   CHECK(texts.text() == "a,b c");
 }
+
+}  // namespace list_option_test

@@ -9,6 +9,8 @@
 #include "runs/small_text_model.hpp"
 #include "support/catch.hpp"
 
+namespace model_comparison_test {
+
 using namespace merganser;
 using namespace merganser::runs;
 using namespace merganser::testing;
@@ -30,3 +32,5 @@ TEST_CASE("hard deletion is measured the same alone, and JSON has it", "[model_c
   CHECK(json.get<io::JsonRecord>("denominators").get<Index>("sequences") == 5);
   CHECK(json.get<double>("predicted_speed_up") == deleted.predicted_speed_up);
 }
+
+}  // namespace model_comparison_test

@@ -10,6 +10,8 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace model_design_test {
+
 using namespace merganser;
 using namespace merganser::runs;
 using namespace merganser::testing;
@@ -91,3 +93,5 @@ TEST_CASE("texts longer than the positions of a model are refused", "[model_desi
         "text: got 9 tokens, expected at most 8, the positions of this model");
   CHECK_THROWS_AS(check_lengths(absolute, {{{3, 1}, std::vector<TokenId>(9, 3)}}), std::invalid_argument);
 }
+
+}  // namespace model_design_test

@@ -8,11 +8,11 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace named_policies_test {
+
 using namespace merganser;
 using namespace merganser::runs;
 using namespace merganser::testing;
-
-namespace {
 
 /// A policy of a user's own: every k-th token stays.
 struct EveryKth {
@@ -46,8 +46,6 @@ Vector<merge::Placement<float>> placed(const std::string& text, Index blocks = 4
 std::string error_of(const std::string& text) {
   return argument_error([&] { placed(text); });
 }
-
-}  // namespace
 
 TEST_CASE("a policy is placed by its name", "[named_policies]") {
   const auto usual = placed("every_kth");
@@ -101,3 +99,5 @@ TEST_CASE("help lists the settings of a policy", "[named_policies]") {
   for (const Option& option : known()[1].settings()) names.push_back(option.name);
   CHECK(names == std::vector<std::string>{"block", "at", "size_bias", "rate"});
 }
+
+}  // namespace named_policies_test

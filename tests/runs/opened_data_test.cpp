@@ -5,6 +5,8 @@
 
 #include "support/catch.hpp"
 
+namespace opened_data_test {
+
 using namespace merganser::runs;
 
 TEST_CASE("a request without wishes is that of a run without options", "[opened_data]") {
@@ -15,3 +17,5 @@ TEST_CASE("a request without wishes is that of a run without options", "[opened_
   CHECK(request.seed == options.seed);
   CHECK(TrainingData().kind == AnswerKind::texts);
 }
+
+}  // namespace opened_data_test

@@ -10,10 +10,10 @@
 
 #include "support/catch.hpp"
 
+namespace option_test {
+
 using namespace merganser;
 using namespace merganser::runs;
-
-namespace {
 
 constexpr OptionRole role = OptionRole::training;
 
@@ -25,8 +25,6 @@ std::string error_of(const Option& option, const std::string& text) {
   }
   return "none";
 }
-
-}  // namespace
 
 TEST_CASE("whole numbers are in their range, of their type", "[option]") {
   Index plain = 7;
@@ -113,3 +111,5 @@ TEST_CASE("settings are what is in force, but for what is of one process", "[opt
   CHECK(find_option(table, "--batch") == &table[0]);
   CHECK(find_option(table, "batch") == nullptr);
 }
+
+}  // namespace option_test

@@ -6,12 +6,12 @@
 
 #include "support/catch.hpp"
 
+namespace pair_data_test {
+
 using namespace merganser;
 using namespace merganser::runs;
 using runs::detail::ClassNames;
 using runs::detail::PairFile;
-
-namespace {
 
 PairFile file_of(const std::string& word, int lines) {
   PairFile file;
@@ -24,8 +24,6 @@ std::vector<std::string> targets(const std::vector<data::TextPair>& pairs) {
   for (const data::TextPair& pair : pairs) result.push_back(pair.target);
   return result;
 }
-
-}  // namespace
 
 TEST_CASE("translations are held back together", "[pair_data]") {
   std::vector<PairFile> files = {file_of("one", 40), file_of("eins", 40)};
@@ -51,3 +49,5 @@ TEST_CASE("labels have numbers in the order of their names", "[pair_data]") {
   CHECK(classes.example({"fish", "a text"}, "file").target == std::vector<TokenId>{1});
   CHECK_THROWS_AS(classes.example({"plant", "a text"}, "file"), IoError);
 }
+
+}  // namespace pair_data_test

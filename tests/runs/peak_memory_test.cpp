@@ -4,6 +4,8 @@
 
 #include <support/catch.hpp>
 
+namespace peak_memory_test {
+
 using namespace merganser::runs;
 
 #ifdef __linux__
@@ -19,3 +21,5 @@ TEST_CASE("The peak is at least what was written, and begins anew", "[runs]") {
   CHECK(peak_memory_bytes() <= before);
 }
 #endif
+
+}  // namespace peak_memory_test

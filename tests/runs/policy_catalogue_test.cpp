@@ -12,11 +12,11 @@
 #include "support/error_text.hpp"
 #include "support/random_values.hpp"
 
+namespace policy_catalogue_test {
+
 using namespace merganser;
 using namespace merganser::runs;
 using namespace merganser::testing;
-
-namespace {
 
 models::StackConfig sizes() {
   models::StackConfig stack;
@@ -31,8 +31,6 @@ models::StackConfig sizes() {
 struct SmallModel {
   models::Encoder<float> encoder{sizes()};
 };
-
-}  // namespace
 
 TEST_CASE("every policy of the catalogue runs, and those with a budget remove what a call asks for",
           "[policy_catalogue]") {
@@ -83,3 +81,5 @@ TEST_CASE("policies by name take the place of a model's own, or stand beside the
   put_policies({"own", "tome"}, model);
   CHECK(model.encoder.policies.size() == 2);
 }
+
+}  // namespace policy_catalogue_test

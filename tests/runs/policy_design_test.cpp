@@ -5,12 +5,12 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace policy_design_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using runs::GateChoice;
 using runs::ModelOptions;
-
-namespace {
 
 io::EncoderPolicies chosen(const ModelOptions& options, io::EncoderPolicies policies,
                            std::optional<double> target = std::nullopt) {
@@ -26,8 +26,6 @@ io::EncoderPolicies gated(io::GateKind kind, Index block) {
   policies.gates[0].scale = -20;
   return policies;
 }
-
-}  // namespace
 
 TEST_CASE("options choose gates, and the others stay as they are", "[policy_design]") {
   ModelOptions options;
@@ -104,3 +102,5 @@ TEST_CASE("blocks that there are not are refused", "[policy_design]") {
             std::string::npos);
   }
 }
+
+}  // namespace policy_design_test

@@ -8,6 +8,8 @@
 
 #include "support/catch.hpp"
 
+namespace program_threads_test {
+
 using namespace merganser;
 
 TEST_CASE("loops run on as many threads as are asked for", "[program_threads]") {
@@ -20,3 +22,5 @@ TEST_CASE("loops run on as many threads as are asked for", "[program_threads]") 
   const runs::ProgramThreads all(std::nullopt, notes);
   CHECK(thread_count() == hardware_threads());
 }
+
+}  // namespace program_threads_test

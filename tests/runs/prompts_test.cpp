@@ -9,10 +9,10 @@
 #include "io/temporary_directory.hpp"
 #include "support/catch.hpp"
 
+namespace prompts_test {
+
 using namespace merganser;
 using namespace merganser::runs;
-
-namespace {
 
 io::ModelTask denoising() {
   DataOptions options;
@@ -23,8 +23,6 @@ io::ModelTask denoising() {
 }
 
 std::string decoded(const std::vector<TokenId>& ids) { return data::ByteTokenizer().decode(ids); }
-
-}  // namespace
 
 TEST_CASE("data says what a model learns", "[prompts]") {
   const io::ModelTask task = denoising();
@@ -88,3 +86,5 @@ TEST_CASE("what was masked is shown as a gap", "[prompts]") {
   CHECK(units[0].text == "a");
   CHECK(units[1].text == "_");
 }
+
+}  // namespace prompts_test

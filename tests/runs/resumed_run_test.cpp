@@ -10,11 +10,11 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace resumed_run_test {
+
 using namespace merganser;
 using namespace merganser::runs;
 using namespace merganser::testing;
-
-namespace {
 
 /// A directory with the first checkpoint of a run.
 struct Stored {
@@ -40,8 +40,6 @@ struct Stored {
     return asked;
   }
 };
-
-}  // namespace
 
 TEST_CASE("a resumed run has the options of the stored one, and writes nowhere unasked", "[resumed_run]") {
   const Stored stored;
@@ -112,3 +110,5 @@ TEST_CASE("a new run does not go into the folder of another, and other files are
         }).starts_with("content of --text: got a new one, expected the old one"));
   CHECK_THROWS_AS(open_checkpoints(resumed, {}), std::invalid_argument);
 }
+
+}  // namespace resumed_run_test

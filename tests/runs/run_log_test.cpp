@@ -11,11 +11,11 @@
 #include "io/temporary_directory.hpp"
 #include "support/catch.hpp"
 
+namespace run_log_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using runs::RunLog;
-
-namespace {
 
 std::string content(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -30,8 +30,6 @@ training::StepReport report(Index step) {
   result.deletion_rate = 0.25;
   return result;
 }
-
-}  // namespace
 
 TEST_CASE("steps and events are a line each", "[run_log]") {
   const TemporaryDirectory directory;
@@ -84,3 +82,5 @@ TEST_CASE("a log is told from other files", "[run_log]") {
   CHECK_FALSE(is_log("{\"version\": 1}"));
   CHECK_FALSE(is_log("Call me Ishmael."));
 }
+
+}  // namespace run_log_test

@@ -3,6 +3,8 @@
 
 #include "support/catch.hpp"
 
+namespace run_options_test {
+
 using namespace merganser::runs;
 
 TEST_CASE("a run without options is the measured recipe at the sizes of the demo", "[run_options]") {
@@ -14,3 +16,5 @@ TEST_CASE("a run without options is the measured recipe at the sizes of the demo
   CHECK(default_sizes.width == default_sizes.heads * default_sizes.head_width);
   CHECK(default_shortest_window <= default_text_window);
 }
+
+}  // namespace run_options_test

@@ -10,19 +10,17 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace saved_model_test {
+
 using namespace merganser;
 using namespace merganser::runs;
 using namespace merganser::testing;
-
-namespace {
 
 TextModel small_model(GateChoice gate = GateChoice::learned) {
   ModelOptions options = small_run().model;
   options.gate = gate;
   return make_model(design_model(options, std::nullopt), 3);
 }
-
-}  // namespace
 
 TEST_CASE("a place for a model is tried before it is needed, and nothing is made", "[saved_model]") {
   const TemporaryDirectory directory;
@@ -97,3 +95,5 @@ TEST_CASE("rates are for models with gates", "[saved_model]") {
   calibrated.rate = 0.5;
   CHECK_THROWS_AS(deletion_options(calibrated, place, small_model(), {}), IoError);
 }
+
+}  // namespace saved_model_test

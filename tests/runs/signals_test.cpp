@@ -7,17 +7,15 @@
 
 #include "support/catch.hpp"
 
-using namespace merganser::runs;
+namespace signals_test {
 
-namespace {
+using namespace merganser::runs;
 
 bool is_default(int signal) {
   struct sigaction action {};
   sigaction(signal, nullptr, &action);
   return action.sa_handler == SIG_DFL;
 }
-
-}  // namespace
 
 TEST_CASE("a signal is noted once, the second would end the program", "[signals]") {
   {
@@ -38,3 +36,5 @@ TEST_CASE("exit codes are those of a shell", "[signals]") {
   CHECK(Interrupted{SIGINT}.exit_code() == 130);
   CHECK(Interrupted{SIGTERM}.exit_code() == 143);
 }
+
+}  // namespace signals_test

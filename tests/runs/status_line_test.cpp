@@ -8,13 +8,11 @@
 
 #include "support/catch.hpp"
 
+namespace status_line_test {
+
 using namespace merganser::runs;
 
-namespace {
-
 const std::vector<StatusPart> parts = {{"10/20", 0}, {"loss 1.5", 1}, {"alpha 0.1", 3}, {"9 kB/s", 2}};
-
-}  // namespace
 
 TEST_CASE("a status leaves out what can be spared and never reaches the last column", "[status_line]") {
   CHECK(status_text(parts, std::nullopt) == "10/20 loss 1.5 alpha 0.1 9 kB/s");
@@ -52,3 +50,5 @@ TEST_CASE("on a terminal a status is written over, and the last one stays", "[st
   }
   CHECK(out.str() == "\r\x1B[K10/20 loss 1.5 alpha 0.1 9 kB/s\r\x1B[K10/20 loss 1.5\r\x1B[Ka note\n\r\x1B[K2/2\n");
 }
+
+}  // namespace status_line_test

@@ -8,6 +8,8 @@
 
 #include "support/catch.hpp"
 
+namespace terminal_test {
+
 using namespace merganser::runs;
 
 TEST_CASE("a file is no terminal, and has the columns of COLUMNS", "[terminal]") {
@@ -39,3 +41,5 @@ TEST_CASE("a plain choice of colour wins", "[terminal]") {
   ::unsetenv("NO_COLOR");
   CHECK_FALSE(wants_color(ColorChoice::never));
 }
+
+}  // namespace terminal_test

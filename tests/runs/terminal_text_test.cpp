@@ -8,9 +8,9 @@
 
 #include "support/catch.hpp"
 
-using namespace merganser::runs;
+namespace terminal_text_test {
 
-namespace {
+using namespace merganser::runs;
 
 std::size_t longest_line(const std::string& text) {
   std::size_t longest = 0;
@@ -23,8 +23,6 @@ std::string printed(const TextTable& table, std::size_t columns) {
   table.print(out, columns);
   return out.str();
 }
-
-}  // namespace
 
 TEST_CASE("a table that is too wide goes on below, with its first column again", "[terminal_text]") {
   TextTable table;
@@ -67,3 +65,5 @@ TEST_CASE("what acts on a terminal is shown by its number", "[terminal_text]") {
   CHECK(showable_text("a\x1B[2J\xff \xc3\xa9\n\t") == "a\\x1B[2J\\xFF \xc3\xa9\n\t");
   CHECK(one_line("two\nlines\r\n\x07") == "two lines  \\x07");
 }
+
+}  // namespace terminal_text_test

@@ -7,6 +7,8 @@
 #include "io/temporary_directory.hpp"
 #include "support/catch.hpp"
 
+namespace text_data_test {
+
 using namespace merganser;
 using namespace merganser::runs;
 
@@ -54,3 +56,5 @@ TEST_CASE("lines of as many languages are the same lines", "[text_data]") {
   CHECK(runs::detail::hold_back_end(Lines(20, "x"), "file").second.size() == 2);
   CHECK_THROWS_AS(runs::detail::hold_back_end(Lines(1, "x"), "file"), IoError);
 }
+
+}  // namespace text_data_test

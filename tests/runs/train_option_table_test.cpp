@@ -6,6 +6,8 @@
 
 #include "support/catch.hpp"
 
+namespace train_option_table_test {
+
 using namespace merganser;
 using namespace merganser::runs;
 
@@ -71,3 +73,5 @@ TEST_CASE("rates in any order are a range", "[train_option_table]") {
   for (const char* bad : {"0.2", "0.2,0.3,0.4", "0.2,1.5", "a,b", ""})
     CHECK_THROWS_AS(read_option(table, "--hard-rates", bad), std::invalid_argument);
 }
+
+}  // namespace train_option_table_test

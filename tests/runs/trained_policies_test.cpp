@@ -5,11 +5,11 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace trained_policies_test {
+
 using namespace merganser;
 using namespace merganser::runs;
 using namespace merganser::testing;
-
-namespace {
 
 merge::Policy<float> made(const std::string& text) {
   models::StackConfig stack;
@@ -17,8 +17,6 @@ merge::Policy<float> made(const std::string& text) {
   stack.blocks = 4;
   return named_placements(text, stack, trained_policies())[0].policy;
 }
-
-}  // namespace
 
 TEST_CASE("layers have the width of the stack and the settings of their names", "[trained_policies]") {
   CHECK(made("channel_fold:rate=3").target<merge::ChannelFold<float>>()->config().rate == 3);
@@ -33,3 +31,5 @@ TEST_CASE("layers have the width of the stack and the settings of their names", 
   CHECK_THAT(argument_error([] { made("words:pool=x"); }),
              Catch::Matchers::StartsWith("policy words: pool: got x, expected one of mean"));
 }
+
+}  // namespace trained_policies_test

@@ -7,11 +7,11 @@
 #include "io/temporary_directory.hpp"
 #include "support/catch.hpp"
 
+namespace training_data_test {
+
 using namespace merganser;
 using namespace merganser::runs;
 using Catch::Matchers::Contains;
-
-namespace {
 
 std::string repeated(const std::string& line, int times) {
   std::string text;
@@ -36,8 +36,6 @@ std::string refusal(const DataOptions& options) {
   }
   return "";
 }
-
-}  // namespace
 
 TEST_CASE("a text gives windows, and its end is held back", "[training_data]") {
   const Files files;
@@ -119,3 +117,5 @@ TEST_CASE("what contradicts itself or has no effect is refused", "[training_data
   task.valid = {{"", "x"}};
   CHECK_THAT(refusal(task), Contains("--valid goes with"));
 }
+
+}  // namespace training_data_test

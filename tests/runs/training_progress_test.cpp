@@ -6,12 +6,12 @@
 
 #include "support/catch.hpp"
 
+namespace training_progress_test {
+
 using namespace merganser;
 using namespace merganser::runs;
 using Catch::Matchers::Contains;
 using Catch::Matchers::StartsWith;
-
-namespace {
 
 training::StepReport report(double loss, double rate) {
   training::StepReport result;
@@ -26,8 +26,6 @@ training::StepReport report(double loss, double rate) {
 StatusLine::Columns no_terminal() {
   return [] { return std::nullopt; };
 }
-
-}  // namespace
 
 TEST_CASE("a run ends with its last state, and means are over what was seen", "[training_progress]") {
   std::ostringstream out;
@@ -68,3 +66,5 @@ TEST_CASE("a run without a step shows nothing", "[training_progress]") {
   progress.end();
   CHECK(out.str().empty());
 }
+
+}  // namespace training_progress_test

@@ -15,11 +15,11 @@
 #include "runs/small_text_model.hpp"
 #include "support/catch.hpp"
 
+namespace training_run_test {
+
 using namespace merganser;
 using namespace merganser::runs;
 using namespace merganser::testing;
-
-namespace {
 
 struct Run {
   TrainOptions options = small_run();
@@ -35,8 +35,6 @@ struct Run {
                         batches, around);
   }
 };
-
-}  // namespace
 
 TEST_CASE("a run that a signal ended goes on to the same bits", "[training_run]") {
   Run straight;
@@ -91,3 +89,5 @@ TEST_CASE("a run that diverges is given up", "[training_run]") {
   CHECK_THROWS_AS(run.train({run.progress, run.log, ""}), training::Diverged);
   CHECK(run.out.str().find("step 0: loss or gradient is not finite, step left out") != std::string::npos);
 }
+
+}  // namespace training_run_test

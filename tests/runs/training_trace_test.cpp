@@ -11,6 +11,8 @@
 
 #include "curve_rows.hpp"
 
+namespace training_trace_test {
+
 using namespace merganser;
 using namespace merganser::runs;
 using Catch::Matchers::WithinAbs;
@@ -51,3 +53,5 @@ TEST_CASE("The last quarter of training", "[runs][curve]") {
   CHECK(std::isnan(late_training({}, 200, 0.5).rate));
   CHECK(std::isnan(late_training({}, 200, 0.5).deviation));
 }
+
+}  // namespace training_trace_test

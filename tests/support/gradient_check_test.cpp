@@ -2,12 +2,12 @@
 
 #include <merganser/core/random.hpp>
 
+namespace gradient_check_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
 using Catch::Matchers::WithinRel;
-
-namespace {
 
 // f(x, w) = sum(R * tanh(x w^T)) on shapes of pairwise different extents, with its gradients by hand.
 struct Probe {
@@ -28,8 +28,6 @@ struct Probe {
   Vector<ParameterView<double>> parameters() { return {tensor_view("x", x), tensor_view("w", w)}; }
   Vector<ParameterView<double>> gradients() { return {tensor_view("x", grad_x), tensor_view("w", grad_w)}; }
 };
-
-}  // namespace
 
 TEST_CASE("a right gradient passes, well below the tolerance", "[gradient_check]") {
   Probe probe;
@@ -93,3 +91,5 @@ TEST_CASE("the difference quotient is good to nine digits on curved and on large
   x = 1e6;
   REQUIRE_THAT(numeric_derivative([&x] { return std::log(x); }, x), WithinRel(1e-6, 1e-9));
 }
+
+}  // namespace gradient_check_test

@@ -4,10 +4,10 @@
 
 #include <merganser/core/parallel.hpp>
 
+namespace laws_test {
+
 using namespace merganser;
 using namespace merganser::testing;
-
-namespace {
 
 struct Layer {
   using ScalarType = double;
@@ -18,8 +18,6 @@ struct Layer {
     visitor(prefix + "weight", weight);
   }
 };
-
-}  // namespace
 
 TEST_CASE("differences are relative to the largest entry, and never hide a shape or a NaN", "[laws]") {
   Matrix<double> a(1, 2), b(1, 2);
@@ -49,3 +47,5 @@ TEST_CASE("a layer that keeps the laws passes them", "[laws]") {
     return squares;
   });
 }
+
+}  // namespace laws_test

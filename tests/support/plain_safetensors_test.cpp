@@ -12,10 +12,10 @@
 
 #include "support/catch.hpp"
 
+namespace plain_safetensors_test {
+
 using namespace merganser::testing;
 using Catch::Matchers::ContainsSubstring;
-
-namespace {
 
 std::string file_of(std::string header, const std::string& data, std::size_t length) {
   std::string bytes;
@@ -40,8 +40,6 @@ std::string error_of(const std::string& header, std::size_t data) {
 }
 
 const std::string two = R"("a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},)";
-
-}  // namespace
 
 TEST_CASE("the plain reader reads what the format asks for", "[plain_safetensors]") {
   const std::string header =
@@ -133,3 +131,5 @@ TEST_CASE("numbers have the bytes of their type", "[plain_safetensors]") {
   CHECK(plain_value(plain_float("BF16"), std::string("\x81\x3f", 2)) == 1.0078125);
   CHECK(plain_value(plain_float("F16"), half(-0.333)) == -0.333007812500);
 }
+
+}  // namespace plain_safetensors_test

@@ -9,12 +9,12 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace adamw_test {
+
 using namespace merganser;
 using namespace merganser::training;
 using namespace merganser::testing;
 using Catch::Matchers::WithinRel;
-
-namespace {
 
 template <Real Scalar>
 struct Model {
@@ -46,8 +46,6 @@ Model<Scalar> random_model(std::uint64_t seed) {
   randomise(model, rng);
   return model;
 }
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("AdamW follows its formula over several steps, with decay on matrices only", "[AdamW]", float,
                    double) {
@@ -173,3 +171,5 @@ TEST_CASE("AdamW refuses settings that its type cannot hold", "[AdamW]") {
   REQUIRE_THROWS_AS((AdamW<Model<double>>(Model<double>(), {0.9, 0.999, infinity, 0})), std::invalid_argument);
   REQUIRE_THROWS_AS((AdamW<Model<double>>(Model<double>(), {0.9, 0.999, 1e-8, infinity})), std::invalid_argument);
 }
+
+}  // namespace adamw_test

@@ -3,11 +3,11 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace batch_share_test {
+
 using namespace merganser;
 using namespace merganser::training;
 using namespace merganser::testing;
-
-namespace {
 
 /// Three sources, of which one is all pads; 3 labels count.
 data::Batch batch_of_three() {
@@ -16,8 +16,6 @@ data::Batch batch_of_three() {
   batch.target = TokenBatch::from_sequences({{1, ignored_label}, {0}, {4}});
   return batch;
 }
-
-}  // namespace
 
 TEST_CASE("an extent leaves out ignored labels and pads", "[BatchShare]") {
   REQUIRE(BatchExtent::of(batch_of_three(), 0) == BatchExtent{3, 3, 2});
@@ -38,3 +36,5 @@ TEST_CASE("each mean of the objective has its own share", "[BatchShare]") {
   REQUIRE(share.sequences == 0);  // of nothing
   REQUIRE(whole.share_of(whole).labels == 1.0);
 }
+
+}  // namespace batch_share_test

@@ -6,6 +6,8 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace deletion_schedule_test {
+
 using namespace merganser;
 using merge::DeletionMode;
 using testing::argument_error;
@@ -95,3 +97,5 @@ TEST_CASE("a schedule is checked", "[DeletionSchedule]") {
             s.controller.proportional_gain = s.controller.integral_gain = 0;
           }) == "nothing thrown");
 }
+
+}  // namespace deletion_schedule_test

@@ -13,10 +13,10 @@
 #include "support/laws.hpp"
 #include "support/reverse_executor.hpp"
 
+namespace executors_test {
+
 using namespace merganser;
 using namespace merganser::testing;
-
-namespace {
 
 using Model = models::EncoderDecoder<float>;
 
@@ -63,8 +63,6 @@ Vector<std::unique_ptr<Executor>> executors() {
   return result;
 }
 
-}  // namespace
-
 TEST_CASE("every executor gives the same bits of an encoder", "[executors]") {
   const Model model = model_of(1);
   SerialExecutor serial;
@@ -95,3 +93,5 @@ TEST_CASE("the model of these tests has loops that are shared", "[executors]") {
   trained();
   REQUIRE(reverse.loops > 50);
 }
+
+}  // namespace executors_test

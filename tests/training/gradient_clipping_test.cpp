@@ -7,12 +7,12 @@
 #include "support/random_values.hpp"
 #include "training/scripted_model.hpp"
 
+namespace gradient_clipping_test {
+
 using namespace merganser;
 using namespace merganser::training;
 using namespace merganser::testing;
 using Catch::Matchers::WithinRel;
-
-namespace {
 
 ScriptedModel gradients_of(double first) {
   ScriptedModel gradients;
@@ -20,8 +20,6 @@ ScriptedModel gradients_of(double first) {
   gradients.weight << 0, 12, 0, 0;
   return gradients;
 }
-
-}  // namespace
 
 TEST_CASE("the norm is over all tensors together", "[gradient_clipping]") {
   ScriptedModel gradients = gradients_of(3);
@@ -63,3 +61,5 @@ TEST_CASE("a limit must be positive", "[gradient_clipping]") {
   REQUIRE(argument_error([&] { clip_gradients(gradients, std::nan("")); }) ==
           "clip_gradients: max_norm: got nan, expected a positive number");
 }
+
+}  // namespace gradient_clipping_test

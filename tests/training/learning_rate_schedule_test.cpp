@@ -5,17 +5,15 @@
 #include "support/catch.hpp"
 #include "support/random_values.hpp"
 
+namespace learning_rate_schedule_test {
+
 using namespace merganser;
 using namespace merganser::training;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
 using Catch::Matchers::WithinRel;
 
-namespace {
-
 constexpr Decay all[] = {Decay::constant, Decay::linear, Decay::cosine, Decay::inverse_square_root};
-
-}  // namespace
 
 TEST_CASE("the rate rises linearly from 0 and reaches the peak behind the warm-up", "[LearningRateSchedule]") {
   for (const Decay decay : all) {
@@ -81,3 +79,5 @@ TEST_CASE("a schedule refuses settings out of range", "[LearningRateSchedule]") 
   REQUIRE(error({1, 0, 10, Decay::linear, 2}) == "LearningRateSchedule: floor: got 2, expected in [0, peak]");
   REQUIRE(error({1, 0, 10, Decay::linear, -1}) == "LearningRateSchedule: floor: got -1, expected in [0, peak]");
 }
+
+}  // namespace learning_rate_schedule_test

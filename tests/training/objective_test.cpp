@@ -9,14 +9,14 @@
 #include "support/random_values.hpp"
 #include "training/scripted_model.hpp"
 
+namespace objective_test {
+
 using namespace merganser;
 using namespace merganser::training;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
 using Catch::Matchers::WithinRel;
 using merge::MeanOver;
-
-namespace {
 
 /// Four labels, one ignored, and two gates.
 struct Setup {
@@ -40,8 +40,6 @@ double cross_entropy(const Setup& s) {
       sum += std::log(s.output.logits.row(t).array().exp().sum()) - s.output.logits(t, label);
   return sum / 3;
 }
-
-}  // namespace
 
 TEST_CASE("the objective is the weighted sum of its named parts", "[objective]") {
   const Setup s;
@@ -67,8 +65,6 @@ TEST_CASE("labels with the largest logit are counted, ignored ones are not", "[o
   REQUIRE(result.correct == 2);
 }
 
-namespace {
-
 /// Auxiliaries of every kind: two that are steered, two of one name in different policies, one that is a mean over
 /// sequences, and a policy that has none.
 Setup with_auxiliaries() {
@@ -80,8 +76,6 @@ Setup with_auxiliaries() {
   reports[3].auxiliaries.push_back({"balance", 0.6});
   return s;
 }
-
-}  // namespace
 
 TEST_CASE("steered auxiliaries are averaged and weighed by alpha, others added up by name", "[objective]") {
   const Setup s = with_auxiliaries();
@@ -223,3 +217,5 @@ TEST_CASE("a report that asks gets the loss of every sequence", "[objective]") {
     REQUIRE(loss.weight == 0);
   REQUIRE_THROWS_AS(evaluate_objective<ScriptedModel>(s.output, s.labels, {}, 0.3), std::invalid_argument);
 }
+
+}  // namespace objective_test

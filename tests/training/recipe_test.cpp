@@ -7,12 +7,12 @@
 #include "models/tiny_models.hpp"
 #include "support/catch.hpp"
 
+namespace recipe_test {
+
 using namespace merganser;
 using namespace merganser::training;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
-
-namespace {
 
 using Model = models::EncoderDecoder<float>;
 
@@ -28,8 +28,6 @@ Model model_of(const Vector<Index>& blocks, io::GateKind kind = io::GateKind::le
   }
   return config.make();
 }
-
-}  // namespace
 
 TEST_CASE("what is not given goes by the length of the run", "[recipe]") {
   const Model model = model_of({1});
@@ -139,3 +137,5 @@ TEST_CASE("every recipe makes a trainer", "[recipe]") {
       CHECK_NOTHROW(Trainer<Model>(model, trainer_config(recipe, model, 50, 1)));
     }
 }
+
+}  // namespace recipe_test

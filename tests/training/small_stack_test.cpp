@@ -8,11 +8,15 @@
 
 #if defined(__OPTIMIZE__) && !defined(__SANITIZE_THREAD__) && __has_include(<pthread.h>)
 #include <pthread.h>
+#define MERGANSER_TEST_SMALL_STACK
+#endif
+
+namespace small_stack_test {
+
+#ifdef MERGANSER_TEST_SMALL_STACK
 
 using namespace merganser;
 using namespace merganser::testing;
-
-namespace {
 
 constexpr std::size_t promised = 64 * 1024;
 
@@ -31,8 +35,6 @@ void on_small_stack(Run run) {
   REQUIRE(pthread_join(thread, nullptr) == 0);
   REQUIRE(pthread_attr_destroy(&attributes) == 0);
 }
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("inference and training need no more than 64 KB of stack", "[small_stack]", float, double) {
   if (!memory_is_reserved) return;  // the address sanitizer makes frames of its own size
@@ -62,6 +64,7 @@ TEMPLATE_TEST_CASE("inference and training need no more than 64 KB of stack", "[
     REQUIRE(stepped);
   }
 }
+
 #else
 
 TEST_CASE("inference and training need no more than 64 KB of stack", "[small_stack]") {
@@ -69,3 +72,5 @@ TEST_CASE("inference and training need no more than 64 KB of stack", "[small_sta
 }
 
 #endif
+
+}  // namespace small_stack_test

@@ -7,6 +7,8 @@
 #include "support/catch.hpp"
 #include "support/laws.hpp"
 
+namespace steps_in_time_test {
+
 using namespace merganser;
 using namespace merganser::training;
 using namespace merganser::testing;
@@ -35,3 +37,5 @@ TEST_CASE("steps that fit into a time leave the model and its data alone", "[ste
   CHECK(numbers_of(model) == before);
   CHECK(data.state() == drawn_before);
 }
+
+}  // namespace steps_in_time_test

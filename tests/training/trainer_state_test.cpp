@@ -10,11 +10,11 @@
 #include "support/catch.hpp"
 #include "training/scripted_model.hpp"
 
+namespace trainer_state_test {
+
 using namespace merganser;
 using namespace merganser::training;
 using namespace merganser::testing;
-
-namespace {
 
 using ScriptedTrainer = Trainer<ScriptedModel>;
 using State = TrainerState<ScriptedModel>;
@@ -44,8 +44,6 @@ ScriptedModel mostly_deleting() {
 }
 
 State good_state() { return {zeros_like(ScriptedModel()), zeros_like(ScriptedModel())}; }
-
-}  // namespace
 
 TEST_CASE("a trainer with the state of another takes the same steps", "[TrainerState]") {
   for (const Index steps : {0, 1, 5, 9}) {
@@ -148,3 +146,5 @@ TEST_CASE("a state of another model or with impossible counts is refused, and no
   CHECK(error([](State&) {}) == "nothing thrown");
   CHECK(trainer.steps_taken() == 0);
 }
+
+}  // namespace trainer_state_test

@@ -16,14 +16,14 @@
 #include "support/laws.hpp"
 #include "training/scripted_model.hpp"
 
+namespace trainer_test {
+
 using namespace merganser;
 using namespace merganser::training;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
 using Catch::Matchers::WithinRel;
 using merge::DeletionMode;
-
-namespace {
 
 using Model = models::EncoderDecoder<float>;
 using ScriptedTrainer = Trainer<ScriptedModel>;
@@ -103,8 +103,6 @@ struct Listener {
     return result;
   }
 };
-
-}  // namespace
 
 TEST_CASE("training on copying lowers the loss and raises the accuracy", "[Trainer]") {
   const Threads one(1);
@@ -632,8 +630,6 @@ TEST_CASE("the score penalty asks for its limit", "[Trainer]") {
   REQUIRE_THAT(report.total, WithinRel(std::log(3.0) + 0.25 * 2, 1e-12));
 }
 
-namespace {
-
 /// Class 1: the id 7 is somewhere in the sequence.
 data::Batch batch_with_sevens(Rng& rng) {
   return data::make_random_batch(
@@ -647,8 +643,6 @@ data::Batch batch_with_sevens(Rng& rng) {
       },
       16, rng);
 }
-
-}  // namespace
 
 TEST_CASE("a classifier trains through the same trainer", "[Trainer]") {
   const Threads one(1);
@@ -769,3 +763,5 @@ TEST_CASE("a trainer refuses settings out of range", "[Trainer]") {
   REQUIRE(error([](auto& config) { config.deletion.collapse_steps = 0; }) ==
           "Trainer: deletion.collapse_steps: got 0, expected at least 1");
 }
+
+}  // namespace trainer_test

@@ -6,11 +6,11 @@
 #include "support/catch.hpp"
 #include "training/scripted_model.hpp"
 
+namespace training_loop_test {
+
 using namespace merganser;
 using namespace merganser::training;
 using namespace merganser::testing;
-
-namespace {
 
 using ScriptedTrainer = Trainer<ScriptedModel>;
 
@@ -19,8 +19,6 @@ data::Batch batch() {
   made.push_back({{3, 4}, {0, 1}});
   return made;
 }
-
-}  // namespace
 
 TEST_CASE("a run goes on to its end, whatever was tried before", "[training_loop]") {
   ScriptedModel model;
@@ -84,3 +82,5 @@ TEST_CASE("a step that is finite begins the count anew", "[training_loop]") {
   REQUIRE(train_to(3 * most_steps_left_out, trainer, next, callbacks));
   REQUIRE(trainer.steps_taken() == 3);
 }
+
+}  // namespace training_loop_test

@@ -26,14 +26,14 @@
 #include "support/random_values.hpp"
 #include "training/scripted_model.hpp"
 
+namespace checkpoint_directory_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using Catch::Matchers::ContainsSubstring;
 using Names = std::vector<std::string>;
 using Steps = std::vector<Index>;
 namespace fs = std::filesystem;
-
-namespace {
 
 /// A checkpoint of a model without a configuration: small and quick.
 io::Checkpoint<ScriptedModel> checkpoint_at(Index step, std::optional<double> metric = {}) {
@@ -63,8 +63,6 @@ Names names_of(Steps steps) {
 }
 
 Index newest_step(const fs::path& path) { return io::newest_checkpoint(path).value().record.step; }
-
-}  // namespace
 
 TEST_CASE("checkpoints are called by their step", "[CheckpointDirectory]") {
   CHECK(io::checkpoint_name(0) == "step-00000000");
@@ -266,8 +264,6 @@ TEST_CASE("a run through a directory of checkpoints is the whole run, bit for bi
 
 #if defined(__linux__)
 
-namespace {
-
 /// Saves until the disk is full; then room is made and saving works again. Empty if all is as it should be.
 std::string fill_the_disk(const fs::path& path, const std::function<void()>& make_room) {
   TinyRun<float> run;
@@ -320,8 +316,6 @@ bool mount_small_disk(const fs::path& path) {
   return ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
          ::mount("tmpfs", path.c_str(), "tmpfs", 0, "size=300k") == 0;
 }
-
-}  // namespace
 
 TEST_CASE("a full disk is an error and leaves the last checkpoint", "[CheckpointDirectory]") {
   const TemporaryDirectory place;
@@ -383,3 +377,5 @@ TEST_CASE("a file that may not grow is an error and leaves the last checkpoint",
 }
 
 #endif
+
+}  // namespace checkpoint_directory_test

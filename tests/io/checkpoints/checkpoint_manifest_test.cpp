@@ -10,14 +10,14 @@
 #include "support/catch.hpp"
 #include "support/random_values.hpp"
 
+namespace checkpoint_manifest_test {
+
 using namespace merganser;
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::StartsWith;
 using io::CheckpointManifest;
 using io::ManifestCheck;
 using merganser::testing::TemporaryDirectory;
-
-namespace {
 
 const std::string good_digest = R"({"bytes": 3, "crc64": "00000000000000ff"})";
 
@@ -26,8 +26,6 @@ std::string with_file(const std::string& name, const std::string& digest) {
 }
 
 CheckpointManifest parse(const std::string& text) { return io::parse_checkpoint_manifest(text, "m"); }
-
-}  // namespace
 
 TEST_CASE("a manifest is read back", "[CheckpointManifest]") {
   for (const CheckpointManifest& manifest :
@@ -107,3 +105,5 @@ TEST_CASE("a second manifest does not name the first", "[CheckpointManifest]") {
   io::write_checkpoint_manifest(directory.path());
   CHECK(io::check_manifest(directory.path(), ManifestCheck::contents).files.size() == 1);
 }
+
+}  // namespace checkpoint_manifest_test

@@ -8,12 +8,12 @@
 
 #include "support/catch.hpp"
 
+namespace checkpoint_record_test {
+
 using namespace merganser;
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::StartsWith;
 using io::CheckpointRecord;
-
-namespace {
 
 CheckpointRecord full_record() {
   CheckpointRecord record;
@@ -43,8 +43,6 @@ std::string changed(const std::string& from, const std::string& to) {
 }
 
 std::uint64_t bits(double value) { return std::bit_cast<std::uint64_t>(value); }
-
-}  // namespace
 
 TEST_CASE("a record is read back, every number exact", "[CheckpointRecord]") {
   const CheckpointRecord record = full_record(), read = again(record);
@@ -153,3 +151,5 @@ TEST_CASE("every shorter text is an error, not a crash", "[CheckpointRecord]") {
   const std::string text = io::to_json(full_record());
   for (std::size_t size = 0; size + 2 < text.size(); ++size) CHECK_THROWS_AS(parse(text.substr(0, size)), IoError);
 }
+
+}  // namespace checkpoint_record_test

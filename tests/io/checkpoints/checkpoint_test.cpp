@@ -15,13 +15,13 @@
 #include "support/random_values.hpp"
 #include "training/scripted_model.hpp"
 
+namespace checkpoint_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using Catch::Matchers::ContainsSubstring;
 using Names = std::vector<std::string>;
 namespace fs = std::filesystem;
-
-namespace {
 
 constexpr Index total_steps = 9;
 
@@ -94,8 +94,6 @@ struct Saved {
   TemporaryDirectory directory;
   TinyRun<float> run;
 };
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("k steps, a checkpoint and the rest are the whole run, bit for bit", "[checkpoint]", float, double) {
   const std::string expected = straight<TestType>(1, 4);
@@ -290,3 +288,5 @@ TEST_CASE("a state of another model is not written", "[checkpoint]") {
              ContainsSubstring("first_moment.bias"));
   CHECK(directory.entries().empty());
 }
+
+}  // namespace checkpoint_test

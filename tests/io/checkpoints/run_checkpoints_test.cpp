@@ -11,10 +11,10 @@
 #include "io/tiny_run.hpp"
 #include "support/catch.hpp"
 
+namespace run_checkpoints_test {
+
 using namespace merganser;
 using namespace merganser::testing;
-
-namespace {
 
 using Model = TinyRun<float>::Model;
 using Run = TinyRun<float>;
@@ -24,8 +24,6 @@ data::BatchSource batches() {
   for (TokenId id = 2; id < 9; ++id) examples.push_back({{id, 3, 1}, {id, 1}});
   return data::epochs_of(std::move(examples), 2, 5);
 }
-
-}  // namespace
 
 TEST_CASE("a resumed run has the bits of a straight one", "[run_checkpoints]") {
   Run straight;
@@ -87,3 +85,5 @@ TEST_CASE("numbers of checkpoints that cannot be are refused", "[run_checkpoints
   REQUIRE_THROWS_AS(io::RunCheckpoints<Model>(directory.path(), {.every = 0, .keep = 1}), std::invalid_argument);
   REQUIRE_THROWS_AS(io::RunCheckpoints<Model>(directory.path(), {.every = 1, .keep = 0}), std::invalid_argument);
 }
+
+}  // namespace run_checkpoints_test

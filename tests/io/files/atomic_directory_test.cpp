@@ -9,6 +9,8 @@
 #include "io/temporary_directory.hpp"
 #include "support/catch.hpp"
 
+namespace atomic_directory_test {
+
 using namespace merganser;
 using Catch::Matchers::ContainsSubstring;
 using merganser::testing::TemporaryDirectory;
@@ -94,3 +96,5 @@ TEST_CASE("directories are flushed, also the current one", "[AtomicDirectory]") 
   CHECK_NOTHROW(io::sync_directory(""));
   CHECK_THROWS_AS(io::sync_directory(parent / "missing"), IoError);
 }
+
+}  // namespace atomic_directory_test

@@ -15,6 +15,8 @@
 #include "io/temporary_directory.hpp"
 #include "support/catch.hpp"
 
+namespace atomic_file_test {
+
 using namespace merganser;
 using Catch::Matchers::ContainsSubstring;
 using merganser::testing::TemporaryDirectory;
@@ -185,3 +187,5 @@ TEST_CASE("only regular files are read", "[AtomicFile]") {
   CHECK_THROWS_AS(io::read_file(""), IoError);
   if (std::filesystem::exists("/dev/zero")) CHECK_THROWS_AS(io::read_file("/dev/zero"), IoError);
 }
+
+}  // namespace atomic_file_test

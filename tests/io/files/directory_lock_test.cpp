@@ -11,6 +11,8 @@
 #include "io/temporary_directory.hpp"
 #include "support/catch.hpp"
 
+namespace directory_lock_test {
+
 using namespace merganser;
 using Catch::Matchers::ContainsSubstring;
 using merganser::testing::TemporaryDirectory;
@@ -55,3 +57,5 @@ TEST_CASE("a directory that is not there can't be locked", "[DirectoryLock]") {
   const TemporaryDirectory directory;
   CHECK_THROWS_WITH(io::DirectoryLock(directory / "missing"), ContainsSubstring("a directory that can be written to"));
 }
+
+}  // namespace directory_lock_test

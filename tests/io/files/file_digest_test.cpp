@@ -9,10 +9,10 @@
 #include "io/temporary_directory.hpp"
 #include "support/catch.hpp"
 
+namespace file_digest_test {
+
 using namespace merganser;
 using merganser::testing::TemporaryDirectory;
-
-namespace {
 
 std::uint64_t crc64_of(std::string_view text) {
   io::Crc64 crc;
@@ -35,8 +35,6 @@ std::string some_bytes(std::size_t size) {
   for (std::size_t i = 0; i < size; ++i) bytes += static_cast<char>(i * 151 + i / 7);
   return bytes;
 }
-
-}  // namespace
 
 TEST_CASE("the checksum is CRC-64/XZ", "[Crc64]") {
   CHECK(crc64_of("") == 0);
@@ -87,3 +85,5 @@ TEST_CASE("hexadecimal has 16 digits", "[FileDigest]") {
   CHECK(io::hexadecimal(0x0123456789abcdefU) == "0123456789abcdef");
   CHECK(io::hexadecimal(~std::uint64_t{0}) == "ffffffffffffffff");
 }
+
+}  // namespace file_digest_test

@@ -7,6 +7,8 @@
 #include "io/temporary_directory.hpp"
 #include "support/catch.hpp"
 
+namespace file_sync_test {
+
 using namespace merganser;
 using io::detail::FileLock;
 using merganser::testing::TemporaryDirectory;
@@ -57,3 +59,5 @@ TEST_CASE("an open file is locked for as long as its lock lives, under the name 
   CHECK(std::fclose(again) == 0);
 }
 #endif
+
+}  // namespace file_sync_test

@@ -9,10 +9,10 @@
 
 #include "support/catch.hpp"
 
+namespace half_float_test {
+
 using namespace merganser;
 using namespace merganser::io::detail;
-
-namespace {
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
@@ -40,8 +40,6 @@ void check(Scalar value) {
   REQUIRE(std::signbit(half) == std::signbit(value));
   REQUIRE(std::signbit(bfloat) == std::signbit(value));
 }
-
-}  // namespace
 
 TEST_CASE("16-bit numbers are read and written back as they are", "[half_float]") {
   for (std::uint32_t i = 0; i < 0x10000; ++i) {
@@ -103,3 +101,5 @@ TEST_CASE("a double is rounded once, not through float", "[half_float]") {
   Rng rng(1);
   for (int i = 0; i < 20'000; ++i) check(rng.normal() * std::exp(20 * rng.normal()));
 }
+
+}  // namespace half_float_test

@@ -8,6 +8,8 @@
 
 #include <support/catch.hpp>
 
+namespace json_lines_test {
+
 using namespace merganser;
 using namespace merganser::io;
 
@@ -63,3 +65,5 @@ TEST_CASE("A record says which value is not as it should be", "[io]") {
   CHECK_THROWS_AS(JsonRecord("[1]", "f", "p"), IoError);
   CHECK_THROWS_AS(JsonRecord("{\"a\":1", "f", "p"), IoError);
 }
+
+}  // namespace json_lines_test

@@ -5,6 +5,8 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace json_parser_test {
+
 using namespace merganser;
 using io::detail::parse_json_object;
 using merganser::testing::io_error;
@@ -35,3 +37,5 @@ TEST_CASE("a text that is too long is not parsed", "[json_parser]") {
   CHECK(io_error([&] { parse_json_object(std::string(io::detail::json_size_limit + 1, ' '), "f", "file"); }) ==
         "f: file: got 32000001 bytes, expected at most 32000000 bytes");
 }
+
+}  // namespace json_parser_test

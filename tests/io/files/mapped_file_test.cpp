@@ -14,19 +14,17 @@
 #include "io/temporary_directory.hpp"
 #include "support/catch.hpp"
 
+namespace mapped_file_test {
+
 using namespace merganser;
 using io::FileBytes;
 using io::MappedFile;
 using merganser::testing::TemporaryDirectory;
 
-namespace {
-
 template <class File>
 std::string text_of(const File& file) {
   return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
 }
-
-}  // namespace
 
 TEST_CASE("a mapped file has the bytes of the file", "[MappedFile]") {
   const TemporaryDirectory directory;
@@ -97,3 +95,5 @@ TEST_CASE("bytes come from files and from memory alike, and copies share them", 
   for (const io::Mapping mapping : {io::Mapping::mapped, io::Mapping::in_memory})
     CHECK_THROWS_WITH(FileBytes::open(missing, mapping), missing + ": file: got no such file, expected a file");
 }
+
+}  // namespace mapped_file_test

@@ -11,13 +11,13 @@
 #include "io/temporary_directory.hpp"
 #include "support/catch.hpp"
 
+namespace parameter_loading_test {
+
 using namespace merganser;
 using io::SafetensorsFile;
 using io::SafetensorsWriter;
 using merganser::testing::SmallLayer;
 using merganser::testing::TemporaryDirectory;
-
-namespace {
 
 /// Shapes by which a test file may differ from a good one.
 struct FileChange {
@@ -53,8 +53,6 @@ std::string error_of(const FileChange& change, const io::LoadOptions& options = 
   CHECK(layer.weight(0, 0) == 1);
   return "";
 }
-
-}  // namespace
 
 TEST_CASE("a file that doesn't fit leaves the layer as it was", "[parameter_loading]") {
   CHECK(error_of({}).empty());
@@ -160,3 +158,5 @@ TEST_CASE("integers are no parameters", "[parameter_loading]") {
                     (directory / "file").string() + ": bias: got I64, expected F64, F32, F16 or BF16");
   CHECK(layer == SmallLayer<double>::filled());
 }
+
+}  // namespace parameter_loading_test

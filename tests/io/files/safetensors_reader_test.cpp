@@ -10,14 +10,14 @@
 #include "support/error_text.hpp"
 #include "support/golden_dir.hpp"
 
+namespace safetensors_reader_test {
+
 using namespace merganser;
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::StartsWith;
 using io::SafetensorsFile;
 using merganser::testing::bytes_of;
 using merganser::testing::safetensors_bytes;
-
-namespace {
 
 std::string error_of(std::vector<std::byte> bytes) {
   return testing::io_error([&] { SafetensorsFile::parse(std::move(bytes), "f"); });
@@ -44,8 +44,6 @@ SafetensorsFile numbers_file() {
   data.insert(data.end(), integers.begin(), integers.end());
   return SafetensorsFile::parse(safetensors_bytes(header.size(), header, data), "f");
 }
-
-}  // namespace
 
 TEST_CASE("tensors are found by name", "[SafetensorsFile]") {
   const SafetensorsFile file = numbers_file();
@@ -294,3 +292,5 @@ TEST_CASE("every golden case is readable", "[SafetensorsFile][golden]") {
   }
   CHECK(cases > 0);
 }
+
+}  // namespace safetensors_reader_test

@@ -8,6 +8,8 @@
 #include "io/temporary_directory.hpp"
 #include "support/catch.hpp"
 
+namespace safetensors_test {
+
 using namespace merganser;
 using io::SafetensorsFile;
 using io::SafetensorsWriter;
@@ -52,3 +54,5 @@ TEST_CASE("saving over a file replaces it whole", "[safetensors]") {
   CHECK(layer == SmallLayer<float>::filled());
   CHECK(directory.entries() == std::vector<std::string>{"file"});
 }
+
+}  // namespace safetensors_test

@@ -12,14 +12,14 @@
 #include "io/temporary_directory.hpp"
 #include "support/catch.hpp"
 
+namespace safetensors_writer_test {
+
 using namespace merganser;
 using Catch::Matchers::ContainsSubstring;
 using io::DataType;
 using io::SafetensorsFile;
 using io::SafetensorsWriter;
 using merganser::testing::TemporaryDirectory;
-
-namespace {
 
 template <class Number>
 Number number_at(const std::string& bytes, std::size_t offset) {
@@ -28,8 +28,6 @@ Number number_at(const std::string& bytes, std::size_t offset) {
   std::memcpy(&number, bytes.data() + offset, sizeof(Number));
   return number;
 }
-
-}  // namespace
 
 TEST_CASE("the bytes of a written file are these", "[SafetensorsWriter]") {
   const TemporaryDirectory directory;
@@ -197,3 +195,5 @@ TEST_CASE("a file that can't be written is an IoError", "[SafetensorsWriter]") {
   CHECK_THROWS_AS(SafetensorsWriter().write(directory.path()), IoError);
   CHECK(directory.entries().empty());
 }
+
+}  // namespace safetensors_writer_test

@@ -9,11 +9,11 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace strict_json_test {
+
 using namespace merganser;
 using io::detail::JsonFields;
 using io::detail::parse_json_object;
-
-namespace {
 
 std::string error_of(const std::string& text) {
   return testing::io_error([&] { parse_json_object(text, "f.json", "file"); });
@@ -23,8 +23,6 @@ std::string nested(int levels) {
   return R"({"a":)" + std::string(static_cast<std::size_t>(levels - 1), '[') +
          std::string(static_cast<std::size_t>(levels - 1), ']') + "}";
 }
-
-}  // namespace
 
 TEST_CASE("an object is parsed", "[strict_json]") {
   const nlohmann::json object = parse_json_object(R"( {"a": [1, {"a": 2}], "b": {"a": null}} )", "f.json", "file");
@@ -139,3 +137,5 @@ TEST_CASE("values are described as they stand in a file", "[strict_json]") {
   CHECK(describe(nlohmann::json::array({1})) == "an array");
   CHECK(describe(nlohmann::json::object()) == "an object");
 }
+
+}  // namespace strict_json_test

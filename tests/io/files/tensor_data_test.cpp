@@ -8,12 +8,12 @@
 #include "io/safetensors_bytes.hpp"
 #include "support/catch.hpp"
 
+namespace tensor_data_test {
+
 using namespace merganser;
 using io::DataType;
 using io::TensorInfo;
 using merganser::testing::bytes_of;
-
-namespace {
 
 template <class Target, class Number>
 std::vector<Target> converted(DataType dtype, const std::vector<Number>& numbers) {
@@ -31,8 +31,6 @@ std::vector<Target> converted(DataType dtype, const std::vector<Number>& numbers
 }
 
 using Longs = std::vector<std::int64_t>;
-
-}  // namespace
 
 TEST_CASE("element types have names and sizes", "[DataType]") {
   const std::pair<const char*, std::size_t> all[] = {{"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I64", 8},
@@ -119,3 +117,5 @@ TEST_CASE("tensors are equal by type, shape and bits", "[TensorInfo]") {
   CHECK_FALSE(info == TensorInfo{DataType::i32, {2}, same});
   CHECK(TensorInfo{DataType::f32, {0}, {}} == TensorInfo{DataType::f32, {0}, {}});
 }
+
+}  // namespace tensor_data_test

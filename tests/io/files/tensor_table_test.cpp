@@ -14,14 +14,14 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace tensor_table_test {
+
 using namespace merganser;
 using io::Mapping;
 using io::NonFinite;
 using io::SafetensorsFile;
 using io::TensorTable;
 using merganser::testing::TemporaryDirectory;
-
-namespace {
 
 /// A file with the tensor "t" [1000 x 700], longer than one piece; `place` of its numbers is `value`.
 template <Real Scalar>
@@ -42,8 +42,6 @@ SafetensorsFile large_file(const TemporaryDirectory& directory, Mapping mapping,
   writer.write(directory / "file");
   return SafetensorsFile::open(directory / "file", mapping);
 }
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("long tensors are read whole, mapped or not", "[TensorTable]", float, double) {
   const TemporaryDirectory directory;
@@ -159,3 +157,5 @@ TEST_CASE("tables are put together", "[TensorTable]") {
         (directory / "h").string() + ": a: got a tensor that is in " + (directory / "g").string() +
             " as well, expected every tensor once");
 }
+
+}  // namespace tensor_table_test

@@ -4,6 +4,8 @@
 
 #include "support/catch.hpp"
 
+namespace warning_test {
+
 using namespace merganser;
 
 TEST_CASE("a warning is one line, and nobody need hear it", "[warning]") {
@@ -12,3 +14,5 @@ TEST_CASE("a warning is one line, and nobody need hear it", "[warning]") {
   CHECK(heard == "some/file: a\\x0akey: is passed over");
   CHECK_NOTHROW(io::detail::warn({}, "f", "k", "w"));
 }
+
+}  // namespace warning_test

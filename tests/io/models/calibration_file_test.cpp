@@ -17,14 +17,14 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace calibration_file_test {
+
 using namespace merganser;
 using namespace merganser::io;
 using namespace merganser::testing;
 using Catch::Matchers::ContainsSubstring;
 using evaluation::Calibration;
 using Json = nlohmann::json;
-
-namespace {
 
 Calibration two_points() {
   return Calibration({{-29.5, 0.0, 1.0 / 3, 0.9, 0.5, 10}, {-1.4e-45, 0.6, 1e300, 1.0, 0.0, 0.1}},
@@ -47,8 +47,6 @@ std::string error_without(const std::string& parent, const std::string& key) {
   object[Json::json_pointer(parent)].erase(key);
   return error_of(object.dump());
 }
-
-}  // namespace
 
 TEST_CASE("a calibration comes back from its text", "[calibration_file]") {
   const Calibration one({{0, 1, 0, 0, 0, 0}}, {1, 1, 1, merge::SurvivorBias::kept});
@@ -192,3 +190,5 @@ TEST_CASE("for models and checkpoints a calibration is a foreign file", "[calibr
   resumed.resume(again->path);
   CHECK(resumed.bits() == run.bits());
 }
+
+}  // namespace calibration_file_test

@@ -9,14 +9,14 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace encoder_policies_test {
+
 using namespace merganser;
 using namespace merganser::io;
 using namespace merganser::testing;
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::StartsWith;
 using merge::Placement;
-
-namespace {
 
 template <Real Scalar = float>
 Vector<Placement<Scalar>> placed(const EncoderPolicies& policies) {
@@ -53,8 +53,6 @@ struct KeepingGate {
   }
   double default_threshold() const { return -1; }
 };
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("settings become policies and come back", "[encoder_policies]", float, double) {
   EncoderPolicies policies;
@@ -237,3 +235,5 @@ TEST_CASE("a policy with a name is made by whoever knows it", "[encoder_policies
   CHECK_THAT(argument_error([&] { placements_of<float>(policies, tiny_stack(), knows); }),
              StartsWith("placements_of: policies: block: got 2"));
 }
+
+}  // namespace encoder_policies_test

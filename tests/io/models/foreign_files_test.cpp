@@ -10,14 +10,14 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace foreign_files_test {
+
 using namespace merganser;
 using namespace merganser::io;
 using namespace merganser::testing;
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::StartsWith;
 using Model = models::EncoderDecoder<float>;
-
-namespace {
 
 Model tiny_model() {
   Model::Config config;
@@ -31,8 +31,6 @@ Model tiny_model() {
 std::string error_of(const std::filesystem::path& directory, const LoadModelOptions& options = {}) {
   return io_error([&] { load_model<float>(directory, options); });
 }
-
-}  // namespace
 
 TEST_CASE("weights in another format are named, and how to convert them", "[foreign_files]") {
   for (const auto& [name, what] :
@@ -88,3 +86,5 @@ TEST_CASE("a directory with another tokenizer is refused unless told", "[foreign
   write_file_atomically(file, std::string_view(R"({"tokenizer_class": "ByT5Tokenizer"})"));
   CHECK(error_of(directory.path()).empty());
 }
+
+}  // namespace foreign_files_test

@@ -7,20 +7,18 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace generation_config_test {
+
 using namespace merganser;
 using Catch::Matchers::StartsWith;
 using io::GenerationConfig;
 using merganser::testing::TemporaryDirectory;
-
-namespace {
 
 GenerationConfig parsed(const std::string& text) { return io::parse_generation_config(text, "g.json"); }
 
 std::string error_of(const std::string& text) {
   return testing::io_error([&] { parsed(text); });
 }
-
-}  // namespace
 
 TEST_CASE("every field is read and others are passed over", "[GenerationConfig]") {
   const GenerationConfig config = parsed(R"({"_from_model_config": true, "transformers_version": "4.39.1",
@@ -114,3 +112,5 @@ TEST_CASE("the files of a model have the same wishes, wherever they come from", 
   files.generation_config = R"({"top_k": -7})";
   CHECK_THROWS_WITH(io::read_generation_config(files), StartsWith("memory/generation_config.json: top_k: got -7"));
 }
+
+}  // namespace generation_config_test

@@ -10,12 +10,12 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace generation_settings_test {
+
 using namespace merganser;
 using namespace merganser::io;
 using Catch::Matchers::ContainsSubstring;
 using merganser::testing::TemporaryDirectory;
-
-namespace {
 
 using Model = models::EncoderDecoder<float>;
 
@@ -40,8 +40,6 @@ GenerationSettings settings(const std::string& file, const GenerationRequest& as
 std::string error_of(const std::string& file, const GenerationRequest& asked = {}) {
   return testing::io_error([&] { settings(file, asked); });
 }
-
-}  // namespace
 
 TEST_CASE("without a file or a wish an answer is greedy and of usual length", "[generation_settings]") {
   const GenerationSettings plain = settings("");
@@ -127,3 +125,5 @@ TEST_CASE("nothing is longer than the model has positions for", "[generation_set
   CHECK_THROWS_WITH(settings("", asked, table),
                     "generation_settings: max_length: got 41, expected at most 40, the positions of this model");
 }
+
+}  // namespace generation_settings_test

@@ -14,13 +14,13 @@
 #include "support/error_text.hpp"
 #include "support/golden_dir.hpp"
 
+namespace hf_config_test {
+
 using namespace merganser;
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::StartsWith;
 using io::HfConfig;
 using Json = nlohmann::json;
-
-namespace {
 
 Json t5() {
   return {{"model_type", "t5"}, {"vocab_size", 384}, {"d_model", 32},   {"d_kv", 8},
@@ -48,8 +48,6 @@ std::string error_with(Json object, const std::string& key, const Value& value) 
   object[key] = value;
   return error_of(object);
 }
-
-}  // namespace
 
 TEST_CASE("missing keys have the defaults of Hugging Face", "[HfConfig]") {
   const HfConfig config = parsed(t5());
@@ -422,3 +420,5 @@ TEST_CASE("every golden config is read, written and read again", "[HfConfig][gol
   CHECK(cases > 0);
   CHECK_THROWS_AS(io::read_hf_config(directory / "missing.json"), IoError);
 }
+
+}  // namespace hf_config_test

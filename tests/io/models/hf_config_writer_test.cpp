@@ -7,6 +7,8 @@
 
 #include "support/catch.hpp"
 
+namespace hf_config_writer_test {
+
 using namespace merganser;
 using io::HfConfig;
 using Json = nlohmann::json;
@@ -28,3 +30,5 @@ TEST_CASE("what is written is read alike, with and without a pad, whatever scale
         CHECK(Json::parse(text)["scale_decoder_outputs"] == scaled);
       }
 }
+
+}  // namespace hf_config_writer_test

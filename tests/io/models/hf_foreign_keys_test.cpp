@@ -9,18 +9,16 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace hf_foreign_keys_test {
+
 using namespace merganser;
 using Json = nlohmann::json;
-
-namespace {
 
 std::string error_of(const Json& object, bool gated = true) {
   return testing::io_error([&] {
     io::detail::check_foreign_keys(io::detail::JsonFields(object, "c.json"), {32, 8, 4, 3, gated});
   });
 }
-
-}  // namespace
 
 TEST_CASE("keys that decide nothing may have any value", "[hf_foreign_keys]") {
   CHECK(error_of(Json::object()).empty());
@@ -65,3 +63,5 @@ TEST_CASE("the activation agrees with feed_forward_proj", "[hf_foreign_keys]") {
   CHECK(error_of({{"is_gated_act", true}}, false) ==
         "c.json: is_gated_act: got true, expected false, as feed_forward_proj says, which is relu where it is missing");
 }
+
+}  // namespace hf_foreign_keys_test

@@ -5,6 +5,8 @@
 #include "models/tiny_models.hpp"
 #include "support/catch.hpp"
 
+namespace hf_model_test {
+
 using namespace merganser;
 using models::Head;
 using models::HeadInput;
@@ -64,3 +66,5 @@ TEST_CASE("a threshold that nobody set is written as the number that is in force
   };
   CHECK(io::hf_config(model).deletion_threshold == threshold_of(model));
 }
+
+}  // namespace hf_model_test

@@ -13,14 +13,14 @@
 #include "support/error_text.hpp"
 #include "support/laws.hpp"
 
+namespace hf_pooling_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using Json = nlohmann::json;
 using io::PoolingConfig;
 using io::PoolingKind;
 using models::EncoderDecoder;
-
-namespace {
 
 Json t5() {
   return {{"model_type", "t5"}, {"vocab_size", 384}, {"d_model", 32},  {"d_kv", 8},
@@ -59,8 +59,6 @@ std::string error_without(Json object, const std::string& key) {
   object.erase(key);
   return error_of(object);
 }
-
-}  // namespace
 
 TEST_CASE("the keys of a pooling are read and written back", "[hf_pooling]") {
   REQUIRE_FALSE(parsed(t5()).pooling);
@@ -132,3 +130,5 @@ TEMPLATE_TEST_CASE("a model with a pooling comes back with the same bits", "[hf_
         REQUIRE(file.tensor("encoder.block.1.downsampling_module.conv.weight").shape == std::vector<Index>{6, 6, rate});
     }
 }
+
+}  // namespace hf_pooling_test

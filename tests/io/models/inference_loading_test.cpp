@@ -28,14 +28,14 @@
 #include <malloc.h>
 #endif
 
+namespace inference_loading_test {
+
 using namespace merganser;
 using namespace merganser::io;
 using namespace merganser::testing;
 using Catch::Matchers::ContainsSubstring;
 using models::EncoderDecoder;
 using Model = EncoderDecoder<float>;
-
-namespace {
 
 Model random_model(models::Head head = models::Head::untied, nn::Activation activation = nn::Activation::gated_gelu) {
   Design<Model> design;
@@ -107,8 +107,6 @@ std::string error_of(const std::filesystem::path& directory) {
   CHECK(error == io_error([&] { load_model<float>(directory); }));
   return error;
 }
-
-}  // namespace
 
 TEST_CASE("a model loaded for inference has the bits of the trainable one and the precision of its file",
           "[inference_loading]") {
@@ -310,8 +308,6 @@ TEST_CASE("a model without its weights cannot run or be saved", "[inference_load
 
 #if defined(__linux__) && !defined(MERGANSER_TEST_SANITIZED)
 
-namespace {
-
 /// Bytes that a line of /proc/self/status says; 0 if it does not.
 double status_bytes(const std::string& key) {
   std::ifstream status("/proc/self/status");
@@ -354,8 +350,6 @@ double peak_of_loading(const std::filesystem::path& small, const std::filesystem
   return ::waitpid(child, &status, 0) == child && status == 0 && read ? rise : -1;
 }
 
-}  // namespace
-
 TEST_CASE("loading a mapped model takes little more memory than its files have bytes", "[inference_loading]") {
   if (status_bytes("VmHWM") == 0) return;  // not a full Linux
   Model::Config config;
@@ -381,3 +375,5 @@ TEST_CASE("loading a mapped model takes little more memory than its files have b
 }
 
 #endif
+
+}  // namespace inference_loading_test

@@ -13,13 +13,13 @@
 #include "support/golden_dir.hpp"
 #include "support/laws.hpp"
 
+namespace model_directory_test {
+
 using namespace merganser;
 using namespace merganser::io;
 using namespace merganser::testing;
 using Catch::Matchers::ContainsSubstring;
 using models::EncoderDecoder;
-
-namespace {
 
 template <Real Scalar>
 using Config = Design<EncoderDecoder<Scalar>>;
@@ -77,8 +77,6 @@ void replace_in_file(const std::filesystem::path& path, const std::string& from,
   REQUIRE(at != std::string::npos);
   write_file_atomically(path, text.replace(at, from.size(), to));
 }
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("a saved model comes back with the same bits", "[model_directory]", float, double) {
   Config<TestType> config = config_of<TestType>({1});
@@ -296,3 +294,5 @@ TEST_CASE("what cannot be written is an error, and what stood there stays", "[mo
   REQUIRE(read_text_file(directory / "file") == "here");
   REQUIRE(directory.entries() == std::vector<std::string>{"file"});
 }
+
+}  // namespace model_directory_test

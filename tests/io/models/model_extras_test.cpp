@@ -16,13 +16,13 @@
 #include "models/tiny_models.hpp"
 #include "support/catch.hpp"
 
+namespace model_extras_test {
+
 using namespace merganser;
 using namespace merganser::io;
 using namespace merganser::testing;
 using Json = nlohmann::json;
 using Model = models::EncoderDecoder<float>;
-
-namespace {
 
 Model tiny_model(Index vocabulary) {
   Model::Config config;
@@ -36,8 +36,6 @@ Model tiny_model(Index vocabulary) {
 Json config_of(const std::filesystem::path& directory) {
   return Json::parse(read_text_file(directory / "config.json"));
 }
-
-}  // namespace
 
 TEST_CASE("what stands beside a model goes where it is saved", "[model_extras]") {
   const TemporaryDirectory parent;
@@ -102,3 +100,5 @@ TEST_CASE("what is said about a model goes with it, the rest of the directory st
     CHECK(std::filesystem::exists(directory / name));
   remove_model_extras(directory / "missing");
 }
+
+}  // namespace model_extras_test

@@ -22,6 +22,8 @@
 #include "support/golden_dir.hpp"
 #include "support/laws.hpp"
 
+namespace model_files_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using Catch::Matchers::ContainsSubstring;
@@ -31,8 +33,6 @@ using io::ModelFiles;
 using io::TensorTable;
 using Model = models::EncoderDecoder<float>;
 using Names = std::vector<std::string>;
-
-namespace {
 
 /// A file whose tensors are one float each: the number of letters of the file's name.
 void write_file(const std::filesystem::path& path, const Names& tensors) {
@@ -120,8 +120,6 @@ std::vector<std::byte> with_header(const std::vector<std::byte>& bytes, const st
   text.replace(at, from.size(), to);
   return bytes_of(std::vector<char>(text.begin(), text.end()));
 }
-
-}  // namespace
 
 TEST_CASE("shards are read as one table", "[ModelFiles]") {
   const Shards shards(right_map);
@@ -338,3 +336,5 @@ TEST_CASE("shards that are missing, twice or too many are errors that name them"
     CHECK(error_of(files) == "memory/model.safetensors.index.json: file: got array, expected a JSON object");
   }
 }
+
+}  // namespace model_files_test

@@ -17,14 +17,14 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace model_loading_test {
+
 using namespace merganser;
 using namespace merganser::io;
 using namespace merganser::testing;
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::StartsWith;
 using Model = models::EncoderDecoder<float>;
-
-namespace {
 
 Model tiny_model(const std::vector<Index>& gates = {1}, models::Head head = models::Head::untied) {
   Design<Model> design;
@@ -67,8 +67,6 @@ void write_weights(Model& model, const std::filesystem::path& directory, const F
     writer.add(change.extra, ParameterView<float>{"", copy.data(), copy.rows(), copy.cols(), false});
   writer.write(directory / "model.safetensors");
 }
-
-}  // namespace
 
 TEST_CASE("a directory loads mapped and in memory alike", "[model_loading]") {
   const TemporaryDirectory directory;
@@ -284,3 +282,5 @@ TEST_CASE("damaged shards are errors", "[model_loading]") {
     CHECK_THAT(error_of(directory.path()), StartsWith(index.string() + ": weight_map.shared.weight: got \"../"));
   }
 }
+
+}  // namespace model_loading_test

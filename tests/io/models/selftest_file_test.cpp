@@ -10,13 +10,13 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace selftest_file_test {
+
 using namespace merganser;
 using namespace merganser::io;
 using namespace merganser::testing;
 using Catch::Matchers::ContainsSubstring;
 using Json = nlohmann::json;
-
-namespace {
 
 Selftest two_cases() {
   Selftest selftest;
@@ -46,8 +46,6 @@ std::string error_without(const std::string& parent, const std::string& key) {
   object[Json::json_pointer(parent)].erase(key);
   return error_of(object.dump());
 }
-
-}  // namespace
 
 TEST_CASE("a self-test comes back from its text", "[Selftest]") {
   for (const Selftest& selftest : {two_cases(), Selftest{}}) {
@@ -114,3 +112,5 @@ TEST_CASE("a self-test that cannot be read again is not written", "[Selftest]") 
   SECTION("a mode without a word") { selftest.cases[0].mode = merge::DeletionMode::everything; }
   CHECK_THROWS_AS(to_json(selftest), std::invalid_argument);
 }
+
+}  // namespace selftest_file_test

@@ -13,14 +13,14 @@
 #include "support/error_text.hpp"
 #include "support/golden_dir.hpp"
 
+namespace selftest_test {
+
 using namespace merganser;
 using namespace merganser::io;
 using namespace merganser::testing;
 using Catch::Matchers::ContainsSubstring;
 using merge::DeletionMode;
 using models::EncoderDecoder;
-
-namespace {
 
 EncoderDecoder<double> tiny_model() {
   Design<EncoderDecoder<double>> design;
@@ -43,8 +43,6 @@ template <Real Scalar>
 std::string error_of(const EncoderDecoder<Scalar>& model, const Selftest& selftest) {
   return error_text<IoError>([&] { check_selftest(model, selftest, "s.json"); });
 }
-
-}  // namespace
 
 TEST_CASE("a model passes its own self-test", "[check_selftest]") {
   const auto model = tiny_model();
@@ -193,3 +191,5 @@ TEST_CASE("a model of another implementation gets a self-test", "[make_selftest]
   CHECK(error_of(model, parse_selftest(to_json(selftest), "again")) == "nothing thrown");
   CHECK(error_of(load_model<double>(golden_dir() + "/mrt5_soft_hard"), selftest) == "nothing thrown");
 }
+
+}  // namespace selftest_test

@@ -8,18 +8,16 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace task_file_test {
+
 using namespace merganser;
 using Catch::Matchers::StartsWith;
 using io::ModelTask;
 using merganser::testing::TemporaryDirectory;
 
-namespace {
-
 std::string error_of(const std::string& text) {
   return testing::io_error([&] { io::parse_task(text, "t.json"); });
 }
-
-}  // namespace
 
 TEST_CASE("A task comes back from its file", "[io][task_file]") {
   const TemporaryDirectory directory;
@@ -50,3 +48,5 @@ TEST_CASE("What is wrong with a task.json is said by name", "[io][task_file]") {
              StartsWith("t.json: shortest_window: got 9"));
   CHECK_THAT(error_of(R"({"version": 1, "task": "denoise", "window": 0})"), StartsWith("t.json: window: got 0"));
 }
+
+}  // namespace task_file_test

@@ -7,19 +7,17 @@
 #include "support/catch.hpp"
 #include "support/error_text.hpp"
 
+namespace weight_files_test {
+
 using namespace merganser;
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::StartsWith;
-
-namespace {
 
 io::ShardIndex parsed(const std::string& text) { return io::parse_shard_index(text, "i.json"); }
 
 std::string error_of_text(const std::string& text) {
   return testing::io_error([&] { parsed(text); });
 }
-
-}  // namespace
 
 TEST_CASE("an index says what is where", "[weight_files]") {
   const io::ShardIndex index = parsed(
@@ -54,3 +52,5 @@ TEST_CASE("a shard lies in the directory of its index", "[weight_files]") {
   for (const char* name : {"f", "..f", "d/f", "model-00001-of-00002.safetensors"})
     CHECK(error_of_text(R"({"weight_map": {"a": ")" + std::string(name) + "\"}}").empty());
 }
+
+}  // namespace weight_files_test

@@ -14,14 +14,14 @@
 #include "io/temporary_directory.hpp"
 #include "support/catch.hpp"
 
+namespace weight_files_writer_test {
+
 using namespace merganser;
 using io::DataType;
 using io::TensorTable;
 using io::WeightFormat;
 using merganser::testing::TemporaryDirectory;
 using Names = std::vector<std::string>;
-
-namespace {
 
 /// Three tensors: a [2 x 3], b [4], c [1 x 5].
 template <Real Scalar>
@@ -46,8 +46,6 @@ Layer<Scalar> loaded(const std::filesystem::path& directory) {
   io::load_parameters(layer, io::open_weights(directory));
   return layer;
 }
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("one file unless told otherwise", "[weight_files_writer]", float, double) {
   const TemporaryDirectory directory;
@@ -155,3 +153,5 @@ TEST_CASE("what can't be written is refused before anything is", "[weight_files_
   CHECK(directory.entries().empty());
   CHECK_THROWS_AS(io::save_weights(layer, directory / "missing"), IoError);
 }
+
+}  // namespace weight_files_writer_test

@@ -7,13 +7,13 @@
 #include "support/given_attention.hpp"
 #include "support/policy_laws.hpp"
 
+namespace adaptive_sampling_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using merge::AdaptiveSampling;
 using merge::MergePlan;
 using merge::Tokens;
-
-namespace {
 
 using Rows = Vector<Index>;
 using Score = AdaptiveSampling::Score;
@@ -31,8 +31,6 @@ MergePlan<double> planned(const AdaptiveSampling& policy, const Vector<double>& 
   tokens.removals = removals;
   return policy.plan(tokens);
 }
-
-}  // namespace
 
 TEST_CASE("tokens stand for their share of the cumulative score", "[AdaptiveSampling]") {
   const Vector<double> even(8, 0.125), sharp = {0.01, 0.9, 0.01, 0.02, 0.02, 0.02, 0.01, 0.01};
@@ -84,3 +82,5 @@ TEST_CASE("adaptive sampling keeps the laws of policies", "[AdaptiveSampling]") 
     require_policy_laws([=]<Real>() { return AdaptiveSampling{.budget = {.rate = 0.4}, .score = score}; }, laws);
   require_planner_gradients(AdaptiveSampling{.budget = {.rate = 0.4}});
 }
+
+}  // namespace adaptive_sampling_test

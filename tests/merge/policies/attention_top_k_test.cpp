@@ -5,13 +5,13 @@
 #include "support/given_attention.hpp"
 #include "support/policy_laws.hpp"
 
+namespace attention_top_k_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using merge::AttentionTopK;
 using merge::MergePlan;
 using merge::Tokens;
-
-namespace {
 
 using Rows = Vector<Index>;
 using Score = AttentionTopK::Score;
@@ -41,8 +41,6 @@ struct Scene {
     return result;
   }
 };
-
-}  // namespace
 
 TEST_CASE("scores are what a token receives, with or without its own, or a class token's attention",
           "[AttentionTopK]") {
@@ -100,3 +98,5 @@ TEST_CASE("a top-k by attention keeps the laws of policies", "[AttentionTopK]") 
         [=](Index rows) { return AttentionTopK{.budget = {.rate = 0.5}, .rest = rest, .protected_rows = rows}; });
   require_planner_gradients(AttentionTopK{.budget = {.rate = 0.5}, .rest = Rest::fused_mean});
 }
+
+}  // namespace attention_top_k_test

@@ -16,11 +16,11 @@
 #include "support/policy_laws.hpp"
 #include "support/random_values.hpp"
 
+namespace baseline_gates_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
-
-namespace {
 
 using Ids = Vector<TokenId>;
 using Flags = Vector<std::uint8_t>;
@@ -51,8 +51,6 @@ Vector<Scalar> drawn(const RandomGate& gate, Index tokens, Rng& rng, const Flags
   const Matrix<Scalar> x(tokens, 2);
   return gate.forward(GateInput<Scalar>{.x = x, .forced = forced, .rng = &rng}).values;
 }
-
-}  // namespace
 
 TEST_CASE("the fixed rule follows the reference, each sequence by itself", "[FixedRuleGate][golden]") {
   std::ifstream file(golden_dir() + "/fixed_gate.json");
@@ -218,3 +216,5 @@ TEST_CASE("baselines that delete keep the laws of policies", "[FixedRuleGate][Ra
   laws.draws = true;
   require_policy_laws([]<Real>() { return RandomGate{0.4, -30.0}; }, laws);
 }
+
+}  // namespace baseline_gates_test

@@ -14,12 +14,12 @@
 #include "support/policy_laws.hpp"
 #include "support/random_values.hpp"
 
+namespace boundary_pooling_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
 using Catch::Matchers::ContainsSubstring;
-
-namespace {
 
 using Flags = Vector<std::uint8_t>;
 using Rows = Vector<Index>;
@@ -75,8 +75,6 @@ struct Setup : PolicyBatch<Scalar> {
 };
 
 ParameterView<double> view(const char* name, Vector<double>& list) { return {name, list.data(), 1, list.size(), true}; }
-
-}  // namespace
 
 TEST_CASE("a boundary predictor reads norm(x) and makes means of x", "[BoundaryPooling]") {
   const Setup<double> s;
@@ -325,3 +323,5 @@ TEST_CASE("settings and shapes of a boundary pooling that do not fit are named",
   REQUIRE(argument_error([&] { s.pooling.forward(Matrix<float>::Zero(2, 4), s.context(hard)); }) ==
           "BoundaryPooling::forward: x.rows(): got 2, expected 17");
 }
+
+}  // namespace boundary_pooling_test

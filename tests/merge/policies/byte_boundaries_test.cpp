@@ -7,11 +7,11 @@
 #include "support/error_text.hpp"
 #include "support/segment_laws.hpp"
 
+namespace byte_boundaries_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
-
-namespace {
 
 /// Bytes as the ids of ByT5.
 Vector<TokenId> ids_of(std::string_view text, TokenId first_byte = 3) {
@@ -31,8 +31,6 @@ std::string cut(const Rule& rule, std::string_view text, TokenId first_byte = 3)
   }
   return result;
 }
-
-}  // namespace
 
 TEST_CASE("a set of ids knows those that are listed and says one thing of all others", "[byte_boundaries]") {
   const IdSet set{{0, 1, 255}, true};
@@ -105,3 +103,5 @@ TEST_CASE("rules of bytes without ids say so", "[byte_boundaries]") {
   REQUIRE(argument_error([&] { WordStarts{}.marks(tokens); }) == "WordStarts: ids.size(): got 0, expected 2");
   REQUIRE(argument_error([&] { SpaceLike{}.marks(tokens); }) == "SpaceLike: ids.size(): got 0, expected 2");
 }
+
+}  // namespace byte_boundaries_test

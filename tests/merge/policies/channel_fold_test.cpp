@@ -9,11 +9,11 @@
 #include "support/policy_laws.hpp"
 #include "support/random_values.hpp"
 
+namespace channel_fold_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
-
-namespace {
 
 using Rows = Vector<Index>;
 
@@ -38,8 +38,6 @@ struct Setup : PolicyBatch<double> {
     return policy.forward(x, context);
   }
 };
-
-}  // namespace
 
 TEST_CASE("a channel fold maps the rows of a group side by side", "[ChannelFold]") {
   for (const Index compressed : {0, 2}) {
@@ -142,3 +140,5 @@ TEST_CASE("settings and shapes of a channel fold that do not fit are named", "[C
   REQUIRE(argument_error([&] { s.policy.forward(Matrix<double>::Zero(17, 3), s.context(hard)); }) ==
           "ChannelFold::forward: x.cols(): got 3, expected 4");
 }
+
+}  // namespace channel_fold_test

@@ -14,13 +14,13 @@
 #include "support/policy_laws.hpp"
 #include "support/random_values.hpp"
 
+namespace delete_gate_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
 using Catch::Matchers::WithinRel;
-
-namespace {
 
 using Flags = Vector<std::uint8_t>;
 
@@ -96,8 +96,6 @@ DeleteGate<Scalar> identity_gate(GateActivation activation = GateActivation::sca
   gate.weight.setOnes();
   return gate;
 }
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("a gate value is scale * sigmoid(-logit) of the normalised token", "[DeleteGate]", float, double) {
   for (const GateActivation activation : {GateActivation::scaled_sigmoid, GateActivation::log_sigmoid})
@@ -363,3 +361,5 @@ TEST_CASE("a gate that deletes keeps the laws of policies", "[DeleteGate]") {
           laws);
     }
 }
+
+}  // namespace delete_gate_test

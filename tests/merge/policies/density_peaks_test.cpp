@@ -11,14 +11,14 @@
 #include "support/policy_laws.hpp"
 #include "support/random_values.hpp"
 
+namespace density_peaks_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using merge::DensityPeaks;
 using merge::MergePlan;
 using merge::Tokens;
 using Rest = DensityPeaks::Rest;
-
-namespace {
 
 using Rows = Vector<Index>;
 
@@ -68,8 +68,6 @@ merge::PeakClusters published(const Matrix<double>& x, Index k, Index clusters, 
   for (Index peak = 0; peak < clusters; ++peak) of[order[peak]] = peak;
   return {order, of};
 }
-
-}  // namespace
 
 TEST_CASE("peaks are the middles of crowds", "[density_peaks]") {
   const merge::PeakClusters found = merge::density_peaks<double>(crowds(), 3, 2);
@@ -155,3 +153,5 @@ TEST_CASE("density peaks keep the laws of policies", "[DensityPeaks]") {
     require_planner_gradients(DensityPeaks{.budget = {.rate = 0.5}, .rest = rest});
   }
 }
+
+}  // namespace density_peaks_test

@@ -11,12 +11,12 @@
 #include "support/policy_laws.hpp"
 #include "support/random_values.hpp"
 
+namespace diffrate_rates_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
-
-namespace {
 
 using Rows = Vector<Index>;
 
@@ -73,8 +73,6 @@ struct Setup : PolicyBatch<double> {
 };
 
 ParameterView<double> view(const char* name, Vector<double>& list) { return {name, list.data(), 1, list.size(), true}; }
-
-}  // namespace
 
 TEST_CASE("hard deletion drops and merges at the learned rates", "[LearnedDiffRate]") {
   Setup s(DeletionMode::hard);
@@ -292,3 +290,5 @@ TEST_CASE("settings of learned rates that do not fit are named", "[LearnedDiffRa
             s.layer.backward({output.x, {}, {{1.0}, {}}}, cache, gradients);
           }) == "LearnedDiffRate::backward: scores.size(): got 1, expected 17");
 }
+
+}  // namespace diffrate_rates_test

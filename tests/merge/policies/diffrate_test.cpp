@@ -10,14 +10,14 @@
 #include "support/policy_laws.hpp"
 #include "support/random_values.hpp"
 
+namespace diffrate_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using merge::DiffRate;
 using merge::Importance;
 using merge::MergePlan;
 using merge::Tokens;
-
-namespace {
 
 using Rows = Vector<Index>;
 
@@ -72,8 +72,6 @@ struct Published {
     }
   }
 };
-
-}  // namespace
 
 TEST_CASE("DiffRate drops and merges whom the published algorithm does", "[DiffRate]") {
   for (const Index n : {1, 2, 3, 9, 31, 100})
@@ -146,3 +144,5 @@ TEST_CASE("the gradients of DiffRate agree with finite differences", "[DiffRate]
   for (const Importance importance : {Importance::received, Importance::class_token})
     require_frozen_plan_gradients(DiffRate{.budget = {.rate = 0.6}, .pruned_share = 0.3, .importance = importance});
 }
+
+}  // namespace diffrate_test

@@ -6,14 +6,14 @@
 #include "support/error_text.hpp"
 #include "support/policy_laws.hpp"
 
+namespace drop_rules_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using merge::MergePlan;
 using merge::StopIds;
 using merge::TailDrop;
 using merge::Tokens;
-
-namespace {
 
 using Rows = Vector<Index>;
 
@@ -28,8 +28,6 @@ Rows kept(const P& policy, const Vector<TokenId>& ids, std::optional<Index> remo
   for (Index row = 0; row < plan.output_count(); ++row) REQUIRE(plan.members(row).size() == 1);
   return plan.representatives();
 }
-
-}  // namespace
 
 TEST_CASE("truncation keeps the first tokens", "[TailDrop]") {
   const Vector<TokenId> ids(5, 1);
@@ -91,3 +89,5 @@ TEST_CASE("stop ids keep the laws of policies", "[StopIds]") {
   require_protected_rows([](Index rows) { return StopIds{.ids = {3, 0, 5}, .protected_rows = rows}; });
   require_planner_gradients(StopIds{.ids = {3, 0, 5}});
 }
+
+}  // namespace drop_rules_test

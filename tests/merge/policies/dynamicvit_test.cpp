@@ -13,12 +13,12 @@
 #include "support/policy_laws.hpp"
 #include "support/random_values.hpp"
 
+namespace dynamicvit_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
-
-namespace {
 
 using Rows = Vector<Index>;
 using Flags = Vector<std::uint8_t>;
@@ -56,8 +56,6 @@ struct Setup : PolicyBatch<double> {
     return result;
   }
 };
-
-}  // namespace
 
 TEST_CASE("of a masked softmax rows that stay are those of hidden keys", "[DynamicViT]") {
   Rng rng(1);
@@ -251,3 +249,5 @@ TEST_CASE("settings of DynamicViT that do not fit are named", "[DynamicViT]") {
   REQUIRE(argument_error([&] { policy.forward(Matrix<float>::Zero(2, 4), batch.context(hard)); }) ==
           "DynamicViT::forward: x.rows(): got 2, expected 3");
 }
+
+}  // namespace dynamicvit_test

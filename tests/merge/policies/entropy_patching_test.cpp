@@ -10,11 +10,11 @@
 #include "support/policy_laws.hpp"
 #include "support/segment_laws.hpp"
 
+namespace entropy_patching_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
-
-namespace {
 
 using Flags = Vector<std::uint8_t>;
 
@@ -42,8 +42,6 @@ using GivenPatching = EntropyPatching<Given>;
 Flags marks_of_entropies(GivenPatching patching) {
   return marks_of(patching, Vector<TokenId>(patching.entropies.values.size(), 1));
 }
-
-}  // namespace
 
 TEST_CASE("a patch begins behind a token whose entropy is large or rises", "[EntropyPatching]") {
   const Given said{{2.0, 0.5, 1.5, 1.4, 3.0, 0.1, 0.2, 9.0}};
@@ -131,3 +129,5 @@ TEST_CASE("settings and entropies that do not fit are named, and numbers that ar
               {.entropies = {{nan, 1, nan, 2, nan, nan}}, .mode = GivenPatching::Mode::top_k, .patch_size = 2}) ==
           Flags{1, 0, 1, 0, 1, 0});
 }
+
+}  // namespace entropy_patching_test

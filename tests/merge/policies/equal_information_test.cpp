@@ -10,11 +10,11 @@
 #include "support/policy_laws.hpp"
 #include "support/segment_laws.hpp"
 
+namespace equal_information_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
-
-namespace {
 
 using Flags = Vector<std::uint8_t>;
 
@@ -40,8 +40,6 @@ Flags marks_of_bits(const Vector<double>& bits, double window) {
   for (const double value : bits) given.values.push_back(-value * std::log(2.0));
   return marks_of(EqualInformation<Given>{given, window}, Vector<TokenId>(bits.size(), 1));
 }
-
-}  // namespace
 
 TEST_CASE("a window holds as many tokens as fit its bits", "[EqualInformation]") {
   REQUIRE(marks_of_bits({1, 2, 2.5, 1, 9, 0.5, 0, 4, 5.5}, 6) == Flags{1, 0, 0, 1, 1, 1, 0, 0, 1});
@@ -87,3 +85,5 @@ TEST_CASE("settings and probabilities that do not fit are named, and numbers tha
   const double nan = std::numeric_limits<double>::quiet_NaN(), infinite = std::numeric_limits<double>::infinity();
   REQUIRE(marks_of_bits({1, nan, 1, infinite, 1}, 6) == Flags{1, 1, 1, 1, 1});
 }
+
+}  // namespace equal_information_test

@@ -3,13 +3,13 @@
 #include "support/catch.hpp"
 #include "support/policy_laws.hpp"
 
+namespace funnel_pooling_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using merge::FunnelPooling;
 using merge::MergePlan;
 using merge::Tokens;
-
-namespace {
 
 using Rows = Vector<Index>;
 
@@ -17,8 +17,6 @@ MergePlan<double> planned(const FunnelPooling& policy, Index tokens) {
   const Matrix<double> x = Matrix<double>::Zero(tokens, 2);
   return policy.plan(Tokens<double>{x, {}});
 }
-
-}  // namespace
 
 TEST_CASE("groups of a fixed size, the last perhaps short or dropped", "[FunnelPooling]") {
   REQUIRE(planned({}, 5).groups() == Rows{0, 0, 1, 1, 2});
@@ -41,3 +39,5 @@ TEST_CASE("funnel pooling keeps the laws of policies", "[FunnelPooling]") {
     require_planner_gradients(FunnelPooling{.rate = 3, .combine = combine});
   }
 }
+
+}  // namespace funnel_pooling_test

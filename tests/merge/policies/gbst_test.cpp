@@ -9,11 +9,11 @@
 #include "support/policy_laws.hpp"
 #include "support/random_values.hpp"
 
+namespace gbst_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
-
-namespace {
 
 using Rows = Vector<Index>;
 
@@ -39,8 +39,6 @@ struct Setup : PolicyBatch<double> {
     return policy.forward(x, context);
   }
 };
-
-}  // namespace
 
 TEST_CASE("GBST is a convolution, a map and a mixture", "[GBST]") {
   for (const bool consensus : {false, true}) {
@@ -160,3 +158,5 @@ TEST_CASE("settings and shapes of GBST that do not fit are named", "[GBST]") {
   REQUIRE(argument_error([&] { s.policy.forward(Matrix<double>::Zero(17, 3), s.context(hard)); }) ==
           "Gbst::forward: x.cols(): got 3, expected 4");
 }
+
+}  // namespace gbst_test

@@ -7,6 +7,8 @@
 #include "support/catch.hpp"
 #include "support/policy_laws.hpp"
 
+namespace given_gate_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using merge::DeletionMode;
@@ -74,3 +76,5 @@ TEST_CASE("a given gate is a policy like any other", "[GivenGate]") {
   laws.copies = true;
   require_policy_laws([]<Real Scalar>() { return merge::Policy<Scalar>(GivenGate{}); }, laws);
 }
+
+}  // namespace given_gate_test

@@ -8,12 +8,12 @@
 #include "support/laws.hpp"
 #include "support/random_values.hpp"
 
+namespace halting_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
 using merge::Halting;
-
-namespace {
 
 /// Rows whose first numbers say these halting probabilities with scale 1 and centre 0.
 Matrix<double> saying(const Vector<double>& probabilities, double second) {
@@ -21,8 +21,6 @@ Matrix<double> saying(const Vector<double>& probabilities, double second) {
   for (Index t = 0; t < x.rows(); ++t) x.row(t) << std::log(probabilities[t] / (1 - probabilities[t])), second;
   return x;
 }
-
-}  // namespace
 
 TEST_CASE("a token halts when its probabilities add up to 1", "[Halting]") {
   Halting<double> halting(3, 2, {.scale = 1, .centre = 0, .epsilon = 0.1});
@@ -83,3 +81,5 @@ TEST_CASE("settings and shapes of halting that do not fit are named", "[Halting]
   REQUIRE(argument_error([&] { halting.add(Matrix<float>::Zero(2, 2), false); }) ==
           "Halting::add: x.cols(): got 2, expected 3");
 }
+
+}  // namespace halting_test

@@ -12,12 +12,12 @@
 #include "support/policy_laws.hpp"
 #include "support/random_values.hpp"
 
+namespace hnet_routing_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
-
-namespace {
 
 using Router = HNetRouting<double>;
 
@@ -50,8 +50,6 @@ Vector<double> slow_scores(const Router& router, const Matrix<double>& x) {
   }
   return p;
 }
-
-}  // namespace
 
 TEST_CASE("H-Net routing: a token that turns away from the one before begins a chunk", "[HNetRouting]") {
   const Router router = plain_router(2);
@@ -220,3 +218,5 @@ TEST_CASE("settings and shapes of H-Net routing that do not fit are named", "[HN
   nan(1, 2) = std::numeric_limits<double>::quiet_NaN();
   REQUIRE(router.forward(nan, batch.context(hard)).report.kept.front() == 0);
 }
+
+}  // namespace hnet_routing_test

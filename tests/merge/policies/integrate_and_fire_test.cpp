@@ -11,13 +11,13 @@
 #include "support/policy_laws.hpp"
 #include "support/random_values.hpp"
 
+namespace integrate_and_fire_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::WithinAbs;
-
-namespace {
 
 using Layer = IntegrateAndFire<double>;
 using Weights = Vector<double>;
@@ -104,8 +104,6 @@ void check_gradients_of(const Layer::Config& config, SizeBias size_bias, bool pa
       },
       parameters, analytic);
 }
-
-}  // namespace
 
 TEST_CASE("integrate-and-fire: a row fires when weights reach 1, and what is beyond begins the next",
           "[IntegrateAndFire]") {
@@ -291,3 +289,5 @@ TEST_CASE("settings and shapes of integrate-and-fire that do not fit are named",
   Layer sums = zeros_like(layer);
   REQUIRE_THROWS_AS(layer.backward({Matrix<double>::Zero(9, 6), {}, {}}, cache, sums), std::invalid_argument);
 }
+
+}  // namespace integrate_and_fire_test

@@ -10,11 +10,11 @@
 #include "support/policy_laws.hpp"
 #include "support/random_values.hpp"
 
+namespace latent_read_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
-
-namespace {
 
 using Rows = Vector<Index>;
 
@@ -64,8 +64,6 @@ RowVector<double> slow_read(const Setup& s, Index query, Index begin, Index coun
   }
   return read * p.output.weight.matrix().transpose();
 }
-
-}  // namespace
 
 TEST_CASE("learned queries read each group", "[LatentRead]") {
   for (const bool biased : {false, true})
@@ -174,3 +172,5 @@ TEST_CASE("settings and shapes of a latent read that do not fit are named", "[La
           "LatentRead::forward: x.rows(): got 2, expected 17");
   REQUIRE_THROWS_AS(s.policy.forward(Matrix<double>::Zero(17, 3), s.context(hard)), std::invalid_argument);
 }
+
+}  // namespace latent_read_test

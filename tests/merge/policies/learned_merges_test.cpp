@@ -10,11 +10,11 @@
 #include "support/policy_laws.hpp"
 #include "support/segment_laws.hpp"
 
+namespace learned_merges_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
-
-namespace {
 
 using Flags = Vector<std::uint8_t>;
 using Ids = Vector<TokenId>;
@@ -53,8 +53,6 @@ Flags in_order(const Pairs& merges, const Ids& ids) {
     for (Index t = 0; t < segment.size(); ++t) marks.push_back(t == 0 ? 1 : 0);
   return marks;
 }
-
-}  // namespace
 
 TEST_CASE("the most frequent pairs are merged, one after the other", "[LearnedMerges]") {
   // 1 2 stands three times; then (1 2) 3 twice.
@@ -121,3 +119,5 @@ TEST_CASE("tables of merges that are none are named", "[LearnedMerges]") {
             LearnedMerges().marks(Tokens<double>{x, {}});
           }) == "LearnedMerges: ids.size(): got 0, expected 2");
 }
+
+}  // namespace learned_merges_test

@@ -10,12 +10,12 @@
 #include "support/policy_laws.hpp"
 #include "support/random_values.hpp"
 
+namespace local_clusters_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
 using Catch::Matchers::ContainsSubstring;
-
-namespace {
 
 template <Real Scalar>
 MergePlan<Scalar> plan_of(const LocalClusters& policy, const Matrix<Scalar>& x, std::optional<Index> removals = {},
@@ -67,8 +67,6 @@ Matrix<double> slow_shares(const Matrix<double>& x, const Slow& g, const LocalCl
   }
   return shares;
 }
-
-}  // namespace
 
 TEST_CASE("local clusters follow the published steps", "[LocalClusters]") {
   Rng rng(2);
@@ -189,3 +187,5 @@ TEST_CASE("settings of local clusters that do not fit are named", "[LocalCluster
   REQUIRE_THAT(error_of({.rounds = 0}), ContainsSubstring("rounds: got 0"));
   REQUIRE_THAT(error_of({.sharpness = 0}), ContainsSubstring("sharpness: got 0"));
 }
+
+}  // namespace local_clusters_test

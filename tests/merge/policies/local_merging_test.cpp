@@ -6,13 +6,13 @@
 #include "support/error_text.hpp"
 #include "support/policy_laws.hpp"
 
+namespace local_merging_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using merge::LocalMerging;
 using merge::MergePlan;
 using merge::Tokens;
-
-namespace {
 
 using Rows = Vector<Index>;
 
@@ -35,8 +35,6 @@ MergePlan<double> planned(const LocalMerging& policy, const Matrix<double>& x,
   tokens.removals = removals;
   return policy.plan(tokens);
 }
-
-}  // namespace
 
 TEST_CASE("neighbours that are alike become one", "[LocalMerging]") {
   const Matrix<double> x = directions({0, 10, 90, 95, 97, 200});
@@ -102,3 +100,5 @@ TEST_CASE("the gradients of local merging agree with finite differences", "[Loca
   require_planner_gradients(LocalMerging{.budget = {.rate = 0.5}});
   require_planner_gradients(LocalMerging{.least = 0.1, .reach = 3});
 }
+
+}  // namespace local_merging_test

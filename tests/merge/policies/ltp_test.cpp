@@ -12,13 +12,13 @@
 #include "support/policy_laws.hpp"
 #include "support/random_values.hpp"
 
+namespace ltp_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
 using Mask = LearnedThreshold<double>::Mask;
-
-namespace {
 
 using Rows = Vector<Index>;
 
@@ -52,8 +52,6 @@ struct Setup : PolicyBatch<double> {
   PolicyBatch<double> unmoved;  // what attention answers is a constant
   RowAttention<double> taps;
 };
-
-}  // namespace
 
 TEST_CASE("scores of LTP are means over heads and queries", "[LTP]") {
   const GivenAttention<double> attention = attention_of_four();
@@ -244,3 +242,5 @@ TEST_CASE("settings of a learned threshold that do not fit are named", "[LTP]") 
   LearnedThreshold<float> policy = layer<float>();
   REQUIRE(parameter_views(policy)[0].name == "keep_threshold");
 }
+
+}  // namespace ltp_test

@@ -10,14 +10,14 @@
 #include "support/policy_laws.hpp"
 #include "support/random_values.hpp"
 
+namespace mctf_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using merge::MCTF;
 using merge::MergePlan;
 using merge::Tokens;
 using Directions = MCTF::Directions;
-
-namespace {
 
 using Rows = Vector<Index>;
 using Values = Vector<double>;
@@ -95,8 +95,6 @@ Rows published(const Scene& s, const MCTF& policy, Index removals) {
   round(odd, stayed, gone - one);
   return joins;
 }
-
-}  // namespace
 
 TEST_CASE("alike tokens that are little looked at and small become one", "[MCTF]") {
   Matrix<double> x(4, 2);
@@ -193,3 +191,5 @@ TEST_CASE("fusion by several criteria keeps the laws of policies", "[MCTF]") {
       require_planner_gradients(MCTF{.budget = {.rate = 0.4}, .directions = directions});
     }
 }
+
+}  // namespace mctf_test

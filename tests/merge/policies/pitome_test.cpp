@@ -7,6 +7,8 @@
 #include "support/error_text.hpp"
 #include "support/policy_laws.hpp"
 
+namespace pitome_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using merge::MergePlan;
@@ -14,8 +16,6 @@ using merge::PiToMe;
 using merge::Tokens;
 using Energy = PiToMe::Energy;
 using Pairing = PiToMe::Pairing;
-
-namespace {
 
 using Rows = Vector<Index>;
 
@@ -31,8 +31,6 @@ Matrix<double> crowd() {
   x << 1, 0, 0, 0, 1, 0, 1, 0.1, 0, 0, 0, 1, 1, 0.05, 0.05, 0.1, 1, 0;
   return x;
 }
-
-}  // namespace
 
 TEST_CASE("the energy of a token is the mean of a function of its cosines", "[PiToMe]") {
   const Matrix<double> unit = merge::unit_rows<double>(crowd());
@@ -91,3 +89,5 @@ TEST_CASE("protective merging keeps the laws of policies", "[PiToMe]") {
         [=](Index rows) { return PiToMe{.budget = {.rate = 0.4}, .pairing = pairing, .protected_rows = rows}; });
   require_planner_gradients(PiToMe{.budget = {.rate = 0.4}});
 }
+
+}  // namespace pitome_test

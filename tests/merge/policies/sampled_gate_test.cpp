@@ -12,12 +12,12 @@
 #include "support/policy_laws.hpp"
 #include "support/random_values.hpp"
 
+namespace sampled_gate_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
-
-namespace {
 
 using Rows = Vector<Index>;
 using Flags = Vector<std::uint8_t>;
@@ -70,8 +70,6 @@ struct Setup : PolicyBatch<double> {
 
   Matrix<double> no_gradient() const { return Matrix<double>::Zero(cache.step.after().total(), 4); }
 };
-
-}  // namespace
 
 TEST_CASE("a sampled gate keeps by probability at inference", "[SampledGate]") {
   Setup s;
@@ -384,3 +382,5 @@ TEST_CASE("settings of a sampled gate that do not fit are named", "[SampledGate]
   REQUIRE_THROWS_AS(gate.forward(batch.x, batch.context(DeletionOptions::with_mode(DeletionMode::none))),
                     std::invalid_argument);
 }
+
+}  // namespace sampled_gate_test

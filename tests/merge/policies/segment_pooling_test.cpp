@@ -14,11 +14,11 @@
 #include "support/policy_laws.hpp"
 #include "support/random_values.hpp"
 
+namespace segment_pooling_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
-
-namespace {
 
 using Rows = Vector<Index>;
 
@@ -52,8 +52,6 @@ WeightedSegmentPooling<double, Rule> random_pooling(Index width, Rule segments, 
   randomise(pooling, rng);
   return pooling;
 }
-
-}  // namespace
 
 TEST_CASE("segments become means, largest numbers or their first tokens", "[SegmentPooling]") {
   Matrix<double> x(5, 2), mean(3, 2), largest(3, 2), first(3, 2);
@@ -232,3 +230,5 @@ TEST_CASE("learned weights that do not fit are named, and drawn ones are normal"
   wide.initialize(2.0, rng);
   REQUIRE(std::abs(measured_deviation(wide.weight) - 0.02) < 1e-3);
 }
+
+}  // namespace segment_pooling_test

@@ -10,12 +10,12 @@
 #include "support/policy_laws.hpp"
 #include "support/random_values.hpp"
 
+namespace strided_pooling_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
 using Catch::Matchers::ContainsSubstring;
-
-namespace {
 
 using Rows = Vector<Index>;
 
@@ -41,8 +41,6 @@ struct Setup : PolicyBatch<Scalar> {
     return pooling.forward(this->x, context);
   }
 };
-
-}  // namespace
 
 TEST_CASE("a strided pooling is the convolution of norm(x)", "[StridedPooling]") {
   const Setup<double> s;
@@ -163,3 +161,5 @@ TEST_CASE("settings and shapes of a strided pooling that do not fit are named", 
   REQUIRE(argument_error([&] { s.pooling.forward(Matrix<float>::Zero(2, 4), s.context(hard)); }) ==
           "StridedPooling::forward: x.rows(): got 2, expected 17");
 }
+
+}  // namespace strided_pooling_test

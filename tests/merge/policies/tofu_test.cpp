@@ -14,6 +14,8 @@
 #include "support/policy_laws.hpp"
 #include "support/random_values.hpp"
 
+namespace tofu_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using merge::MergePlan;
@@ -21,8 +23,6 @@ using merge::ToFu;
 using merge::Tokens;
 using Fusion = ToFu::Fusion;
 using NormScale = ToFu::NormScale;
-
-namespace {
 
 using Rows = Vector<Index>;
 
@@ -42,8 +42,6 @@ Matrix<double> scene() {
   x << 3, 4, 0, 2, 0.6, 8, -1, 0, 1, 0, 1, -2;
   return x;
 }
-
-}  // namespace
 
 TEST_CASE("pairs of token fusion are those of token merging", "[ToFu]") {
   for (const Index n : {1, 2, 3, 8, 31, 70})
@@ -150,3 +148,5 @@ TEST_CASE("the gradients of token fusion agree with finite differences", "[ToFu]
     require_planner_gradients(ToFu{.budget = {.rate = 0.4}, .fusion = fusion});
   require_frozen_plan_gradients(ToFu{.budget = {.rate = 0.4}, .norm_scale = NormScale::published});
 }
+
+}  // namespace tofu_test

@@ -10,13 +10,13 @@
 #include "support/policy_laws.hpp"
 #include "support/random_values.hpp"
 
+namespace tome_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using merge::MergePlan;
 using merge::Tokens;
 using merge::ToMe;
-
-namespace {
 
 using Rows = Vector<Index>;
 
@@ -50,8 +50,6 @@ Rows published(const Matrix<double>& metric, Index removals, Index protected_row
   for (Index i = 0; i < std::min(removals, (n - protected_rows) / 2); ++i) joins[2 * order[i]] = 2 * best[order[i]] + 1;
   return joins;
 }
-
-}  // namespace
 
 TEST_CASE("alike tokens of even and odd number become one", "[ToMe]") {
   Matrix<double> x(6, 2);
@@ -159,3 +157,5 @@ TEST_CASE("the variants of token merging keep the laws of policies", "[ToMe]") {
   require_policy_laws([]<Real>() { return merge::ToMeEveryKth{.k = 3}; });
   require_planner_gradients(merge::ToMeEveryKth{.k = 3});
 }
+
+}  // namespace tome_test

@@ -8,14 +8,14 @@
 #include "support/policy_laws.hpp"
 #include "support/random_values.hpp"
 
+namespace ward_pooling_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using merge::MergePlan;
 using merge::Tokens;
 using merge::WardPooling;
 using Clusters = WardPooling::Clusters;
-
-namespace {
 
 using Rows = Vector<Index>;
 
@@ -63,8 +63,6 @@ Rows slow_groups(const Matrix<double>& x, const Vector<double>& sizes, Index rem
     for (const Index t : clusters[i]) groups[t] = i;
   return groups;
 }
-
-}  // namespace
 
 TEST_CASE("tokens near each other become their mean", "[WardPooling]") {
   Matrix<double> x(5, 1);
@@ -128,3 +126,5 @@ TEST_CASE("Ward pooling keeps the laws of policies", "[WardPooling]") {
     require_planner_gradients(WardPooling{.clusters = clusters});
   }
 }
+
+}  // namespace ward_pooling_test

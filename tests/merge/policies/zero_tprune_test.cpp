@@ -12,14 +12,14 @@
 #include "support/policy_laws.hpp"
 #include "support/random_values.hpp"
 
+namespace zero_tprune_test {
+
 using namespace merganser;
 using namespace merganser::testing;
 using merge::MergePlan;
 using merge::Tokens;
 using merge::ZeroTPrune;
 using Start = ZeroTPrune::Start;
-
-namespace {
 
 using Rows = Vector<Index>;
 
@@ -104,8 +104,6 @@ Rows published(const Scene& s, bool by_class, Index steps, double largest_varian
     if (gone[token] == 0) kept.push_back(token);
   return kept;
 }
-
-}  // namespace
 
 TEST_CASE("ranks walk along attention", "[ZeroTPrune]") {
   Matrix<double> weights(2, 2);
@@ -200,3 +198,5 @@ TEST_CASE("Zero-TPrune keeps the laws of policies", "[ZeroTPrune]") {
   require_protected_rows([](Index rows) { return ZeroTPrune{.budget = {.rate = 0.4}, .protected_rows = rows}; });
   require_planner_gradients(ZeroTPrune{.budget = {.rate = 0.4}});
 }
+
+}  // namespace zero_tprune_test

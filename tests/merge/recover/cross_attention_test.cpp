@@ -7,12 +7,12 @@
 #include "support/catch.hpp"
 #include "support/recovery_laws.hpp"
 
+namespace cross_attention_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
 using Catch::Matchers::ContainsSubstring;
-
-namespace {
 
 using Layer = CrossAttention<double>;
 
@@ -57,8 +57,6 @@ Matrix<double> slowly(const Layer& layer, const ReducedBatch<double>& all) {
   const Matrix<double> result = map(attended, layer.proj, layer.proj_bias);
   return config.residual ? Matrix<double>(result + all.batch.x) : result;
 }
-
-}  // namespace
 
 TEST_CASE("cross-attention back follows its formula", "[CrossAttention]") {
   for (const bool causal : {false, true})
@@ -154,3 +152,5 @@ TEST_CASE("settings and shapes of cross-attention back that do not fit are named
   Layer sums = zeros_like(layer);
   REQUIRE_THROWS_AS(layer.backward(Matrix<double>::Zero(3, 6), cache, sums), std::invalid_argument);
 }
+
+}  // namespace cross_attention_test

@@ -9,12 +9,12 @@
 #include "support/catch.hpp"
 #include "support/recovery_laws.hpp"
 
+namespace nearest_centres_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
-
-namespace {
 
 using Layer = NearestCentres<double>;
 
@@ -28,8 +28,6 @@ ReducedBatch<double> three_tokens() {
   all.y = Matrix<double>{{8}, {-4}};
   return all;
 }
-
-}  // namespace
 
 TEST_CASE("nearest centres: a token comes back as a mean by distance", "[NearestCentres]") {
   const ReducedBatch<double> all = three_tokens();
@@ -89,3 +87,5 @@ TEST_CASE("settings and shapes of nearest centres that do not fit are named", "[
   REQUIRE(argument_error([&] { layer.forward(all.y, all.reduced()); }) ==
           "NearestCentres::forward: reduction.x.cols(): got 3, expected 1");
 }
+
+}  // namespace nearest_centres_test

@@ -7,11 +7,11 @@
 #include "support/error_text.hpp"
 #include "support/recovery_laws.hpp"
 
+namespace scatter_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
-
-namespace {
 
 using Rows = Vector<Index>;
 using Others = Scatter<double>::Others;
@@ -41,8 +41,6 @@ struct Places {
     return {values.data(), values.data() + values.size()};
   }
 };
-
-}  // namespace
 
 TEST_CASE("rows go to their places, and the others keep what they had", "[Scatter]") {
   Places batch({4, 2}, {2, 1}, {1, 2, 5}, {-1, 0, 1, 1, -1, 2});
@@ -122,3 +120,5 @@ TEST_CASE("rows and gradients that cannot be scattered are named", "[Scatter]") 
     REQUIRE_THROWS_AS(Places({3}, {2}, {0, place}, {0, -1, 1}).back({}), std::invalid_argument);
   REQUIRE_THROWS_AS(Places({3}, {2}, {0}, {0, -1, 1}).back({}), std::invalid_argument);
 }
+
+}  // namespace scatter_test

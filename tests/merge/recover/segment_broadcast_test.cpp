@@ -11,11 +11,11 @@
 #include "support/error_text.hpp"
 #include "support/recovery_laws.hpp"
 
+namespace segment_broadcast_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
-
-namespace {
 
 using Rows = Vector<Index>;
 using Broadcast = SegmentBroadcast<double>;
@@ -73,8 +73,6 @@ void require_prefixes(const Policy<double>& policy, const Broadcast& recovery) {
     REQUIRE(identical(there_and_back(front), Matrix<double>(whole.topRows(n))));
   }
 }
-
-}  // namespace
 
 TEST_CASE("tokens take their own rows, those in front, or those that have ended", "[SegmentBroadcast]") {
   // Two sequences: segments of 2, 3, 1 tokens and one that is dropped; segments of 1 and 2.
@@ -159,3 +157,5 @@ TEST_CASE("rows and gradients that a broadcast does not fit are named", "[Segmen
   REQUIRE(argument_error([&] { batch.taken({}); }) ==
           "SegmentBroadcast::forward: report.group: got 2, expected rows of the reduction");
 }
+
+}  // namespace segment_broadcast_test

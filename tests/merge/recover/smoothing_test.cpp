@@ -7,12 +7,12 @@
 #include "support/catch.hpp"
 #include "support/recovery_laws.hpp"
 
+namespace smoothing_test {
+
 using namespace merganser;
 using namespace merganser::merge;
 using namespace merganser::testing;
 using Catch::Matchers::WithinAbs;
-
-namespace {
 
 using Layer = Smoothing<double>;
 
@@ -33,8 +33,6 @@ ReducedBatch<double> three_of_six() {
   all.y = Matrix<double>{{8}, {16}, {-8}};
   return all;
 }
-
-}  // namespace
 
 TEST_CASE("smoothing: tokens take the running mean of the rows in front of them", "[Smoothing]") {
   const ReducedBatch<double> all = three_of_six();
@@ -151,3 +149,5 @@ TEST_CASE("settings and shapes of smoothing that do not fit are named", "[Smooth
   REQUIRE(argument_error([&] { Layer().forward(all.y, all.reduced()); }) ==
           "Smoothing::forward: scores of the policy: got 0, expected 6");
 }
+
+}  // namespace smoothing_test
