@@ -62,6 +62,14 @@ std::string policy_help() {
   return help;
 }
 
+/// A policy in the twin removes as much as the target says; one that is trained with, what its settings say.
+void check_amounts(const runs::CurveOptions& options) {
+  for (const std::string& name : options.named) {
+    const runs::CurvePolicy policy(name);
+    if (!policy.is_of_twin && policy.trained == nullptr) runs::check_amount(policy.named, runs::policy_catalogue());
+  }
+}
+
 int parse_and_run(int argc, char** argv) {
   CLI::App app(
       "compression_curve: how much can be dropped, and what does it cost? Trains a model for every policy, target rate "
@@ -88,6 +96,7 @@ int parse_and_run(int argc, char** argv) {
   if (draws) return draw(options.out);
   runs::choose_sizes(options);
   runs::check_curve_options(options);
+  check_amounts(options);
   return make_curve(options);
 }
 

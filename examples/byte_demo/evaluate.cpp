@@ -16,10 +16,11 @@ void evaluate(const EvaluateOptions& options) {
   const std::string& directory = options.model.directory;
   const auto examples =
       runs::open_evaluation_data(runs::with_task_of(directory, options.data), options.windows, options.program.seed);
-  const Model model = load_model(options.model);
+  const Model model = load_model(options.model, options.rate);
   runs::check_lengths(model, examples);
   const merge::DeletionOptions deletion = runs::deletion_options(options.rate, directory, model, print_warning);
   const runs::ModelComparison comparison = runs::compare_modes(model, examples, deletion, options.program.seed);
+  warn_of_missed_target(options.rate, comparison.measured.hard.deletion_rate);
   if (options.format == OutputFormat::json)
     std::cout << runs::to_json(comparison).text();
   else

@@ -82,7 +82,7 @@ void warn_of_length(const Model& model, Index tokens) {
 class Writer {
  public:
   Writer(const GenerateOptions& options, std::span<const std::string> texts)
-      : model_(load_model(options.model)),
+      : model_(load_model(options.model, options.rate)),
         task_(runs::task_of(options.model.directory, model_)),
         prompts_(runs::make_prompts(texts, task_, options.reading, options.request.seed)),
         settings_(settings_of(options)),

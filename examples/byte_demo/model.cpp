@@ -1,6 +1,7 @@
 // The models of the demo, as the command line names them.
 #include <model.hpp>
 
+#include <cmath>
 #include <cstddef>
 #include <iostream>
 #include <set>
@@ -9,8 +10,10 @@
 #include <utility>
 
 #include <merganser/core/io_error.hpp>
+#include <merganser/core/text_format.hpp>
 #include <merganser/io/models/model_directory.hpp>
 #include <merganser/runs/policy_catalogue.hpp>
+#include <merganser/runs/saved_model.hpp>
 
 namespace byte_demo {
 
@@ -61,8 +64,23 @@ Model load_whole_model(const ModelSource& source) {
 Model load_model(const ModelSource& source) {
   Model model = loaded([&] { return io::load_for_inference<float>(source.directory, load_options(source)); });
   runs::check_reads_bytes(model.config(), source.directory);
-  if (!source.policies.empty()) runs::put_policies(source.policies, model);
+  if (!source.policies.empty()) runs::put_policies(source.policies, model, print_warning);
   return model;
+}
+
+Model load_model(const ModelSource& source, const runs::RateOptions& rate) {
+  Model model = load_model(source);
+  if (!rate.target)
+    for (const std::string& policy : source.policies)
+      if (policy != "own") runs::check_amount(policy, runs::policy_catalogue());
+  return model;
+}
+
+void warn_of_missed_target(const runs::RateOptions& rate, double deleted) {
+  constexpr double much = 0.05;  // more than whole tokens of a short text make
+  if (rate.target && std::abs(*rate.target - deleted) > much)
+    print_warning("--target " + merganser::to_text(*rate.target) + ": " + merganser::percent_text(deleted) +
+                  " is what the model's policies delete of this text");
 }
 
 }  // namespace byte_demo

@@ -126,7 +126,7 @@ void show(const ShowOptions& options) {
   if (!options.picture.empty()) check_picture(options);
   const runs::ProgramThreads threads(options.program.threads, std::cerr);
   const std::string text = read_input(options), &directory = options.model.directory;
-  const Model model = load_model(options.model);
+  const Model model = load_model(options.model, options.rate);
   const Index most = model.config().encoder.most_tokens() - 1;  // and its end
   const Index window = options.window.value_or(std::min(default_window, most));
   runs::check_length(model, window + 1, "--window");
@@ -136,6 +136,7 @@ void show(const ShowOptions& options) {
   const auto report = evaluation::report_deletion(model, tokens.ids, window,
                                                   runs::deletion_options(options.rate, directory, model, print_warning),
                                                   options.program.seed);
+  warn_of_missed_target(options.rate, report.deletion_rate());
   if (!options.picture.empty()) {
     const auto units = evaluation::character_units(tokens.ids, report.kept, tokens.special);
     io::write_file_atomically(options.picture, std::string_view(picture_of(units, "dimmed: " + summary(report))));

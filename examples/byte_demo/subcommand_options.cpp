@@ -117,8 +117,8 @@ Option policy_option(ModelSource& model) {
   Option option =
       runs::texts_option("--policy", "NAME[:KEY=VALUE,...]",
                          "What shortens the text in place of the model's own policies, such as "
-                         "local_merging:block=2,rate=0.5; given again, both act in this order, and own is the "
-                         "model's. Most remove nothing without a rate, of their own or by --target. A wrong name "
+                         "local_merging:block=2,rate=0.5; given again, both act, at one place in this order, "
+                         "and own is the model's. Most need a rate, of their own or by --target. A wrong name "
                          "prints the list",
                          here, model.policies);
   option.group = "How much is deleted";

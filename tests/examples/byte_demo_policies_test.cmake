@@ -25,15 +25,20 @@ expect_deleted(0.6 0.75 --policy local_merging:block=0/1/2 --target 0.7)
 expect_deleted(0.45 0.55 --policy attention_top_k:score=class_token --target 0.5)
 expect_deleted(0.45 0.55 --policy random_deletion --target 0.5)
 expect_deleted(0.3 0.8 --policy local_merging:block=1,rate=0.25 --policy own)
-expect_deleted(0 0 --policy tome)
+fails_with("policy tome: nothing says how much goes; expected one of the settings rate, tokens"
+           show --model ${BUNDLED_MODEL} x --policy tome)
+succeeds(show --model ${BUNDLED_MODEL} "${text}" --policy tome --target 0.7)
+expect_match("${err}" "warning: --target 0.7: [45][0-9.]* % is what the model's policies delete of this text")
+succeeds(show --model ${BUNDLED_MODEL} "${text}" --policy channel_fold)
+expect_match("${err}" "warning: policy channel_fold is one that a model is trained with, and this one was not")
 succeeds(generate --model ${BUNDLED_MODEL} "${text}" --policy tofu --target 0.2 --max-length 12)
 succeeds(evaluate --model ${BUNDLED_MODEL} --task denoise --text ${BUNDLED_MODEL}/config.json --windows 4 --policy mctf --target 0.3 --json)
-fails_with("got the policy nix, expected one of adaptive_sampling, " show --model ${BUNDLED_MODEL} x --policy nix)
+fails_with("policy nix: there is none of this name; there are adaptive_sampling, " show --model ${BUNDLED_MODEL} x --policy nix)
 fails_with("policy tome: got the setting k=2, expected KEY=VALUE, of block, at, size_bias, rate, tokens"
            show --model ${BUNDLED_MODEL} x --policy tome:k=2)
 fails_with("--policy excludes --rate" show --model ${BUNDLED_MODEL} x --policy tome --rate 0.3)
 fails_with("policy tome: block: got 77, expected block numbers below " show --model ${BUNDLED_MODEL} x --policy tome:block=77)
-fails_with("has other policies and no gate" show --model ${BUNDLED_MODEL} x --policy tome --threshold -3)
+fails_with("has other policies and no gate" show --model ${BUNDLED_MODEL} x --policy tome:rate=0.2 --threshold -3)
 
 # ---- In training, and saved ----
 
@@ -55,5 +60,5 @@ expect_match("${first}" "^local_merging:block=1,rate=0.25$")
 file(READ ${WORK_DIR}/both/config.json config)
 string(REPLACE "local_merging:" "no_such_policy:" config "${config}")
 file(WRITE ${WORK_DIR}/both/config.json "${config}")
-fails_with("both/config.json: model: got got the policy no_such_policy, expected one of "
+fails_with("both/config.json: model: got policy no_such_policy: there is none of this name; there are "
            evaluate --model both --task copy --windows 4)

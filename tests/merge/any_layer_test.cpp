@@ -1,10 +1,13 @@
-// What values of any kind of layer share: tags of types, caches, and visitors that pass on.
+// What values of any kind of layer share: copies, tags of types, caches, and visitors that pass on.
 #include <merganser/merge/any_layer.hpp>
 
+#include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "support/catch.hpp"
+#include "support/error_text.hpp"
 
 namespace any_layer_test {
 
@@ -31,6 +34,68 @@ struct Owner {
     return ++cache.of<Layer>().calls;
   }
 };
+
+/// What a layer of numbers does, and a value behind it.
+struct HeldNumber {
+  using ScalarType = float;
+  static constexpr const char *name = "Number", *nothing = "no number";
+
+  virtual ~HeldNumber() = default;
+  virtual std::unique_ptr<HeldNumber> copy() const = 0;
+  virtual void* find(const void* tag) = 0;
+  virtual void initialize(double factor, Rng& rng) = 0;
+  virtual void visit(TensorVisitor<float>& visitor, const ParameterName& prefix) = 0;
+};
+
+struct HeldRow final : HeldNumber {
+  RowVector<float> row = RowVector<float>::Zero(2);
+
+  std::unique_ptr<HeldNumber> copy() const override { return std::make_unique<HeldRow>(*this); }
+  void* find(const void* tag) override { return tag == merge::detail::tag_of<RowVector<float>>() ? &row : nullptr; }
+  void initialize(double factor, Rng&) override { row.setConstant(static_cast<float>(factor)); }
+  void visit(TensorVisitor<float>& visitor, const ParameterName& prefix) override { visitor(prefix + "row", row); }
+};
+
+using Number = AnyLayer<HeldNumber>;
+
+static_assert(std::is_nothrow_move_constructible_v<Number> && std::is_nothrow_move_assignable_v<Number>);
+static_assert(!std::is_convertible_v<Number, bool>);
+
+TEST_CASE("a layer of any kind is found, copied deeply, initialised and visited", "[any_layer]") {
+  Number number(std::make_unique<HeldRow>());
+  Rng rng(1);
+  number.initialize(3, rng);
+  REQUIRE(static_cast<bool>(number));
+  REQUIRE(number.target<One>() == nullptr);
+  REQUIRE((*number.target<RowVector<float>>())(1) == 3);
+  const Number copy = number;
+  Number assigned;
+  assigned = number;
+  number.initialize(4, rng);
+  REQUIRE((*copy.target<RowVector<float>>())(1) == 3);
+  REQUIRE((*assigned.target<RowVector<float>>())(1) == 3);
+  const Number& same = number;
+  number = same;
+  float sum = 0;
+  number.visit([&](const ParameterName&, auto& tensor) { sum += tensor.sum(); }, "");
+  REQUIRE(sum == 8);
+  const Number moved = std::move(number);
+  REQUIRE((*moved.target<RowVector<float>>())(0) == 4);
+  assigned = Number();
+  REQUIRE_FALSE(static_cast<bool>(assigned));
+}
+
+TEST_CASE("where there is no layer, nothing is found, and an error says so in the words of its kind", "[any_layer]") {
+  Number none;
+  const Number copy = none;
+  Rng rng(1);
+  REQUIRE_FALSE(static_cast<bool>(copy));
+  REQUIRE(copy.target<RowVector<float>>() == nullptr);
+  REQUIRE(testing::argument_error([&] { none.initialize(1, rng); }) ==
+          "Number: initialize: got no number, expected one that holds something");
+  REQUIRE(testing::argument_error([&] { none.visit([](const ParameterName&, auto&) {}, ""); }) ==
+          "Number: visit: got no number, expected one that holds something");
+}
 
 TEST_CASE("types are told apart by their tags", "[any_layer]") {
   REQUIRE(merge::detail::tag_of<One>() == merge::detail::tag_of<One>());

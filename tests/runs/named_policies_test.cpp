@@ -82,16 +82,30 @@ TEST_CASE("settings of a policy by name", "[named_policies]") {
 }
 
 TEST_CASE("names and settings that there are not are named, with those that there are", "[named_policies]") {
-  CHECK(error_of("nix") == "got the policy nix, expected one of every_kth, local_merging");
-  CHECK(error_of("") == "got the policy nothing, expected one of every_kth, local_merging");
+  CHECK(error_of("nix") == "policy nix: there is none of this name; there are every_kth, local_merging");
+  CHECK(error_of("") == "policy without a name: there is none of this name; there are every_kth, local_merging");
   const std::string keys = ", expected KEY=VALUE, of block, at, size_bias, k";
   CHECK(error_of("every_kth:j=2") == "policy every_kth: got the setting j=2" + keys);
   CHECK(error_of("every_kth:k") == "policy every_kth: got the setting k" + keys);
   CHECK(error_of("every_kth:k=0") == "policy every_kth: k: got 0, expected a whole number from 1 to 100");
+  CHECK(error_of("every_kth:k=") == "policy every_kth: got the setting k" + keys);
+  CHECK(error_of("every_kth:k=2,") == "policy every_kth: got the setting nothing" + keys);
+  CHECK(error_of("every_kth:k=2,k=3") == "policy every_kth: k: got it twice, expected each setting once");
+  CHECK(error_of("every_kth:block=0/") ==
+        "policy every_kth: block: got 0/, expected all, or block numbers with / between them");
   CHECK(error_of("every_kth:at=x") == "policy every_kth: at: got x, expected one of entry, attention");
   CHECK(error_of("every_kth:block=4") == "policy every_kth: block: got 4, expected block numbers below 4");
   CHECK(error_of("every_kth:block=1/x") ==
         "policy every_kth: block: got x, expected all, or block numbers with / between them, from 0 to 1000");
+}
+
+TEST_CASE("a policy that removes nothing by itself must be told how much", "[named_policies]") {
+  std::vector<NamedPolicy> some = known();
+  some[1].amounts = {"rate", "least"};
+  CHECK_NOTHROW(check_amount("every_kth", some));
+  CHECK_NOTHROW(check_amount("local_merging:block=1,least=0.9", some));
+  CHECK(argument_error([&] { check_amount("local_merging:block=1", some); }) ==
+        "policy local_merging: nothing says how much goes; expected one of the settings rate, least");
 }
 
 TEST_CASE("help lists the settings of a policy", "[named_policies]") {

@@ -19,12 +19,12 @@ merge::Policy<float> made(const std::string& text) {
 }
 
 TEST_CASE("layers have the width of the stack and the settings of their names", "[trained_policies]") {
-  CHECK(made("channel_fold:rate=3").target<merge::ChannelFold<float>>()->config().rate == 3);
+  CHECK(made("channel_fold:group=3").target<merge::ChannelFold<float>>()->config().rate == 3);
   CHECK(made("channel_fold").target<merge::ChannelFold<float>>()->config().width == 8);
   CHECK(made("dynamicvit:keep=0.5").target<merge::DynamicViT<float>>()->config().keep_rate == 0.5);
-  CHECK(made("latent_read:rate=8,latents=2").target<merge::LatentRead<float>>()->config().latents == 2);
+  CHECK(made("latent_read:group=8,latents=2").target<merge::LatentRead<float>>()->config().latents == 2);
   CHECK(made("integrate_and_fire:share=0.5").target<merge::IntegrateAndFire<float>>()->config().share == 0.5);
-  CHECK(made("funnel:rate=4").target<merge::FunnelPooling>()->rate == 4);
+  CHECK(made("funnel:group=4").target<merge::FunnelPooling>()->rate == 4);
   CHECK(made("sampled_gate").traits().is_gate);
   const auto words = made("words:pool=largest");
   CHECK(words.target<merge::SegmentPooling<merge::WordStarts>>()->pool == merge::SegmentPool::largest);

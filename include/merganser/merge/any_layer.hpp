@@ -2,8 +2,12 @@
 #pragma once
 
 #include <memory>
+#include <type_traits>
+#include <utility>
 
+#include <merganser/core/check.hpp>
 #include <merganser/core/parameter.hpp>
+#include <merganser/core/random.hpp>
 #include <merganser/core/types.hpp>
 #include <merganser/nn/weight.hpp>
 
@@ -57,25 +61,67 @@ const void* tag_of() {
 
 }  // namespace detail
 
+/// Holds a layer of any kind by value: copies are deep. The layer is behind an interface `Held` with `copy()` and
+/// `find(tag)`, which gives a null pointer for tags of other types, and with what is called of the rest.
+template <class Held>
+class AnyLayer {
+ public:
+  /// Holds nothing: it can be assigned to and nothing else.
+  AnyLayer() = default;
+
+  explicit AnyLayer(std::unique_ptr<Held> layer) : held_(std::move(layer)) {}
+
+  AnyLayer(const AnyLayer& other) : held_(other ? other.held_->copy() : nullptr) {}
+  AnyLayer(AnyLayer&& other) noexcept = default;
+  AnyLayer& operator=(const AnyLayer& other) {
+    if (this != &other) held_ = other ? other.held_->copy() : nullptr;
+    return *this;
+  }
+  AnyLayer& operator=(AnyLayer&& other) noexcept = default;
+  ~AnyLayer() = default;
+
+  /// Whether it holds something.
+  explicit operator bool() const { return held_ != nullptr; }
+
+  /// The layer, if it is of this type; null if not.
+  template <class Layer>
+  Layer* target() {
+    return held_ ? static_cast<Layer*>(held_->find(detail::tag_of<Layer>())) : nullptr;
+  }
+  template <class Layer>
+  const Layer* target() const {
+    return const_cast<AnyLayer*>(this)->template target<Layer>();
+  }
+
+  void initialize(double factor, Rng& rng) { held("initialize").initialize(factor, rng); }
+
+  template <class Visitor>
+  void visit(Visitor&& visitor, const ParameterName& prefix) {
+    detail::PassingVisitor<typename Held::ScalarType, std::remove_reference_t<Visitor>> passing(visitor);
+    held("visit").visit(passing, prefix);
+  }
+
+ protected:
+  /// For the function `where`.
+  /// @throws std::invalid_argument if nothing is held
+  Held& held(const char* where) const {
+    if (!held_) throw_invalid_argument(Held::name, where, Held::nothing, "one that holds something");
+    return *held_;
+  }
+
+ private:
+  std::unique_ptr<Held> held_;
+};
+
 /// What backward of a layer of any kind reads; made by the first call of its owner, which holds the layer, and reused.
 template <class Owner>
 class AnyLayerCache {
  public:
-  AnyLayerCache() = default;
-  AnyLayerCache(const AnyLayerCache& other) : held_(other.held_ ? other.held_->copy() : nullptr) {}
-  AnyLayerCache(AnyLayerCache&& other) noexcept = default;
-  AnyLayerCache& operator=(const AnyLayerCache& other) {
-    held_ = other.held_ ? other.held_->copy() : nullptr;
-    return *this;
-  }
-  AnyLayerCache& operator=(AnyLayerCache&& other) noexcept = default;
-  ~AnyLayerCache() = default;
-
   /// The cache of a layer of this type, or null.
   template <class Layer>
   const typename Layer::Cache* target() const {
-    if (!held_ || held_->tag() != detail::tag_of<Layer>()) return nullptr;
-    return &static_cast<const Held<Layer>&>(*held_).cache;
+    const auto* held = held_.template target<Held<Layer>>();
+    return held != nullptr ? &held->cache : nullptr;
   }
 
  private:
@@ -84,24 +130,24 @@ class AnyLayerCache {
   struct Any {
     virtual ~Any() = default;
     virtual std::unique_ptr<Any> copy() const = 0;
-    virtual const void* tag() const = 0;
+    virtual void* find(const void* tag) = 0;
   };
 
   template <class Layer>
   struct Held final : Any {
     std::unique_ptr<Any> copy() const override { return std::make_unique<Held>(*this); }
-    const void* tag() const override { return detail::tag_of<Layer>(); }
+    void* find(const void* tag) override { return tag == detail::tag_of<Held>() ? this : nullptr; }
 
     typename Layer::Cache cache;
   };
 
   template <class Layer>
   typename Layer::Cache& of() {
-    if (!held_ || held_->tag() != detail::tag_of<Layer>()) held_ = std::make_unique<Held<Layer>>();
-    return static_cast<Held<Layer>&>(*held_).cache;
+    if (target<Layer>() == nullptr) held_ = AnyLayer<Any>(std::make_unique<Held<Layer>>());
+    return held_.template target<Held<Layer>>()->cache;
   }
 
-  std::unique_ptr<Any> held_;
+  AnyLayer<Any> held_;
 };
 
 }  // namespace merganser::merge

@@ -4,7 +4,6 @@
 #include <concepts>
 #include <memory>
 #include <optional>
-#include <type_traits>
 #include <utility>
 
 #include <merganser/core/check.hpp>
@@ -23,10 +22,38 @@ namespace merganser::inline MERGANSER_ISA::merge {
 template <class P, class Scalar>
 concept AnyPolicy = PolicyLayer<P, Scalar> || Gate<P, Scalar> || Planner<P, Scalar>;
 
+namespace detail {
+
+/// What a policy does, whatever it is.
+template <Real Scalar, class Owner>
+struct HeldPolicy {
+  using ScalarType = Scalar;
+  using Cache = AnyLayerCache<Owner>;
+
+  static constexpr const char *name = "Policy", *nothing = "an empty policy";
+
+  virtual ~HeldPolicy() = default;
+  virtual std::unique_ptr<HeldPolicy> copy() const = 0;
+  virtual void* find(const void* tag) = 0;
+  virtual PolicyTraits traits() const = 0;
+  virtual std::optional<double> expected_rate() const = 0;
+  virtual std::optional<Budget> own_budget() const = 0;
+  virtual void initialize(double factor, Rng& rng) = 0;
+  virtual Reduction<Scalar> forward(Matrix<Scalar> x, const PolicyContext<Scalar>& context) const = 0;
+  virtual Reduction<Scalar> forward(Matrix<Scalar> x, const PolicyContext<Scalar>& context, Rng& rng,
+                                    Cache& cache) const = 0;
+  virtual TokenGradient<Scalar> backward(ReductionGradient<Scalar> grad, const Cache& cache,
+                                         Owner& gradients) const = 0;
+  virtual void visit(TensorVisitor<Scalar>& visitor, const ParameterName& prefix) = 0;
+};
+
+}  // namespace detail
+
 /// Holds a policy of any kind by value: copies are deep. A layer like any other, whose gradients are a Policy of the
-/// same kind.
+/// same kind. `target` finds a gate or a planner as what it was given and as what it became (`GatedDeletion`,
+/// `PlanPolicy`).
 template <Real Scalar>
-class Policy {
+class Policy : public AnyLayer<detail::HeldPolicy<Scalar, Policy<Scalar>>> {
  public:
   using ScalarType = Scalar;
   using Gradients = Policy;
@@ -34,40 +61,16 @@ class Policy {
   /// What backward of this policy reads; made by the first call and reused.
   using Cache = AnyLayerCache<Policy>;
 
-  /// Holds nothing: it can be assigned to and nothing else.
   Policy() = default;
 
   template <class P>
   requires(!std::same_as<P, Policy> && AnyPolicy<P, Scalar>) Policy(P policy)
-      : held_(hold<TrainableLayer>(std::move(policy))) {}
+      : AnyLayer<Held>(hold<TrainableLayer>(std::move(policy))) {}
 
   /// One that only runs, as a model that is loaded for inference needs it: it has less to compile.
   template <class P>
   requires AnyPolicy<P, Scalar>
-  static Policy for_inference(P policy) {
-    Policy result;
-    result.held_ = hold<RunningLayer>(std::move(policy));
-    return result;
-  }
-
-  Policy(const Policy& other) : held_(other.held_ ? other.held_->copy() : nullptr) {}
-  Policy(Policy&& other) noexcept = default;
-  Policy& operator=(const Policy& other) {
-    if (this != &other) held_ = other.held_ ? other.held_->copy() : nullptr;
-    return *this;
-  }
-  Policy& operator=(Policy&& other) noexcept = default;
-  ~Policy() = default;
-
-  /// The policy, if it is of this type: as it was given, or lifted (`GatedDeletion`, `PlanPolicy`); null if not.
-  template <class P>
-  P* target() {
-    return held_ ? static_cast<P*>(held_->find(detail::tag_of<P>())) : nullptr;
-  }
-  template <class P>
-  const P* target() const {
-    return const_cast<Policy*>(this)->template target<P>();
-  }
+  static Policy for_inference(P policy) { return Policy(hold<RunningLayer>(std::move(policy))); }
 
   PolicyTraits traits() const { return held("traits").traits(); }
 
@@ -76,8 +79,6 @@ class Policy {
 
   /// What it removes by its own settings, where these are a `Budget` that says something.
   std::optional<Budget> own_budget() const { return held("own_budget").own_budget(); }
-
-  void initialize(double factor, Rng& rng) { held("initialize").initialize(factor, rng); }
 
   Reduction<Scalar> forward(Matrix<Scalar> x, const PolicyContext<Scalar>& context) const {
     return held("forward").forward(std::move(x), context);
@@ -91,28 +92,11 @@ class Policy {
     return held("backward").backward(std::move(grad), cache, gradients);
   }
 
-  template <class Visitor>
-  void visit(Visitor&& visitor, const ParameterName& prefix) {
-    detail::PassingVisitor<Scalar, std::remove_reference_t<Visitor>> passing(visitor);
-    held("visit").visit(passing, prefix);
-  }
-
  private:
-  struct Held {
-    virtual ~Held() = default;
-    virtual std::unique_ptr<Held> copy() const = 0;
-    virtual void* find(const void* tag) = 0;
-    virtual PolicyTraits traits() const = 0;
-    virtual std::optional<double> expected_rate() const = 0;
-    virtual std::optional<Budget> own_budget() const = 0;
-    virtual void initialize(double factor, Rng& rng) = 0;
-    virtual Reduction<Scalar> forward(Matrix<Scalar> x, const PolicyContext<Scalar>& context) const = 0;
-    virtual Reduction<Scalar> forward(Matrix<Scalar> x, const PolicyContext<Scalar>& context, Rng& rng,
-                                      Cache& cache) const = 0;
-    virtual TokenGradient<Scalar> backward(ReductionGradient<Scalar> grad, const Cache& cache,
-                                           Policy& gradients) const = 0;
-    virtual void visit(TensorVisitor<Scalar>& visitor, const ParameterName& prefix) = 0;
-  };
+  using Held = detail::HeldPolicy<Scalar, Policy>;
+  using AnyLayer<Held>::held;
+
+  explicit Policy(std::unique_ptr<Held> layer) : AnyLayer<Held>(std::move(layer)) {}
 
   /// Runs and cannot be trained: code of training is compiled for those that are trained only.
   template <class Layer>
@@ -202,13 +186,6 @@ class Policy {
     else
       return std::make_unique<Kind<PlanPolicy<Scalar, P>>>(PlanPolicy<Scalar, P>(std::move(policy)));
   }
-
-  Held& held(const char* where) const {
-    if (!held_) throw_invalid_argument("Policy", where, "an empty policy", "one that holds something");
-    return *held_;
-  }
-
-  std::unique_ptr<Held> held_;
 };
 
 }  // namespace merganser::merge

@@ -3,7 +3,6 @@
 
 #include <concepts>
 #include <memory>
-#include <type_traits>
 #include <utility>
 
 #include <merganser/core/check.hpp>
@@ -62,10 +61,33 @@ concept RecoveryLayer = std::copy_constructible<L> && std::default_initializable
   { recovers_causally(layer) } -> std::same_as<bool>;
 };
 
+namespace detail {
+
+/// What a recovery does, whatever it is.
+template <Real Scalar, class Owner>
+struct HeldRecovery {
+  using ScalarType = Scalar;
+  using Cache = AnyLayerCache<Owner>;
+
+  static constexpr const char *name = "Recovery", *nothing = "an empty recovery";
+
+  virtual ~HeldRecovery() = default;
+  virtual std::unique_ptr<HeldRecovery> copy() const = 0;
+  virtual void* find(const void* tag) = 0;
+  virtual bool is_causal() const = 0;
+  virtual void initialize(double factor, Rng& rng) = 0;
+  virtual Matrix<Scalar> forward(const Matrix<Scalar>& y, const Reduced<Scalar>& reduced) const = 0;
+  virtual Matrix<Scalar> forward(const Matrix<Scalar>& y, const Reduced<Scalar>& reduced, Cache& cache) const = 0;
+  virtual RecoveryGradient<Scalar> backward(const Matrix<Scalar>& grad, const Cache& cache, Owner& gradients) const = 0;
+  virtual void visit(TensorVisitor<Scalar>& visitor, const ParameterName& prefix) = 0;
+};
+
+}  // namespace detail
+
 /// Holds a recovery of any kind by value: copies are deep. A layer like any other, whose gradients are a Recovery of
 /// the same kind.
 template <Real Scalar>
-class Recovery {
+class Recovery : public AnyLayer<detail::HeldRecovery<Scalar, Recovery<Scalar>>> {
  public:
   using ScalarType = Scalar;
   using Gradients = Recovery;
@@ -73,38 +95,13 @@ class Recovery {
   /// What backward of this recovery reads; made by the first call and reused.
   using Cache = AnyLayerCache<Recovery>;
 
-  /// Holds nothing: it can be assigned to and nothing else.
   Recovery() = default;
 
   template <class R>
   requires(!std::same_as<R, Recovery> && RecoveryLayer<R, Scalar>) Recovery(R recovery)
-      : held_(std::make_unique<HeldLayer<R>>(std::move(recovery))) {}
-
-  Recovery(const Recovery& other) : held_(other.held_ ? other.held_->copy() : nullptr) {}
-  Recovery(Recovery&& other) noexcept = default;
-  Recovery& operator=(const Recovery& other) {
-    if (this != &other) held_ = other.held_ ? other.held_->copy() : nullptr;
-    return *this;
-  }
-  Recovery& operator=(Recovery&& other) noexcept = default;
-  ~Recovery() = default;
-
-  /// Whether it holds something.
-  explicit operator bool() const { return held_ != nullptr; }
-
-  /// The recovery, if it is of this type; null if not.
-  template <class R>
-  R* target() {
-    return held_ ? static_cast<R*>(held_->find(detail::tag_of<R>())) : nullptr;
-  }
-  template <class R>
-  const R* target() const {
-    return const_cast<Recovery*>(this)->template target<R>();
-  }
+      : AnyLayer<Held>(std::make_unique<HeldLayer<R>>(std::move(recovery))) {}
 
   bool is_causal() const { return held("is_causal").is_causal(); }
-
-  void initialize(double factor, Rng& rng) { held("initialize").initialize(factor, rng); }
 
   /// y [T' x D'] to [T x D'].
   /// @throws std::invalid_argument if y is not of the reduction
@@ -121,25 +118,9 @@ class Recovery {
     return held("backward").backward(grad, cache, gradients);
   }
 
-  template <class Visitor>
-  void visit(Visitor&& visitor, const ParameterName& prefix) {
-    detail::PassingVisitor<Scalar, std::remove_reference_t<Visitor>> passing(visitor);
-    held("visit").visit(passing, prefix);
-  }
-
  private:
-  struct Held {
-    virtual ~Held() = default;
-    virtual std::unique_ptr<Held> copy() const = 0;
-    virtual void* find(const void* tag) = 0;
-    virtual bool is_causal() const = 0;
-    virtual void initialize(double factor, Rng& rng) = 0;
-    virtual Matrix<Scalar> forward(const Matrix<Scalar>& y, const Reduced<Scalar>& reduced) const = 0;
-    virtual Matrix<Scalar> forward(const Matrix<Scalar>& y, const Reduced<Scalar>& reduced, Cache& cache) const = 0;
-    virtual RecoveryGradient<Scalar> backward(const Matrix<Scalar>& grad, const Cache& cache,
-                                              Recovery& gradients) const = 0;
-    virtual void visit(TensorVisitor<Scalar>& visitor, const ParameterName& prefix) = 0;
-  };
+  using Held = detail::HeldRecovery<Scalar, Recovery>;
+  using AnyLayer<Held>::held;
 
   template <class Layer>
   struct HeldLayer final : Held {
@@ -171,13 +152,6 @@ class Recovery {
 
     Layer layer;
   };
-
-  Held& held(const char* where) const {
-    if (!held_) throw_invalid_argument("Recovery", where, "an empty recovery", "one that holds something");
-    return *held_;
-  }
-
-  std::unique_ptr<Held> held_;
 };
 
 }  // namespace merganser::merge

@@ -210,6 +210,9 @@ template <class Model>
 void put_policy(const CurveWorkplace& place, const PlannedRun& planned, Model& twin) {
   const auto& make = place.options.named_policies;
   twin.encoder.policies = make(CurvePolicy(planned.policy).named, twin.encoder.config());
+  if (!twin.encoder.policies.front().policy.traits().is_training_free)
+    place.line.note("warning: " + planned.name() +
+                    " is one that a model is trained with, and the twin was not: ungated+" + planned.policy + " is");
 }
 
 /// Measures a policy in the twin that was trained without it.

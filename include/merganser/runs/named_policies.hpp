@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <functional>
 #include <numeric>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -31,6 +32,9 @@ struct NamedPolicy {
   std::function<OptionTable()> settings;  ///< of a policy as it is without any, for help
   /// By the text of its settings, "block=2,rate=0.5" or "".
   std::function<Vector<merge::Placement<float>>(const std::string& settings, const models::StackConfig& stack)> place;
+  /// Settings that say how much goes: without one of them, and without a rate of the call, nothing does. None: it knows
+  /// by itself.
+  std::vector<std::string> amounts = {};
 };
 
 namespace detail {
@@ -45,6 +49,7 @@ inline Option blocks_setting(std::vector<Index>& blocks) {
     constexpr Index most_blocks = 1000;
     blocks.clear();
     if (text == "all") return;
+    if (text.empty() || text.back() == '/') refuse_value(text, "all, or block numbers with / between them");
     for (const std::string& part : split(text, '/'))
       blocks.push_back(read_number<Index>(part, 0, most_blocks, "all, or block numbers with / between them,"));
   };
@@ -68,25 +73,47 @@ inline OptionTable place_settings(PolicyPlace& place) {
                         place.size_bias, biases)};
 }
 
-inline void read_policy_settings(const std::string& name, const std::string& text, const OptionTable& table) {
-  if (text.empty()) return;
-  for (const std::string& part : split(text, ',')) {
+inline OptionTable settings_table(PolicyPlace& place, OptionTable own) {
+  OptionTable table = place_settings(place);
+  for (Option& option : own) table.push_back(std::move(option));
+  return table;
+}
+
+/// "KEY=VALUE", and "nothing" behind a comma at the end.
+inline std::vector<std::pair<std::string, std::string>> pairs_of(const std::string& text) {
+  std::vector<std::pair<std::string, std::string>> pairs;
+  std::vector<std::string> parts = split(text, ',');
+  if (text.ends_with(',')) parts.emplace_back();
+  for (const std::string& part : parts) {
     const std::size_t equals = part.find('=');
-    const std::string key = part.substr(0, equals);
-    const auto place =
-        std::find_if(table.begin(), table.end(), [&](const Option& option) { return option.name == key; });
-    std::vector<std::string> keys;
-    for (const Option& option : table) keys.push_back(option.name);
-    if (place == table.end() || equals == std::string::npos)
-      throw std::invalid_argument("policy " + name + ": got the setting " + (part.empty() ? "nothing" : part) +
-                                  ", expected KEY=VALUE, of " + joined(keys, ", "));
+    pairs.emplace_back(part.substr(0, equals), equals == std::string::npos ? "" : part.substr(equals + 1));
+  }
+  return pairs;
+}
+
+/// Returns the keys that were given.
+inline std::set<std::string> read_policy_settings(const std::string& name, const std::string& text,
+                                                  const OptionTable& table) {
+  std::set<std::string> keys;
+  for (const auto& [key, value] : pairs_of(text)) {
+    const Option* option = find_option(table, key);
+    if (option == nullptr || value.empty()) {
+      std::vector<std::string> known;
+      for (const Option& one : table) known.push_back(one.name);
+      throw std::invalid_argument("policy " + name + ": got the setting " + (key.empty() ? "nothing" : key) +
+                                  (value.empty() ? "" : "=" + value) + ", expected KEY=VALUE, of " +
+                                  joined(known, ", "));
+    }
+    if (!keys.insert(key).second)
+      throw std::invalid_argument("policy " + name + ": " + key + ": got it twice, expected each setting once");
     try {
-      place->read(part.substr(equals + 1));
+      option->read(value);
     } catch (const std::invalid_argument& error) {
       throw std::invalid_argument(
           std::string("policy ").append(name).append(": ").append(key).append(": ").append(error.what()));
     }
   }
+  return keys;
 }
 
 inline Vector<Index> blocks_of(const std::string& name, const PolicyPlace& place, bool given, Index blocks) {
@@ -116,8 +143,7 @@ NamedPolicy named_policy(std::string name, std::string description, Settings usu
   entry.settings = [usual, usual_place, bind] {
     Settings settings = usual;
     PolicyPlace place = usual_place;
-    OptionTable table = detail::place_settings(place);
-    for (Option& option : bind(settings)) table.push_back(std::move(option));
+    OptionTable table = detail::settings_table(place, bind(settings));
     for (Option& option : table) option.read = {}, option.text = {};  // what they are bound to ends here
     return table;
   };
@@ -125,12 +151,9 @@ NamedPolicy named_policy(std::string name, std::string description, Settings usu
                                                                          const models::StackConfig& stack) {
     Settings settings = usual;
     PolicyPlace place = usual_place;
-    OptionTable table = detail::place_settings(place);
-    for (Option& option : bind(settings)) table.push_back(std::move(option));
-    detail::read_policy_settings(name, text, table);
-    const bool given = text.starts_with("block=") || text.find(",block=") != std::string::npos;
+    const auto keys = detail::read_policy_settings(name, text, detail::settings_table(place, bind(settings)));
     Vector<merge::Placement<float>> placements;
-    for (const Index block : detail::blocks_of(name, place, given, stack.blocks))
+    for (const Index block : detail::blocks_of(name, place, keys.contains("block"), stack.blocks))
       placements.emplace_back(block, place.site, make(settings, stack), place.size_bias);
     return placements;
   };
@@ -144,22 +167,46 @@ NamedPolicy named_policy(std::string name, std::string description, P usual, con
                       [](const P& policy, const models::StackConfig&) { return merge::Policy<float>(policy); });
 }
 
+namespace detail {
+
+/// The name and the settings of "NAME:KEY=VALUE,...".
+inline std::pair<std::string, std::string> name_and_settings(const std::string& text) {
+  const std::size_t colon = text.find(':');
+  return {text.substr(0, colon), colon == std::string::npos ? "" : text.substr(colon + 1)};
+}
+
+inline const NamedPolicy& find_named_policy(const std::string& name, const std::vector<NamedPolicy>& known) {
+  std::vector<std::string> names;
+  for (const NamedPolicy& policy : known) {
+    if (policy.name == name) return policy;
+    names.push_back(policy.name);
+  }
+  throw std::invalid_argument("policy " + (name.empty() ? "without a name" : name) +
+                              ": there is none of this name; there are " + joined(names, ", "));
+}
+
+}  // namespace detail
+
 /// The placements of "NAME" or "NAME:KEY=VALUE,...", each with that text for a name.
 /// @throws std::invalid_argument with the list of names if there is no such policy, or with that of its settings
 inline Vector<merge::Placement<float>> named_placements(const std::string& text, const models::StackConfig& stack,
                                                         const std::vector<NamedPolicy>& known) {
-  const std::size_t colon = text.find(':');
-  const std::string name = text.substr(0, colon);
-  std::vector<std::string> names;
-  for (const NamedPolicy& policy : known) {
-    names.push_back(policy.name);
-    if (policy.name != name) continue;
-    auto placements = policy.place(colon == std::string::npos ? "" : text.substr(colon + 1), stack);
-    for (merge::Placement<float>& placement : placements) placement.name = text;
-    return placements;
-  }
-  throw std::invalid_argument("got the policy " + (name.empty() ? "nothing" : name) + ", expected one of " +
-                              joined(names, ", "));
+  const auto [name, settings] = detail::name_and_settings(text);
+  auto placements = detail::find_named_policy(name, known).place(settings, stack);
+  for (merge::Placement<float>& placement : placements) placement.name = text;
+  return placements;
+}
+
+/// For calls without a rate.
+/// @throws std::invalid_argument if no setting says how much goes, so that nothing would
+inline void check_amount(const std::string& text, const std::vector<NamedPolicy>& known) {
+  const auto [name, settings] = detail::name_and_settings(text);
+  const std::vector<std::string>& amounts = detail::find_named_policy(name, known).amounts;
+  for (const auto& [key, value] : detail::pairs_of(settings))
+    if (std::find(amounts.begin(), amounts.end(), key) != amounts.end()) return;
+  if (!amounts.empty())
+    throw std::invalid_argument("policy " + name + ": nothing says how much goes; expected one of the settings " +
+                                joined(amounts, ", "));
 }
 
 }  // namespace merganser::runs

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -49,11 +51,13 @@ inline PolicyPlace behind_attention(merge::SizeBias size_bias = merge::SizeBias:
 /// A planner with a budget, whose other settings `bind` adds.
 template <class P, class Bind>
 NamedPolicy budgeted(std::string name, std::string description, P usual, const PolicyPlace& place, Bind bind) {
-  return named_policy(std::move(name), std::move(description), std::move(usual), place, [bind](P& policy) {
+  NamedPolicy entry = named_policy(std::move(name), std::move(description), std::move(usual), place, [bind](P& policy) {
     OptionTable table = budget_settings(policy.budget);
     bind(policy, table);
     return table;
   });
+  entry.amounts = {"rate", "tokens"};
+  return entry;
 }
 
 template <class P>
@@ -66,13 +70,16 @@ inline Option share_setting(std::string name, std::string help, double& share) {
 }
 
 inline NamedPolicy named_local_merging() {
-  return budgeted("local_merging", "alike neighbours become one; order is kept", merge::LocalMerging{}, {},
-                  [](merge::LocalMerging& policy, OptionTable& table) {
-                    table.push_back(number_option("least", "cosine from which neighbours merge, in place of a rate",
-                                                  policy_role, policy.least, -1, 1));
-                    table.push_back(count_option("reach", "tokens in front of a token that it may join", policy_role,
-                                                 policy.reach, 1, 1000));
-                  });
+  NamedPolicy entry =
+      budgeted("local_merging", "alike neighbours become one; order is kept", merge::LocalMerging{}, {},
+               [](merge::LocalMerging& policy, OptionTable& table) {
+                 table.push_back(number_option("least", "cosine from which neighbours merge, in place of a rate",
+                                               policy_role, policy.least, -1, 1));
+                 table.push_back(count_option("reach", "tokens in front of a token that it may join", policy_role,
+                                              policy.reach, 1, 1000));
+               });
+  entry.amounts.emplace_back("least");
+  return entry;
 }
 
 inline NamedPolicy named_pitome() {
@@ -212,19 +219,26 @@ inline Vector<merge::Placement<float>> named_policies(const std::string& text, c
 }
 
 /// Puts policies by name into a model, in place of its own; "own" stands for those.
-/// @throws std::invalid_argument if a name is unknown, or an own policy that the model does not work without is left
-/// out
+/// @param on_warning is told of policies that mean nothing, because the model was not trained with them
+/// @throws std::invalid_argument if a name is unknown or given twice, or an own policy that the model does not work
+/// without is left out
 template <class Model>
-void put_policies(const std::vector<std::string>& names, Model& model) {
+void put_policies(const std::vector<std::string>& names, Model& model,
+                  const std::function<void(const std::string&)>& on_warning = {}) {
   Vector<merge::Placement<float>> placements;
   const Vector<merge::Placement<float>>& own = model.encoder.policies;
-  const bool has_own = std::find(names.begin(), names.end(), "own") != names.end();
+  std::set<std::string> seen;
   for (const std::string& name : names) {
+    if (!seen.insert(name).second)
+      throw std::invalid_argument("--policy: got " + name + " twice, expected each policy once");
     const auto more = name == "own" ? own : named_policies(name, model.encoder.config());
     placements.insert(placements.end(), more.begin(), more.end());
+    if (name != "own" && on_warning && !more.front().policy.traits().is_training_free)
+      on_warning("policy " + name +
+                 " is one that a model is trained with, and this one was not: what it gives means nothing");
   }
   for (const merge::Placement<float>& placement : own)
-    if (placement.policy.traits().is_structural && !has_own)
+    if (placement.policy.traits().is_structural && !seen.contains("own"))
       throw std::invalid_argument("--policy: the model does not work without its own; expected own among the names");
   model.encoder.policies = std::move(placements);
 }

@@ -23,7 +23,7 @@ namespace merganser::inline MERGANSER_ISA::runs {
 namespace detail {
 
 inline Option group_setting(Index& rate) {
-  return count_option("rate", "tokens that become one row", policy_role, rate, 1, 1000);
+  return count_option("group", "tokens that become one row", policy_role, rate, 1, 1000);
 }
 
 /// A layer whose settings are its Config, for the width of the stack.

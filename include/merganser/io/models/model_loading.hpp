@@ -121,7 +121,7 @@ models::EncoderDecoder<Scalar> model_of_files(const ModelFiles& files, const Loa
     fill(model, table, hf_tensor_rules(hf, options));
     return model;
   } catch (const std::invalid_argument& error) {
-    throw IoError(config_path, "model", error.what(), "sizes that make a model");
+    throw IoError(config_path, "model", error.what(), "policies and sizes that make a model");
   }
 }
 
