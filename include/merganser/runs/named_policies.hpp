@@ -105,7 +105,8 @@ inline std::set<std::string> read_policy_settings(const std::string& name, const
                                   joined(known, ", "));
     }
     if (!keys.insert(key).second)
-      throw std::invalid_argument("policy " + name + ": " + key + ": got it twice, expected each setting once");
+      throw std::invalid_argument(std::string("policy ").append(name).append(": ").append(key).append(
+          ": got it twice, expected each setting once"));
     try {
       option->read(value);
     } catch (const std::invalid_argument& error) {
